@@ -1,0 +1,7 @@
+//! Element conversion, reductions, exact selection and counter-based random numbers.
+//!
+//! Pure functions over slices: no files, no threads of their own. The only room that may hold SIMD
+//! or `unsafe` code.
+
+pub mod dtype;
+pub mod random;

@@ -1,0 +1,188 @@
+//! The mathematics of merging: one file per family of merge methods.
+//!
+//! A method works on one output tensor at a time, in two passes. [`TensorMethod::prepare`] is the
+//! *statistics pass*: it may read all inputs (norms, inner products, thresholds) and returns the
+//! [`Apply`] of this tensor. [`Apply::apply`] is the *apply pass*: a pure function of a chunk of
+//! `f32` inputs to a chunk of `f32` output. Methods never see files, dtypes, threads or YAML.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use crate::kernels::random::TensorKey;
+
+/// Where a merge method takes its base model from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BaseRole {
+    /// A base model must be among the inputs; it is treated apart.
+    Required,
+    /// If `base_model` is set it must be among the inputs and is treated apart.
+    Optional,
+    /// The base is just another input.
+    Ignored,
+}
+
+/// Who has a value of a parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParameterScope {
+    /// One value per output tensor, never read from a model entry.
+    Shared,
+    /// One value for each input, a base included.
+    PerInput,
+    /// One value for each input that is not the base.
+    PerNonBase,
+}
+
+/// A value of a method parameter after gradients and filters have been resolved.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ParameterValue {
+    /// A number.
+    Float(f64),
+    /// A whole number.
+    Int(i64),
+    /// A switch.
+    Bool(bool),
+}
+
+/// What a parameter takes when the config says nothing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ParameterDefault {
+    /// The config has to say.
+    Required,
+    /// This value, which also tells the parameter's type.
+    Value(ParameterValue),
+    /// Nothing: a number that may be absent.
+    Absent,
+}
+
+/// One parameter of a merge method.
+#[derive(Debug, Clone, Copy)]
+pub struct ParameterDefinition {
+    /// As written in merge configs.
+    pub name: &'static str,
+    /// Who has a value.
+    pub scope: ParameterScope,
+    /// Default, and with it the type (`Required` and `Absent` are numbers).
+    pub default: ParameterDefault,
+    /// One line for tables.
+    pub help: &'static str,
+}
+
+/// A merge method, as the registry knows it.
+pub struct MethodDefinition {
+    /// As written in merge configs.
+    pub name: &'static str,
+    /// Where the base model comes in.
+    pub base: BaseRole,
+    /// Fewest and most inputs, the base included (`usize::MAX` for no limit).
+    pub inputs: (usize, usize),
+    /// What to do with an optional tensor that only some inputs have.
+    pub incomplete: Incomplete,
+    /// Every parameter the method reads.
+    pub parameters: &'static [ParameterDefinition],
+    /// Binds the method to the resolved parameters of one output tensor.
+    pub bind: fn(&Parameters) -> Result<Box<dyn TensorMethod>, MethodError>,
+    /// Paper or other source, for tables and model cards.
+    pub reference: &'static str,
+}
+
+/// What to do with an optional tensor that only some inputs have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Incomplete {
+    /// The usual rules about counts and base apply to what is left.
+    Check,
+    /// Exactly one input left: copy it. Otherwise as `Check`.
+    CopySingle,
+    /// Only the base left: copy it. Otherwise as `Check`.
+    CopyBase,
+    /// Only the base left: copy it. Too few inputs left: leave the tensor out, with a warning.
+    CopyBaseOrSkip,
+}
+
+/// Resolved parameters of one output tensor.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Parameters {
+    /// By name, for [`ParameterScope::Shared`].
+    pub shared: IndexMap<&'static str, ParameterValue>,
+    /// By name, for each of [`TensorInputs::n_inputs`]; with a base treated apart, without it.
+    pub inputs: Vec<IndexMap<&'static str, ParameterValue>>,
+}
+
+/// A method bound to the parameters of one output tensor.
+pub trait TensorMethod: Send + Sync {
+    /// The statistics pass: reads what it needs of the whole inputs, any number of times.
+    fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError>;
+}
+
+/// A method bound to parameters and statistics of one output tensor: a function of a chunk.
+pub trait Apply: Send + Sync {
+    /// Which chunks [`Apply::apply`] may be given.
+    fn granularity(&self) -> Granularity {
+        Granularity::Element
+    }
+
+    /// Computes one chunk. `out` has the chunk's length.
+    fn apply(&self, chunk: &Chunk<'_>, out: &mut [f32]);
+}
+
+/// Which chunks of a tensor a method can work on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Granularity {
+    /// Any run of elements.
+    Element,
+    /// Whole rows: runs along the last axis.
+    Row,
+}
+
+/// The same run of elements of every input of a tensor, flattened row-major.
+pub struct Chunk<'a> {
+    /// Index of the first element within the tensor.
+    pub start: usize,
+    /// The base's elements, when the method has a base.
+    pub base: Option<&'a [f32]>,
+    /// The other inputs' elements, in config order; all inputs when the base is ignored.
+    pub inputs: &'a [&'a [f32]],
+}
+
+/// Whole inputs of one output tensor, as the statistics pass sees them.
+pub struct TensorInputs<'a> {
+    /// Shape of every input, outermost first.
+    pub shape: &'a [usize],
+    /// Number of inputs, a base treated apart not counted.
+    pub n_inputs: usize,
+    /// Whether there is a base treated apart.
+    pub has_base: bool,
+    /// Keys of the random numbers of each input, for methods that draw.
+    pub keys: &'a [TensorKey],
+    /// Reads elements of an input.
+    pub reader: &'a dyn ReadInput,
+}
+
+/// Reads the inputs of one output tensor; safe to call from many threads.
+pub trait ReadInput: Sync {
+    /// Elements `start .. start + out.len()` of the base.
+    fn read_base(&self, start: usize, out: &mut [f32]) -> Result<(), MethodError>;
+    /// Elements `start .. start + out.len()` of input `index`.
+    fn read(&self, index: usize, start: usize, out: &mut [f32]) -> Result<(), MethodError>;
+    /// Statistics remembered from earlier merges of the same inputs. A method asks by a key that
+    /// names the statistic and everything it depends on beside the inputs themselves; `compute`
+    /// runs on a miss.
+    fn remember(
+        &self,
+        key: &str,
+        compute: &mut dyn FnMut() -> Result<Statistic, MethodError>,
+    ) -> Result<Statistic, MethodError>;
+}
+
+/// A remembered statistic: an immutable value shared between merges.
+pub type Statistic = Arc<dyn Any + Send + Sync>;
+
+/// Everything that can be wrong with one tensor's merge.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MethodError {
+    /// An input could not be read.
+    #[error(transparent)]
+    Read(Box<dyn std::error::Error + Send + Sync>),
+}
