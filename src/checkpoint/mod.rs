@@ -1,8 +1,31 @@
 //! Where tensors come from and go to.
+//!
+//! Reading: a [`Checkpoint`] is a model directory with one safetensors file or several shards, seen
+//! through memory maps; a [`MemoryCheckpoint`] holds its tensors. The engine sees both as a
+//! [`TensorSource`].
+//!
+//! Writing: a [`Layout`] fixes where every byte goes before the first one is known, so that a
+//! [`CheckpointWriter`] accepts them in any order and from many threads. An [`OutputDirectory`]
+//! makes the result appear whole or not at all.
+
+mod error;
+mod header;
+mod layout;
+mod memory;
+mod output;
+mod reader;
+mod writer;
 
 use indexmap::IndexMap;
 
 use crate::kernels::dtype::DType;
+
+pub use error::CheckpointError;
+pub use layout::{Layout, ParseShardSizeError, Place, ShardSize};
+pub use memory::MemoryCheckpoint;
+pub use output::OutputDirectory;
+pub use reader::Checkpoint;
+pub use writer::CheckpointWriter;
 
 /// Read access to the tensors of one checkpoint.
 ///
@@ -39,9 +62,43 @@ impl TensorInfo {
     pub fn bytes(&self) -> usize {
         self.elements() * self.dtype.size()
     }
-}
 
-/// Everything that can go wrong with a checkpoint.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CheckpointError {}
+    /// Number of bytes as stored, or `None` when no address space could hold them.
+    pub(crate) fn checked_bytes(&self) -> Option<usize> {
+        let elements = self.shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size))?;
+        elements.checked_mul(self.dtype.size())
+    }
+
+    /// The number of elements in `bytes` bytes, which must be whole.
+    fn whole_elements(&self, name: &str, bytes: usize) -> Result<usize, CheckpointError> {
+        let element_bytes = self.dtype.size();
+        if !bytes.is_multiple_of(element_bytes) {
+            return Err(CheckpointError::PartialElement {
+                tensor: name.to_owned(),
+                element_bytes,
+                bytes,
+            });
+        }
+        Ok(bytes / element_bytes)
+    }
+
+    /// The bytes of elements `start .. start + n_elements` within this tensor's data.
+    fn byte_range(
+        &self,
+        name: &str,
+        start: usize,
+        n_elements: usize,
+    ) -> Result<std::ops::Range<usize>, CheckpointError> {
+        match start.checked_add(n_elements) {
+            Some(end) if end <= self.elements() => {
+                Ok(start * self.dtype.size()..end * self.dtype.size())
+            }
+            _ => Err(CheckpointError::ReadOutOfRange {
+                tensor: name.to_owned(),
+                start,
+                n_elements,
+                elements: self.elements(),
+            }),
+        }
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use half::{bf16, f16};
+
 /// Element type of a stored tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DType {
@@ -59,5 +61,39 @@ impl fmt::Display for DType {
             Self::U8 => "uint8",
             Self::Bool => "bool",
         })
+    }
+}
+
+/// Widens stored little-endian elements to `f32`; `false` is 0 and `true` is 1.
+///
+/// Exact for BF16, F16, F32 and integers up to 2²⁴; anything else is rounded to nearest.
+///
+/// # Panics
+///
+/// When `bytes.len() != out.len() * dtype.size()`.
+pub fn widen(dtype: DType, bytes: &[u8], out: &mut [f32]) {
+    assert_eq!(
+        bytes.len(),
+        out.len() * dtype.size(),
+        "bytes must hold exactly the elements asked for"
+    );
+    match dtype {
+        DType::BF16 => convert(bytes, out, |b| bf16::from_le_bytes(b).to_f32()),
+        DType::F16 => convert(bytes, out, |b| f16::from_le_bytes(b).to_f32()),
+        DType::F32 => convert(bytes, out, f32::from_le_bytes),
+        DType::F64 => convert(bytes, out, |b| f64::from_le_bytes(b) as f32),
+        DType::I64 => convert(bytes, out, |b| i64::from_le_bytes(b) as f32),
+        DType::I32 => convert(bytes, out, |b| i32::from_le_bytes(b) as f32),
+        DType::I16 => convert(bytes, out, |b| f32::from(i16::from_le_bytes(b))),
+        DType::I8 => convert(bytes, out, |b| f32::from(i8::from_le_bytes(b))),
+        DType::U8 => convert(bytes, out, |[b]: [u8; 1]| f32::from(b)),
+        DType::Bool => convert(bytes, out, |[b]: [u8; 1]| f32::from(u8::from(b != 0))),
+    }
+}
+
+fn convert<const N: usize>(bytes: &[u8], out: &mut [f32], widen_one: impl Fn([u8; N]) -> f32) {
+    let (elements, _) = bytes.as_chunks::<N>();
+    for (out, &element) in out.iter_mut().zip(elements) {
+        *out = widen_one(element);
     }
 }

@@ -1,0 +1,242 @@
+//! The header of a safetensors file.
+//!
+//! ```text
+//! u64 little-endian   length n of the header, at most 100 000 000
+//! n bytes             JSON, padded with spaces to a multiple of 8:
+//!                     {"__metadata__": {…}, "name": {"dtype": "BF16", "shape": […], "data_offsets": [start, end]}, …}
+//! the rest            data; offsets count from here, without gaps or overlaps, up to the end of the file
+//! ```
+//!
+//! <https://github.com/huggingface/safetensors#format>. Parsing is strict: whatever passes can be
+//! read without another check.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::ser::{SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
+
+use super::{CheckpointError, TensorInfo};
+use crate::kernels::dtype::DType;
+
+/// What the reference implementation accepts. Bounds the memory that a hostile file can claim.
+pub(super) const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// Bytes of the length that precedes the header, and the header's alignment.
+const LENGTH_BYTES: usize = 8;
+
+/// The key that holds free-form strings instead of a tensor.
+pub(super) const METADATA_KEY: &str = "__metadata__";
+
+/// A tensor of a file, and where its bytes are.
+#[derive(Debug)]
+pub(super) struct StoredTensor {
+    pub(super) name: String,
+    pub(super) info: TensorInfo,
+    /// Counted from the start of the file.
+    pub(super) bytes: Range<usize>,
+}
+
+/// The tensors of `file`, by offset. `path` is only for errors.
+pub(super) fn parse(path: &Path, file: &[u8]) -> Result<Vec<StoredTensor>, CheckpointError> {
+    let actual = file.len() as u64;
+    let truncated =
+        |needed| CheckpointError::HeaderTruncated { path: path.to_owned(), needed, actual };
+    let Some((&length, rest)) = file.split_first_chunk::<LENGTH_BYTES>() else {
+        return Err(truncated(LENGTH_BYTES as u64));
+    };
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER_BYTES {
+        return Err(CheckpointError::HeaderTooLarge {
+            path: path.to_owned(),
+            bytes: length,
+            limit: MAX_HEADER_BYTES,
+        });
+    }
+    let Some((json, data)) = rest.split_at_checked(length as usize) else {
+        return Err(truncated(LENGTH_BYTES as u64 + length));
+    };
+    let Entries(mut entries) = serde_json::from_slice(json)
+        .map_err(|source| CheckpointError::HeaderSyntax { path: path.to_owned(), source })?;
+
+    let mut seen = HashSet::with_capacity(entries.len());
+    if let Some((name, _)) = entries.iter().find(|(name, _)| !seen.insert(name.as_str())) {
+        return Err(CheckpointError::DuplicateTensor {
+            path: path.to_owned(),
+            tensor: name.clone(),
+        });
+    }
+
+    entries.sort_by_key(|(_, entry)| entry.data_offsets);
+    let data_start = file.len() - data.len();
+    let mut tensors = Vec::with_capacity(entries.len());
+    let mut expected = 0;
+    for (name, entry) in entries {
+        let tensor = check_entry(path, name, entry, expected)?;
+        expected = tensor.bytes.end;
+        tensors.push(StoredTensor {
+            // The sum stays below the file's length, or the check after the loop refuses the file.
+            bytes: tensor.bytes.start.saturating_add(data_start)
+                ..tensor.bytes.end.saturating_add(data_start),
+            ..tensor
+        });
+    }
+    if expected != data.len() {
+        return Err(CheckpointError::FileLength {
+            path: path.to_owned(),
+            expected: (data_start as u64).saturating_add(expected as u64),
+            actual,
+        });
+    }
+    Ok(tensors)
+}
+
+/// The header for tensors that lie one after another in the order given, with its length in front.
+pub(super) fn encode<'a>(tensors: impl Iterator<Item = (&'a str, &'a TensorInfo)>) -> Vec<u8> {
+    let mut end = 0;
+    let entries = tensors.map(|(name, info)| {
+        let start = end;
+        end += info.bytes();
+        let dtype = tag(info.dtype).to_owned();
+        (name.to_owned(), Entry { dtype, shape: info.shape.clone(), data_offsets: (start, end) })
+    });
+    let entries = Entries(entries.collect());
+
+    let mut header = vec![0; LENGTH_BYTES];
+    serde_json::to_writer(&mut header, &entries).expect("writing strings and integers to memory");
+    header.resize(header.len().next_multiple_of(LENGTH_BYTES), b' ');
+    let length = (header.len() - LENGTH_BYTES) as u64;
+    header[..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
+    header
+}
+
+/// Position of a type in a file, highest first: the order of the reference implementation, which
+/// keeps every tensor aligned because sizes only fall.
+pub(super) fn file_order(dtype: DType) -> u8 {
+    match dtype {
+        DType::Bool => 0,
+        DType::U8 => 1,
+        DType::I8 => 2,
+        DType::I16 => 3,
+        DType::F16 => 4,
+        DType::BF16 => 5,
+        DType::I32 => 6,
+        DType::F32 => 7,
+        DType::F64 => 8,
+        DType::I64 => 9,
+    }
+}
+
+/// Checks one entry, whose data should begin at `expected`. The result's bytes count from the start
+/// of the data.
+fn check_entry(
+    path: &Path,
+    name: String,
+    entry: Entry,
+    expected: usize,
+) -> Result<StoredTensor, CheckpointError> {
+    let path = path.to_owned();
+    let (start, end) = entry.data_offsets;
+    if start != expected || end < start {
+        return Err(CheckpointError::Offsets { path, tensor: name, start, end, expected });
+    }
+    let Some(dtype) = from_tag(&entry.dtype) else {
+        return Err(CheckpointError::UnsupportedDtype { path, tensor: name, dtype: entry.dtype });
+    };
+    let info = TensorInfo { dtype, shape: entry.shape };
+    if info.checked_bytes() != Some(end - start) {
+        return Err(CheckpointError::ShapeAndBytes {
+            path,
+            tensor: name,
+            dtype,
+            shape: info.shape,
+            bytes: end - start,
+        });
+    }
+    Ok(StoredTensor { name, info, bytes: start..end })
+}
+
+/// The format's name of a type.
+fn tag(dtype: DType) -> &'static str {
+    match dtype {
+        DType::BF16 => "BF16",
+        DType::F16 => "F16",
+        DType::F32 => "F32",
+        DType::F64 => "F64",
+        DType::I64 => "I64",
+        DType::I32 => "I32",
+        DType::I16 => "I16",
+        DType::I8 => "I8",
+        DType::U8 => "U8",
+        DType::Bool => "BOOL",
+    }
+}
+
+fn from_tag(tag: &str) -> Option<DType> {
+    Some(match tag {
+        "BF16" => DType::BF16,
+        "F16" => DType::F16,
+        "F32" => DType::F32,
+        "F64" => DType::F64,
+        "I64" => DType::I64,
+        "I32" => DType::I32,
+        "I16" => DType::I16,
+        "I8" => DType::I8,
+        "U8" => DType::U8,
+        "BOOL" => DType::Bool,
+        _ => return None,
+    })
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    dtype: String,
+    shape: Vec<usize>,
+    data_offsets: (usize, usize),
+}
+
+/// All tensors of a header as written, so that repeated names can be seen.
+struct Entries(Vec<(String, Entry)>);
+
+impl Serialize for Entries {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        // Loaders of PyTorch models insist on this entry.
+        map.serialize_entry(METADATA_KEY, &serde_json::json!({ "format": "pt" }))?;
+        for (name, entry) in &self.0 {
+            map.serialize_entry(name, entry)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntriesVisitor;
+
+        impl<'de> Visitor<'de> for EntriesVisitor {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map from tensor names to their dtype, shape and data_offsets")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == METADATA_KEY {
+                        map.next_value::<IgnoredAny>()?;
+                    } else {
+                        entries.push((name, map.next_value()?));
+                    }
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(EntriesVisitor)
+    }
+}

@@ -1,0 +1,178 @@
+//! Output directories appear whole or not at all.
+//!
+//! Files go to a sibling `NAME.partial-RANDOM`. [`OutputDirectory::commit`] waits until the disk has
+//! them and renames the directory; without it, the partial directory is removed. After a kill or a
+//! power failure a partial directory may stay behind, but it never has the name of a model.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::CheckpointError;
+
+/// A directory in the making.
+#[derive(Debug)]
+pub struct OutputDirectory {
+    target: PathBuf,
+    partial: TempDir,
+    overwrite: bool,
+}
+
+impl OutputDirectory {
+    /// Prepares to create `path`. Its parents are created as needed.
+    ///
+    /// An existing directory must be empty, unless `overwrite` is set. It is then replaced as a whole
+    /// when the output is committed, and stays as it is until then.
+    pub fn create(path: &Path, overwrite: bool) -> Result<Self, CheckpointError> {
+        let target = resolve(path)?;
+        let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
+            return Err(CheckpointError::OutputUnnamed { path: path.to_owned() });
+        };
+        check_existing(&target, parent, overwrite)?;
+        fs::create_dir_all(parent)
+            .map_err(|source| CheckpointError::Write { path: parent.to_owned(), source })?;
+        let partial = sibling(parent, name, "partial")
+            .map_err(|source| CheckpointError::Write { path: parent.to_owned(), source })?;
+        Ok(Self { target, partial, overwrite })
+    }
+
+    /// Where to put files until they are committed.
+    pub fn path(&self) -> &Path {
+        self.partial.path()
+    }
+
+    /// Where the files will be.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Waits until everything is on disk, then gives the directory its final name and returns it.
+    ///
+    /// When only the renaming fails, the finished files are kept and the error says where.
+    pub fn commit(self) -> Result<PathBuf, CheckpointError> {
+        flush(self.partial.path())?;
+        let parent = self.target.parent().expect("create() checked for a parent");
+        // Somebody else may have put something there in the meantime.
+        check_existing(&self.target, parent, self.overwrite)?;
+
+        let finished = self.partial.keep();
+        let result = put_in_place(&finished, &self.target);
+        result.map_err(|source| CheckpointError::Rename {
+            finished,
+            path: self.target.clone(),
+            source,
+        })?;
+        flush_directory(parent)
+            .map_err(|source| CheckpointError::Write { path: parent.to_owned(), source })?;
+        Ok(self.target)
+    }
+}
+
+/// An absolute path whose existing part has no links, so that a linked directory is replaced where it
+/// is and not where the link is.
+fn resolve(path: &Path) -> Result<PathBuf, CheckpointError> {
+    match fs::canonicalize(path) {
+        Err(source) if source.kind() == io::ErrorKind::NotFound => std::path::absolute(path),
+        other => other,
+    }
+    .map_err(|source| CheckpointError::Read { path: path.to_owned(), source })
+}
+
+fn check_existing(target: &Path, parent: &Path, overwrite: bool) -> Result<(), CheckpointError> {
+    let path = target.to_owned();
+    let mut entries = match fs::read_dir(target) {
+        Ok(entries) => entries,
+        Err(source) => match source.kind() {
+            io::ErrorKind::NotFound => return Ok(()),
+            io::ErrorKind::NotADirectory => return Err(CheckpointError::NotADirectory { path }),
+            _ => return Err(CheckpointError::Read { path, source }),
+        },
+    };
+    if is_mount_point(target, parent) {
+        return Err(CheckpointError::OutputIsMountPoint { path });
+    }
+    if !overwrite && entries.next().is_some() {
+        return Err(CheckpointError::OutputExists { path });
+    }
+    Ok(())
+}
+
+/// A new directory `NAME.KIND-RANDOM` in `parent`, with the permissions that the umask leaves.
+fn sibling(parent: &Path, name: &OsStr, kind: &str) -> io::Result<TempDir> {
+    let mut prefix = OsString::from(name);
+    prefix.push(format!(".{kind}-"));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    builder.tempdir_in(parent)
+}
+
+/// Renames `finished` to `target`. What was there is moved aside first, removed when that worked and
+/// put back when it did not.
+fn put_in_place(finished: &Path, target: &Path) -> io::Result<()> {
+    if !target.exists() {
+        return fs::rename(finished, target);
+    }
+    let parent = target.parent().expect("create() checked for a parent");
+    let name = target.file_name().expect("create() checked for a name");
+    let aside = sibling(parent, name, "replaced")?;
+    let old = aside.path().join(name);
+    fs::rename(target, &old)?;
+    if let Err(error) = fs::rename(finished, target) {
+        if fs::rename(&old, target).is_err() {
+            // Dropping it would delete the only copy of what was there.
+            let _ = aside.keep();
+        }
+        return Err(error);
+    }
+    // The new output is in place. What cannot be removed is an annoyance, not a failure.
+    drop(aside);
+    Ok(())
+}
+
+/// Waits until the disk has every file below `directory`, and the directory itself.
+fn flush(directory: &Path) -> Result<(), CheckpointError> {
+    let failed = |path: &Path, source| CheckpointError::Write { path: path.to_owned(), source };
+    for entry in fs::read_dir(directory).map_err(|source| failed(directory, source))? {
+        let path = entry.map_err(|source| failed(directory, source))?.path();
+        if path.is_dir() {
+            flush(&path)?;
+        } else {
+            File::options()
+                .write(true)
+                .open(&path)
+                .and_then(|file| file.sync_all())
+                .map_err(|source| failed(&path, source))?;
+        }
+    }
+    flush_directory(directory).map_err(|source| failed(directory, source))
+}
+
+#[cfg(unix)]
+fn flush_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+/// Elsewhere directories cannot be opened like files, and renames are the file system's business.
+#[cfg(not(unix))]
+fn flush_directory(_directory: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn is_mount_point(directory: &Path, parent: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (fs::metadata(directory), fs::metadata(parent)) {
+        (Ok(directory), Ok(parent)) => directory.dev() != parent.dev(),
+        _ => false,
+    }
+}
+
+#[cfg(not(unix))]
+fn is_mount_point(_directory: &Path, _parent: &Path) -> bool {
+    false
+}
