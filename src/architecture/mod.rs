@@ -1,1 +1,145 @@
-//! The room `architecture`.
+//! Which tensors a model has, and what its `config.json` says.
+//!
+//! An [`ArchitectureDefinition`] is data (`definitions/*.json`): per module the tensors before the
+//! layers, a template of the tensors of one layer, and the tensors after. An [`Architecture`] is a
+//! definition together with the layer counts that a model's [`ModelConfig`] gives it.
+
+mod definition;
+mod error;
+mod model_config;
+mod name;
+mod side_files;
+
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use serde_json::Value;
+
+use crate::checkpoint::TensorSource;
+
+pub use definition::{ArchitectureDefinition, LayerCount, Location, Module, TensorTemplate};
+pub use error::ArchitectureError;
+pub use model_config::ModelConfig;
+pub use name::{NameTemplate, TensorNames};
+pub use side_files::copy_side_files;
+
+/// The definitions that come with the program, and the only place that knows them all.
+const BUILT_IN: [(&str, &str); 4] = [
+    ("llama.json", include_str!("definitions/llama.json")),
+    ("mistral.json", include_str!("definitions/mistral.json")),
+    ("qwen2.json", include_str!("definitions/qwen2.json")),
+    ("qwen3.json", include_str!("definitions/qwen3.json")),
+];
+
+static DEFINITIONS: LazyLock<Vec<Arc<ArchitectureDefinition>>> = LazyLock::new(|| {
+    let parse = |(file, text)| ArchitectureDefinition::parse(text, Path::new(file));
+    BUILT_IN.map(|entry| Arc::new(parse(entry).expect("a test parses all of them"))).into()
+});
+
+/// An architecture with the number of layers that one model has.
+///
+/// Models can be merged when their definitions are equal; their layer counts may differ.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Architecture {
+    definition: Arc<ArchitectureDefinition>,
+    /// Parallel to the definition's modules.
+    n_layers: Vec<usize>,
+}
+
+impl Architecture {
+    /// The architecture that `config`, the content of a `config.json`, names as the only entry of
+    /// `architectures`. `path` is only for errors.
+    pub fn for_config(config: &Value, path: &Path) -> Result<Self, ArchitectureError> {
+        let name = class_name(config, path)?;
+        let definition = DEFINITIONS
+            .iter()
+            .find(|definition| definition.architectures.iter().any(|known| known == name));
+        match definition {
+            Some(definition) => Self::with_definition(Arc::clone(definition), config, path),
+            None => Err(ArchitectureError::Unknown {
+                path: path.to_owned(),
+                name: name.to_owned(),
+                known: DEFINITIONS.iter().flat_map(|d| d.architectures.clone()).collect(),
+            }),
+        }
+    }
+
+    /// The architecture that `definition` describes, with the layer counts in `config`, the content
+    /// of a `config.json`. `path` is only for errors.
+    pub fn with_definition(
+        definition: Arc<ArchitectureDefinition>,
+        config: &Value,
+        path: &Path,
+    ) -> Result<Self, ArchitectureError> {
+        let n_layers = definition.modules.values().map(|module| layer_count(module, config, path));
+        Ok(Self { n_layers: n_layers.collect::<Result<_, _>>()?, definition })
+    }
+
+    /// The definition's name, such as `llama`.
+    pub fn name(&self) -> &str {
+        &self.definition.name
+    }
+
+    /// What all models of this architecture have in common.
+    pub fn definition(&self) -> &ArchitectureDefinition {
+        &self.definition
+    }
+
+    /// Each module's name, tensors and number of layers, in output order.
+    pub fn modules(&self) -> impl Iterator<Item = (&str, &Module, usize)> {
+        let modules = self.definition.modules.iter().zip(&self.n_layers);
+        modules.map(|((name, module), &n_layers)| (name.as_str(), module, n_layers))
+    }
+
+    /// The tensors and the number of layers of the module called `name`.
+    pub fn module(&self, name: &str) -> Option<(&Module, usize)> {
+        let (index, _, module) = self.definition.modules.get_full(name)?;
+        Some((module, self.n_layers[index]))
+    }
+
+    /// Tensors of `source`, a model with these layer counts, that the definition does not mention
+    /// under any name. A merge drops them.
+    pub fn unlisted<'s>(&self, source: &'s dyn TensorSource) -> Vec<&'s str> {
+        let mut listed = std::collections::HashSet::new();
+        for (_, module, n_layers) in self.modules() {
+            for (location, tensor) in module.tensors(n_layers) {
+                let names = tensor.names_for(location, n_layers);
+                listed.insert(names.name);
+                listed.extend(names.aliases);
+            }
+        }
+        let names = source.tensors().keys().map(String::as_str);
+        names.filter(|&name| !listed.contains(name)).collect()
+    }
+}
+
+/// The only entry of `architectures`.
+fn class_name<'a>(config: &'a Value, path: &Path) -> Result<&'a str, ArchitectureError> {
+    let entries: &[Value] = config["architectures"].as_array().map_or(&[], Vec::as_slice);
+    match entries {
+        [Value::String(name)] => Ok(name),
+        [] | [_] => Err(ArchitectureError::Unnamed { path: path.to_owned() }),
+        several => Err(ArchitectureError::Several {
+            path: path.to_owned(),
+            found: Value::from(several).to_string(),
+        }),
+    }
+}
+
+fn layer_count(module: &Module, config: &Value, path: &Path) -> Result<usize, ArchitectureError> {
+    let key = match &module.layer_count {
+        LayerCount::Fixed(n_layers) => return Ok(*n_layers),
+        LayerCount::Key(key) => key,
+    };
+    let value = model_config::lookup(config, key)
+        .ok_or_else(|| ArchitectureError::NoKey { path: path.to_owned(), key: key.clone() })?;
+    value
+        .as_u64()
+        .and_then(|count| u32::try_from(count).ok())
+        .map(|count| count as usize)
+        .ok_or_else(|| ArchitectureError::LayerCount {
+            path: path.to_owned(),
+            key: key.clone(),
+            value: value.to_string(),
+        })
+}

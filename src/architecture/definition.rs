@@ -1,0 +1,288 @@
+//! Architectures as data.
+//!
+//! ```json
+//! {
+//!   "name": "llama",
+//!   "model_type": "llama",
+//!   "architectures": ["LlamaForCausalLM"],
+//!   "modules": {
+//!     "default": {
+//!       "layer_count_key": "num_hidden_layers",
+//!       "pre": [{"name": "model.embed_tokens.weight", "vocabulary_axis": 0}],
+//!       "layer": [{"name": "model.layers.${layer_index}.mlp.up_proj.weight"}],
+//!       "post": [{"name": "lm_head.weight", "optional": true, "tied": ["model.embed_tokens.weight"]}]
+//!     }
+//!   }
+//! }
+//! ```
+//!
+//! Keys of a tensor: `name`; `optional`, may be absent; `aliases`, other names to read it under;
+//! `tied`, tensors to read in its place; `dtype`, fixed whatever the merge config says;
+//! `vocabulary_axis`, the axis that token ids index. Keys of a module: `pre`, `layer`, `post`;
+//! `prefix`, put before all its names; and either `layer_count_key`, a dotted path into `config.json`
+//! (`num_hidden_layers` unless given), or a fixed `layer_count`. Further keys of the definition:
+//! `vocabulary_size_key` (`vocab_size` unless given) and `side_files` to be copied with the model.
+//! Unknown keys are errors.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+
+use super::{ArchitectureError, NameTemplate, TensorNames};
+use crate::kernels::dtype::DType;
+
+/// Which tensors the models of one architecture have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ArchitectureDefinition {
+    /// What this project calls the architecture.
+    pub name: String,
+    /// The `model_type` of its configs.
+    pub model_type: String,
+    /// The `architectures` entries that it stands for.
+    pub architectures: Vec<String>,
+    /// By name, in output order. A language model has one, called `default`.
+    pub modules: IndexMap<String, Module>,
+    /// Where `config.json` has the vocabulary's size, as a dotted path.
+    pub vocabulary_size_key: String,
+    /// Files to copy beside those that every model has.
+    pub side_files: Vec<String>,
+}
+
+/// A part of a model: tensors before its layers, in each layer, and after.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Module {
+    /// Where the number of layers comes from.
+    pub layer_count: LayerCount,
+    /// Tensors before the layers.
+    pub pre: Vec<TensorTemplate>,
+    /// Tensors of each layer.
+    pub layer: Vec<TensorTemplate>,
+    /// Tensors after the layers.
+    pub post: Vec<TensorTemplate>,
+}
+
+/// Where a module's number of layers comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LayerCount {
+    /// A dotted path into `config.json`.
+    Key(String),
+    /// The same in every model.
+    Fixed(usize),
+}
+
+/// A tensor that every model of an architecture has, or every layer of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorTemplate {
+    /// The name in any output.
+    pub name: NameTemplate,
+    /// Whether models may lack it.
+    pub optional: bool,
+    /// Other names to read it under, in order.
+    pub aliases: Vec<NameTemplate>,
+    /// Tensors to read in its place when it has none of its own names, in order.
+    pub tied: Vec<NameTemplate>,
+    /// The type it has whatever the merge config says.
+    pub forced_dtype: Option<DType>,
+    /// The axis that token ids index.
+    pub vocabulary_axis: Option<usize>,
+}
+
+/// Where in its module a tensor is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Location {
+    /// Before the layers.
+    Pre,
+    /// In the layer with this index, from 0.
+    Layer(usize),
+    /// After the layers.
+    Post,
+}
+
+impl ArchitectureDefinition {
+    /// Reads a definition from JSON. `path` is only for errors.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ArchitectureError> {
+        let written: WrittenDefinition = serde_json::from_str(text)
+            .map_err(|source| ArchitectureError::Definition { path: path.to_owned(), source })?;
+        let empty = |key| Err(ArchitectureError::EmptyDefinition { path: path.to_owned(), key });
+        if written.architectures.is_empty() {
+            return empty("architectures");
+        }
+        if written.modules.is_empty() {
+            return empty("modules");
+        }
+        let mut modules = IndexMap::new();
+        let mut seen = HashSet::new();
+        for (name, module) in written.modules {
+            let module = module.check(&name, path)?;
+            for tensor in module.templates() {
+                if !seen.insert(tensor.name.clone()) {
+                    return Err(ArchitectureError::RepeatedTensor {
+                        path: path.to_owned(),
+                        tensor: tensor.name.to_string(),
+                    });
+                }
+            }
+            modules.insert(name, module);
+        }
+        Ok(Self {
+            name: written.name,
+            model_type: written.model_type,
+            architectures: written.architectures,
+            modules,
+            vocabulary_size_key: written
+                .vocabulary_size_key
+                .unwrap_or_else(|| "vocab_size".to_owned()),
+            side_files: written.side_files,
+        })
+    }
+}
+
+impl Module {
+    /// Every tensor of a module with `n_layers` layers, in output order.
+    pub fn tensors(&self, n_layers: usize) -> impl Iterator<Item = (Location, &TensorTemplate)> {
+        let pre = self.pre.iter().map(|tensor| (Location::Pre, tensor));
+        let layers = (0..n_layers).flat_map(|layer| {
+            self.layer.iter().map(move |tensor| (Location::Layer(layer), tensor))
+        });
+        let post = self.post.iter().map(|tensor| (Location::Post, tensor));
+        pre.chain(layers).chain(post)
+    }
+
+    fn templates(&self) -> impl Iterator<Item = &TensorTemplate> {
+        self.pre.iter().chain(&self.layer).chain(&self.post)
+    }
+}
+
+impl TensorTemplate {
+    /// The name in an output, at `location` of a module with `n_layers` layers.
+    pub fn name_for(&self, location: Location, n_layers: usize) -> String {
+        self.name.name_for(location, n_layers)
+    }
+
+    /// The names to look for in an input, at `location` of a module with `n_layers` layers.
+    pub fn names_for(&self, location: Location, n_layers: usize) -> TensorNames {
+        let all = |names: &[NameTemplate]| {
+            names.iter().map(|name| name.name_for(location, n_layers)).collect()
+        };
+        TensorNames {
+            name: self.name_for(location, n_layers),
+            aliases: all(&self.aliases),
+            tied: all(&self.tied),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenDefinition {
+    name: String,
+    model_type: String,
+    architectures: Vec<String>,
+    modules: IndexMap<String, WrittenModule>,
+    vocabulary_size_key: Option<String>,
+    #[serde(default)]
+    side_files: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenModule {
+    #[serde(default)]
+    prefix: String,
+    layer_count_key: Option<String>,
+    layer_count: Option<usize>,
+    #[serde(default)]
+    pre: Vec<WrittenTensor>,
+    #[serde(default)]
+    layer: Vec<WrittenTensor>,
+    #[serde(default)]
+    post: Vec<WrittenTensor>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenTensor {
+    name: NameTemplate,
+    #[serde(default)]
+    optional: bool,
+    #[serde(default)]
+    aliases: Vec<NameTemplate>,
+    #[serde(default)]
+    tied: Vec<NameTemplate>,
+    #[serde(default, rename = "dtype", deserialize_with = "dtype")]
+    forced_dtype: Option<DType>,
+    vocabulary_axis: Option<usize>,
+}
+
+impl WrittenModule {
+    fn check(self, name: &str, path: &Path) -> Result<Module, ArchitectureError> {
+        let layer_count = match (self.layer_count, self.layer_count_key) {
+            (None, key) => LayerCount::Key(key.unwrap_or_else(|| "num_hidden_layers".to_owned())),
+            (Some(n_layers), None) => LayerCount::Fixed(n_layers),
+            (Some(_), Some(_)) => {
+                return Err(ArchitectureError::LayerCountTwice {
+                    path: path.to_owned(),
+                    module: name.to_owned(),
+                });
+            }
+        };
+        let prefix = |tensors: Vec<WrittenTensor>| {
+            tensors.into_iter().map(|tensor| tensor.with_prefix(&self.prefix)).collect()
+        };
+        let module = Module {
+            layer_count,
+            pre: prefix(self.pre),
+            layer: prefix(self.layer),
+            post: prefix(self.post),
+        };
+        // Tied tensors may be outside of the layers, as the embeddings are.
+        let own_names = |tensor: &TensorTemplate| {
+            std::iter::once(&tensor.name).chain(&tensor.aliases).cloned().collect::<Vec<_>>()
+        };
+        let mut layer_names = module.layer.iter().flat_map(own_names);
+        if let Some(name) = layer_names.find(|name| !name.has_layer_index()) {
+            let (path, tensor) = (path.to_owned(), name.to_string());
+            return Err(ArchitectureError::NameWithoutLayer { path, tensor });
+        }
+        let mut other_names =
+            module.pre.iter().chain(&module.post).flat_map(|tensor| {
+                own_names(tensor).into_iter().chain(tensor.tied.iter().cloned())
+            });
+        if let Some(name) = other_names.find(NameTemplate::has_layer_index) {
+            let (path, tensor) = (path.to_owned(), name.to_string());
+            return Err(ArchitectureError::NameWithLayer { path, tensor });
+        }
+        drop((layer_names, other_names));
+        Ok(module)
+    }
+}
+
+impl WrittenTensor {
+    fn with_prefix(self, prefix: &str) -> TensorTemplate {
+        let all = |names: Vec<NameTemplate>| {
+            names.into_iter().map(|name| name.with_prefix(prefix)).collect()
+        };
+        TensorTemplate {
+            name: self.name.with_prefix(prefix),
+            optional: self.optional,
+            aliases: all(self.aliases),
+            tied: all(self.tied),
+            forced_dtype: self.forced_dtype,
+            vocabulary_axis: self.vocabulary_axis,
+        }
+    }
+}
+
+/// Reads the name that PyTorch uses.
+fn dtype<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DType>, D::Error> {
+    use DType::{BF16, Bool, F16, F32, F64, I8, I16, I32, I64, U8};
+    let name = String::deserialize(deserializer)?;
+    [BF16, F16, F32, F64, I64, I32, I16, I8, U8, Bool]
+        .into_iter()
+        .find(|dtype| dtype.to_string() == name)
+        .map(Some)
+        .ok_or_else(|| D::Error::custom(format!("`{name}` is not an element type")))
+}

@@ -1,0 +1,153 @@
+//! Tensor names with a place for the layer index, and how a name is found in a checkpoint.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::Location;
+use crate::checkpoint::TensorSource;
+
+/// A tensor name in which `${layer_index}` and `${num_layers}`, optionally with `+1` or `-1` behind
+/// the word, stand for numbers: `model.layers.${layer_index}.mlp.up_proj.weight`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct NameTemplate {
+    pieces: Vec<Piece>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Piece {
+    Text(String),
+    /// Added to the layer's index.
+    LayerIndex(isize),
+    /// Added to the number of layers.
+    LayerCount(isize),
+}
+
+/// A `${…}` that stands for nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("tensor name `{name}` contains the unknown placeholder `{placeholder}`")]
+pub struct UnknownPlaceholder {
+    name: String,
+    placeholder: String,
+}
+
+impl NameTemplate {
+    /// The name at `location` of a model with `n_layers` layers.
+    ///
+    /// The definition's check makes sure that only names of layers ask for a layer index. An index
+    /// below zero is given as 0.
+    pub fn name_for(&self, location: Location, n_layers: usize) -> String {
+        let layer = match location {
+            Location::Layer(layer) => layer,
+            Location::Pre | Location::Post => 0,
+        };
+        let mut name = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => name += text,
+                Piece::LayerIndex(offset) => {
+                    name += &layer.saturating_add_signed(*offset).to_string();
+                }
+                Piece::LayerCount(offset) => {
+                    name += &n_layers.saturating_add_signed(*offset).to_string();
+                }
+            }
+        }
+        name
+    }
+
+    /// Whether the name differs from layer to layer.
+    pub fn has_layer_index(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::LayerIndex(_)))
+    }
+
+    /// The same name with `prefix` in front.
+    pub(super) fn with_prefix(mut self, prefix: &str) -> Self {
+        if !prefix.is_empty() {
+            self.pieces.insert(0, Piece::Text(prefix.to_owned()));
+        }
+        self
+    }
+}
+
+impl TryFrom<String> for NameTemplate {
+    type Error = UnknownPlaceholder;
+
+    fn try_from(name: String) -> Result<Self, UnknownPlaceholder> {
+        let mut pieces = Vec::new();
+        let mut rest = name.as_str();
+        while let Some(start) = rest.find("${") {
+            let end = rest[start..].find('}').map_or(rest.len(), |length| start + length + 1);
+            let placeholder = &rest[start..end];
+            let piece = match placeholder {
+                "${layer_index}" => Piece::LayerIndex(0),
+                "${layer_index+1}" => Piece::LayerIndex(1),
+                "${layer_index-1}" => Piece::LayerIndex(-1),
+                "${num_layers}" => Piece::LayerCount(0),
+                "${num_layers+1}" => Piece::LayerCount(1),
+                "${num_layers-1}" => Piece::LayerCount(-1),
+                _ => {
+                    let placeholder = placeholder.to_owned();
+                    return Err(UnknownPlaceholder { name, placeholder });
+                }
+            };
+            if start > 0 {
+                pieces.push(Piece::Text(rest[..start].to_owned()));
+            }
+            pieces.push(piece);
+            rest = &rest[end..];
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Text(rest.to_owned()));
+        }
+        Ok(Self { pieces })
+    }
+}
+
+/// The name as written in a definition.
+impl fmt::Display for NameTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => f.write_str(text)?,
+                Piece::LayerIndex(0) => f.write_str("${layer_index}")?,
+                Piece::LayerIndex(offset) => write!(f, "${{layer_index{offset:+}}}")?,
+                Piece::LayerCount(0) => f.write_str("${num_layers}")?,
+                Piece::LayerCount(offset) => write!(f, "${{num_layers{offset:+}}}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The names under which one tensor of one model may be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorNames {
+    /// The name in any output.
+    pub name: String,
+    /// Other names for the same tensor.
+    pub aliases: Vec<String>,
+    /// Tensors to use in its place when it is stored under none of its own names.
+    pub tied: Vec<String>,
+}
+
+impl TensorNames {
+    /// The first of name, aliases and tied names that `source` has.
+    pub fn resolve(&self, source: &dyn TensorSource) -> Option<&str> {
+        self.own_names().chain(self.tied.iter().map(String::as_str)).find(|&name| has(source, name))
+    }
+
+    /// Whether `source` has the tensor itself, as opposed to one that it is tied to.
+    pub fn is_stored_in(&self, source: &dyn TensorSource) -> bool {
+        self.own_names().any(|name| has(source, name))
+    }
+
+    fn own_names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&self.name).chain(&self.aliases).map(String::as_str)
+    }
+}
+
+fn has(source: &dyn TensorSource, name: &str) -> bool {
+    source.tensors().contains_key(name)
+}
