@@ -286,3 +286,104 @@ fn dtype<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DType>, D:
         .map(Some)
         .ok_or_else(|| D::Error::custom(format!("`{name}` is not an element type")))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn parse(modules: Value) -> Result<ArchitectureDefinition, ArchitectureError> {
+        let definition = json!({
+            "name": "test", "model_type": "test", "architectures": ["Test"], "modules": modules,
+        });
+        ArchitectureDefinition::parse(&definition.to_string(), Path::new("test.json"))
+    }
+
+    fn message(module: Value) -> String {
+        let error = parse(json!({ "default": module })).unwrap_err();
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+        format!("{error}{}", cause.unwrap_or_default())
+    }
+
+    #[test]
+    fn a_prefix_applies_to_every_name_of_its_module() {
+        let definition = parse(json!({
+            "text": {
+                "prefix": "language_model.",
+                "layer_count_key": "text_config.num_hidden_layers",
+                "layer": [{"name": "h.${layer_index}.w", "aliases": ["${layer_index}.w"]}],
+                "post": [{"name": "head", "optional": true, "tied": ["wte"], "dtype": "int64"}],
+            },
+            "projector": {"layer_count": 0, "pre": [{"name": "wte", "vocabulary_axis": 1}]},
+        }));
+        let definition = definition.unwrap();
+        let text = &definition.modules["text"];
+        assert_eq!(text.layer_count, LayerCount::Key("text_config.num_hidden_layers".to_owned()));
+        assert_eq!(
+            text.layer[0].names_for(Location::Layer(3), 4),
+            TensorNames {
+                name: "language_model.h.3.w".to_owned(),
+                aliases: vec!["language_model.3.w".to_owned()],
+                tied: vec![],
+            }
+        );
+        let head = &text.post[0];
+        assert_eq!(head.names_for(Location::Post, 4).tied, ["language_model.wte"]);
+        assert_eq!((head.optional, head.forced_dtype), (true, Some(DType::I64)));
+        let projector = &definition.modules["projector"];
+        assert_eq!(projector.layer_count, LayerCount::Fixed(0));
+        assert_eq!(projector.pre[0].vocabulary_axis, Some(1));
+        assert_eq!(definition.vocabulary_size_key, "vocab_size");
+    }
+
+    #[test]
+    fn tensors_come_layer_by_layer_between_pre_and_post() {
+        let definition = parse(json!({"default": {
+            "pre": [{"name": "in"}],
+            "layer": [{"name": "${layer_index}.a"}, {"name": "${layer_index}.b"}],
+            "post": [{"name": "out"}],
+        }}));
+        let names: Vec<_> = definition.unwrap().modules["default"]
+            .tensors(2)
+            .map(|(location, tensor)| tensor.name_for(location, 2))
+            .collect();
+        assert_eq!(names, ["in", "0.a", "0.b", "1.a", "1.b", "out"]);
+    }
+
+    #[test]
+    fn mistakes_in_definitions_are_described() {
+        let cases = [
+            (
+                json!({"pre": [{"name": "w", "tide": []}]}),
+                "`test.json` is not an architecture definition: unknown field `tide`, expected one of \
+                `name`, `optional`, `aliases`, `tied`, `dtype`, `vocabulary_axis` at line 1 column 119",
+            ),
+            (
+                json!({"pre": [{"name": "w", "dtype": "int7"}]}),
+                "`test.json` is not an architecture definition: `int7` is not an element type \
+                at line 1 column 127",
+            ),
+            (
+                json!({"layer": [{"name": "w"}]}),
+                "`test.json`: layer tensor `w` does not contain `${layer_index}`",
+            ),
+            (
+                json!({"post": [{"name": "w.${layer_index}"}]}),
+                "`test.json`: `w.${layer_index}` is not in a layer, so it cannot use `${layer_index}`",
+            ),
+            (
+                json!({"pre": [{"name": "w"}], "post": [{"name": "w"}]}),
+                "`test.json` lists tensor `w` twice",
+            ),
+            (
+                json!({"layer_count": 1, "layer_count_key": "n"}),
+                "`test.json`: module `default` has both `layer_count` and `layer_count_key`",
+            ),
+        ];
+        for (module, expected) in cases {
+            assert_eq!(message(module), expected);
+        }
+        assert_eq!(parse(json!({})).unwrap_err().to_string(), "`test.json`: `modules` is empty");
+    }
+}

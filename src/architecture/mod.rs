@@ -143,3 +143,113 @@ fn layer_count(module: &Module, config: &Value, path: &Path) -> Result<usize, Ar
             value: value.to_string(),
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::checkpoint::MemoryCheckpoint;
+
+    fn architecture(config: Value) -> Result<Architecture, ArchitectureError> {
+        Architecture::for_config(&config, Path::new("config.json"))
+    }
+
+    fn llama(n_layers: usize) -> Architecture {
+        let config = json!({"architectures": ["LlamaForCausalLM"], "num_hidden_layers": n_layers});
+        architecture(config).unwrap()
+    }
+
+    #[test]
+    fn every_built_in_definition_parses_and_claims_names_of_its_own() {
+        let mut claimed = std::collections::HashSet::new();
+        for definition in DEFINITIONS.iter() {
+            for name in &definition.architectures {
+                assert!(claimed.insert(name), "{name} has two definitions");
+            }
+        }
+    }
+
+    #[test]
+    fn tensors_per_module_are_as_many_as_the_models_have() {
+        let count = |name: &str| {
+            let config = json!({"architectures": [name], "num_hidden_layers": 2});
+            let architecture = architecture(config).unwrap();
+            let (module, n_layers) = architecture.module("default").unwrap();
+            module.tensors(n_layers).count()
+        };
+        assert_eq!(count("LLaMaForCausalLM"), 1 + 2 * 9 + 2);
+        assert_eq!(count("MistralForCausalLM"), 1 + 2 * 9 + 2);
+        assert_eq!(count("Qwen2ForCausalLM"), 1 + 2 * 12 + 2);
+        assert_eq!(count("Qwen3ForCausalLM"), 1 + 2 * 11 + 2);
+    }
+
+    #[test]
+    fn the_llama_head_is_optional_and_tied_to_the_embeddings() {
+        let architecture = llama(1);
+        let (module, n_layers) = architecture.module("default").unwrap();
+        let (location, head) = module.tensors(n_layers).last().unwrap();
+        let names = head.names_for(location, n_layers);
+        assert_eq!((location, head.optional), (Location::Post, true));
+        assert_eq!(names.name, "lm_head.weight");
+        assert_eq!(names.tied, ["model.embed_tokens.weight"]);
+        assert_eq!(head.vocabulary_axis, Some(0));
+        assert_eq!(module.pre[0].vocabulary_axis, Some(0));
+    }
+
+    #[test]
+    fn depth_does_not_change_the_definition() {
+        assert_eq!(llama(2).definition(), llama(3).definition());
+        assert_ne!(llama(2), llama(3));
+        let qwen =
+            architecture(json!({"architectures": ["Qwen2ForCausalLM"], "num_hidden_layers": 2}));
+        assert_ne!(llama(2).definition(), qwen.unwrap().definition());
+    }
+
+    #[test]
+    fn configs_that_name_no_known_architecture_are_described() {
+        let cases = [
+            (json!({}), "`config.json` does not name the model's class under `architectures`"),
+            (
+                json!({"architectures": [7]}),
+                "`config.json` does not name the model's class under `architectures`",
+            ),
+            (
+                json!({"architectures": ["A", "B"]}),
+                r#"`config.json` names several `architectures`: ["A","B"]"#,
+            ),
+            (
+                json!({"architectures": ["GPT5"]}),
+                "`config.json`: architecture `GPT5` is not supported",
+            ),
+            (
+                json!({"architectures": ["LlamaForCausalLM"]}),
+                "`config.json` has no `num_hidden_layers`",
+            ),
+            (
+                json!({"architectures": ["LlamaForCausalLM"], "num_hidden_layers": -4}),
+                "`config.json`: `num_hidden_layers` is -4, which is not a number of layers",
+            ),
+        ];
+        for (config, expected) in cases {
+            let error = architecture(config).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+            assert!(error.is_users_mistake());
+        }
+        let hint = architecture(json!({"architectures": ["GPT5"]})).unwrap_err().hint().unwrap();
+        assert!(hint.contains("LlamaForCausalLM, LLaMaForCausalLM, MistralForCausalLM"), "{hint}");
+    }
+
+    #[test]
+    fn tensors_that_a_merge_would_drop_are_listed() {
+        let mut source = MemoryCheckpoint::new();
+        for name in [
+            "model.norm.weight",
+            "model.layers.0.self_attn.q_proj.bias",
+            "model.layers.1.mlp.up_proj.weight",
+        ] {
+            source.insert(name, &[1], &[0.0]).unwrap();
+        }
+        assert_eq!(llama(2).unlisted(&source), ["model.layers.0.self_attn.q_proj.bias"]);
+    }
+}

@@ -156,3 +156,76 @@ impl ModelConfig {
 pub(super) fn lookup<'a>(values: &'a Value, key: &str) -> Option<&'a Value> {
     key.split('.').try_fold(values, |value, part| value.get(part))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn config(values: Value) -> ModelConfig {
+        ModelConfig::new(values, PathBuf::from("config.json")).unwrap()
+    }
+
+    #[test]
+    fn saved_config_keeps_the_order_of_its_keys() {
+        let directory = tempfile::tempdir().unwrap();
+        let text =
+            "{\n  \"z\": 1e-06,\n  \"torch_dtype\": \"float32\",\n  \"a\": [\n    1\n  ]\n}\n";
+        fs::write(directory.path().join("config.json"), text).unwrap();
+        let mut config = ModelConfig::load(directory.path()).unwrap();
+        config.set_dtype(DType::BF16);
+        config.set("new.key", 3).unwrap();
+        config.save(directory.path()).unwrap();
+        let saved = fs::read_to_string(directory.path().join("config.json")).unwrap();
+        let expected = text
+            .replace("float32", "bfloat16")
+            .replace("  ]\n}", "  ],\n  \"new\": {\n    \"key\": 3\n  }\n}");
+        assert_eq!(saved, expected);
+    }
+
+    #[test]
+    fn dtype_goes_where_the_config_has_it() {
+        let mut modern = config(json!({"dtype": "float32"}));
+        modern.set_dtype(DType::F16);
+        assert_eq!(*modern.values(), json!({"dtype": "float16"}));
+        let mut silent = config(json!({}));
+        assert_eq!(silent.dtype(), None);
+        silent.set_dtype(DType::BF16);
+        assert_eq!(*silent.values(), json!({"torch_dtype": "bfloat16"}));
+        assert_eq!(config(json!({"torch_dtype": "torch.float16"})).dtype(), Some("float16"));
+    }
+
+    #[test]
+    fn lists_with_an_entry_per_layer_follow_the_layers() {
+        let mut config = config(json!({
+            "text_config": {"layers": 3, "layer_types": ["a", "b", "c"], "other": [1, 2, 3]},
+            "layer_types": ["x"],
+        }));
+        config.set_source_layers("text_config.layers", &[2, 0, 0, 1]).unwrap();
+        let expected = json!({
+            "text_config": {"layers": 4, "layer_types": ["c", "a", "a", "b"], "other": [1, 2, 3]},
+            "layer_types": ["x"],
+        });
+        assert_eq!(*config.values(), expected);
+    }
+
+    #[test]
+    fn a_path_through_something_else_than_an_object_is_an_error() {
+        let error = config(json!({"a": 1})).set("a.b", 2).unwrap_err();
+        assert_eq!(error.to_string(), "`config.json`: `a` should be an object");
+        let error = ModelConfig::new(json!([]), PathBuf::from("config.json")).unwrap_err();
+        assert_eq!(error.to_string(), "`config.json`: the whole file should be an object");
+    }
+
+    #[test]
+    fn a_missing_or_broken_config_is_described() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = ModelConfig::load(directory.path()).unwrap_err();
+        assert!(error.hint().unwrap().contains("beside its weights"));
+        assert!(error.is_users_mistake());
+        fs::write(directory.path().join("config.json"), "{").unwrap();
+        let error = ModelConfig::load(directory.path()).unwrap_err();
+        assert!(error.to_string().ends_with("config.json` is not valid JSON"), "{error}");
+    }
+}

@@ -151,3 +151,56 @@ impl TensorNames {
 fn has(source: &dyn TensorSource, name: &str) -> bool {
     source.tensors().contains_key(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::MemoryCheckpoint;
+
+    fn template(name: &str) -> NameTemplate {
+        NameTemplate::try_from(name.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn placeholders_become_numbers() {
+        let name = template("h.${layer_index}.next.${layer_index+1}.of.${num_layers-1}");
+        assert_eq!(name.name_for(Location::Layer(4), 12), "h.4.next.5.of.11");
+        assert_eq!(template("layers.${num_layers}").name_for(Location::Post, 12), "layers.12");
+        assert_eq!(template("wte").name_for(Location::Pre, 12), "wte");
+    }
+
+    #[test]
+    fn templates_print_as_written() {
+        for name in ["a.${layer_index}.b", "${num_layers-1}${layer_index+1}", "a}b$c{", ""] {
+            assert_eq!(template(name).to_string(), name);
+        }
+    }
+
+    #[test]
+    fn unknown_placeholders_are_named() {
+        for (name, placeholder) in
+            [("a.${layer}.b", "${layer}"), ("a${layer_index", "${layer_index")]
+        {
+            let error = NameTemplate::try_from(name.to_owned()).unwrap_err().to_string();
+            let expected =
+                format!("tensor name `{name}` contains the unknown placeholder `{placeholder}`");
+            assert_eq!(error, expected);
+        }
+    }
+
+    #[test]
+    fn own_name_comes_before_aliases_and_aliases_before_tied_tensors() {
+        let names = TensorNames {
+            name: "head".to_owned(),
+            aliases: vec!["old_head".to_owned()],
+            tied: vec!["embedding".to_owned()],
+        };
+        let mut source = MemoryCheckpoint::new();
+        assert_eq!(names.resolve(&source), None);
+        for (name, is_stored) in [("embedding", false), ("old_head", true), ("head", true)] {
+            source.insert(name, &[1], &[0.0]).unwrap();
+            assert_eq!(names.resolve(&source), Some(name));
+            assert_eq!(names.is_stored_in(&source), is_stored);
+        }
+    }
+}

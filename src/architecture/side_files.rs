@@ -46,3 +46,24 @@ pub fn copy_side_files(
     }
     Ok(copied)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn existing_files_are_copied_once_and_weights_are_not() {
+        let (donor, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for name in ["tokenizer.json", "generation_config.json", "extra.json", "model.safetensors"]
+        {
+            fs::write(donor.path().join(name), name).unwrap();
+        }
+        let more = ["extra.json", "tokenizer.json", "absent.json"].map(str::to_owned);
+        let copied = copy_side_files(donor.path(), out.path(), &more).unwrap();
+        assert_eq!(copied, ["tokenizer.json", "generation_config.json", "extra.json"]);
+        assert_eq!(fs::read_dir(out.path()).unwrap().count(), 3);
+        assert_eq!(fs::read(out.path().join("extra.json")).unwrap(), b"extra.json");
+    }
+}

@@ -250,3 +250,91 @@ fn split(tensors: &IndexMap<String, TensorInfo>, limit: ShardSize) -> Vec<Range<
     shards.push(start..tensors.len());
     shards
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::dtype::DType;
+
+    fn tensors(sizes: &[usize]) -> IndexMap<String, TensorInfo> {
+        let info = |&size: &usize| TensorInfo { dtype: DType::U8, shape: vec![size] };
+        sizes.iter().enumerate().map(|(i, size)| (format!("t{i}"), info(size))).collect()
+    }
+
+    fn shards(sizes: &[usize], limit: u64) -> Vec<usize> {
+        let layout = Layout::new(tensors(sizes), ShardSize::from_bytes(limit)).unwrap();
+        (0..sizes.len()).map(|index| layout.place(index).shard).collect()
+    }
+
+    #[test]
+    fn shard_sizes_are_bytes_with_a_decimal_suffix() {
+        for (text, bytes) in
+            [("5B", 5_000_000_000), ("200m", 200_000_000), ("10k", 10_000), ("17", 17), ("0", 0)]
+        {
+            assert_eq!(text.parse(), Ok(ShardSize::from_bytes(bytes)), "{text}");
+        }
+        for text in ["", "k", "5GB", "-1", "+1", "1.5b", " 1", "99999999999b", "５", "5ｂ"] {
+            let error = text.parse::<ShardSize>().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("`{text}` is not a shard size")), "{error}");
+        }
+    }
+
+    #[test]
+    fn shard_sizes_print_as_they_parse() {
+        for text in ["5b", "200m", "10k", "1234", "0"] {
+            assert_eq!(text.parse::<ShardSize>().unwrap().to_string(), text);
+        }
+        assert_eq!(ShardSize::default().to_string(), "5b");
+    }
+
+    #[test]
+    fn a_shard_ends_before_the_tensor_that_would_exceed_the_limit() {
+        assert_eq!(shards(&[4, 4, 4, 1], 8), [0, 0, 1, 1]);
+        assert_eq!(shards(&[4, 4, 4, 1], 0), [0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_tensor_larger_than_the_limit_has_a_shard_of_its_own() {
+        assert_eq!(shards(&[1, 20, 1, 20], 8), [0, 1, 2, 3]);
+        assert_eq!(shards(&[20, 20], 8), [0, 1]);
+    }
+
+    #[test]
+    fn files_are_numbered_only_when_there_are_several() {
+        let one = Layout::new(tensors(&[4, 4]), ShardSize::default()).unwrap();
+        assert_eq!(one.file_name(0), "model.safetensors");
+        let two = Layout::new(tensors(&[4, 4]), ShardSize::from_bytes(4)).unwrap();
+        assert_eq!(two.file_name(1), "model-00002-of-00002.safetensors");
+        assert_eq!(
+            two.index().to_string(),
+            r#"{"metadata":{"total_size":8},"weight_map":{"t0":"model-00001-of-00002.safetensors","t1":"model-00002-of-00002.safetensors"}}"#
+        );
+    }
+
+    #[test]
+    fn data_is_aligned_whatever_the_order_of_types() {
+        let types = [DType::U8, DType::F32, DType::BF16, DType::F64, DType::Bool, DType::I64];
+        let tensors = types
+            .iter()
+            .enumerate()
+            .map(|(i, &dtype)| (format!("t{i}"), TensorInfo { dtype, shape: vec![3] }));
+        let layout = Layout::new(tensors.collect(), ShardSize::default()).unwrap();
+        for (index, dtype) in types.iter().enumerate() {
+            assert_eq!(layout.place(index).offset % dtype.size() as u64, 0, "{dtype}");
+        }
+    }
+
+    #[test]
+    fn impossible_layouts_are_refused() {
+        let layout = |name: &str, shape: &[usize]| {
+            let info = TensorInfo { dtype: DType::F32, shape: shape.to_vec() };
+            Layout::new(IndexMap::from([(name.to_owned(), info)]), ShardSize::default())
+        };
+        let error = layout("__metadata__", &[1]).unwrap_err();
+        assert!(matches!(error, CheckpointError::ReservedName { .. }));
+        let error = layout("w", &[usize::MAX, 2]).unwrap_err();
+        assert!(matches!(error, CheckpointError::TooLarge { .. }));
+        let error = Layout::new(IndexMap::new(), ShardSize::default()).unwrap_err();
+        assert!(matches!(error, CheckpointError::NoTensors));
+    }
+}

@@ -109,3 +109,64 @@ impl TensorSource for MemoryCheckpoint {
 fn place() -> PathBuf {
     PathBuf::from("memory")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_and_bytes_are_those_inserted() {
+        let mut checkpoint = MemoryCheckpoint::new();
+        checkpoint.insert("w", &[2, 2], &[1.0, -2.0, 0.5, 4.0]).unwrap();
+        let info = TensorInfo { dtype: DType::BF16, shape: vec![2] };
+        checkpoint.insert_bytes("v", info, vec![0x80, 0x3f, 0x00, 0xc0]).unwrap();
+
+        let mut part = [0.0; 2];
+        checkpoint.read_into("w", 1, &mut part).unwrap();
+        assert_eq!(part, [-2.0, 0.5]);
+        checkpoint.read_into("v", 0, &mut part).unwrap();
+        assert_eq!(part, [1.0, -2.0]);
+        let mut bytes = [0; 2];
+        checkpoint.copy_bytes("v", 1, &mut bytes).unwrap();
+        assert_eq!(bytes, [0x00, 0xc0]);
+    }
+
+    #[test]
+    fn inserting_a_name_again_replaces_its_tensor() {
+        let mut checkpoint = MemoryCheckpoint::new();
+        checkpoint.insert("a", &[1], &[1.0]).unwrap();
+        checkpoint.insert("b", &[1], &[2.0]).unwrap();
+        checkpoint.insert("a", &[2], &[3.0, 4.0]).unwrap();
+        assert_eq!(checkpoint.tensors().keys().collect::<Vec<_>>(), ["a", "b"]);
+        let mut values = [0.0; 2];
+        checkpoint.read_into("a", 0, &mut values).unwrap();
+        assert_eq!(values, [3.0, 4.0]);
+    }
+
+    #[test]
+    fn wrong_names_ranges_and_sizes_are_errors() {
+        let mut checkpoint = MemoryCheckpoint::new();
+        let error = checkpoint.insert("w", &[2], &[1.0]).unwrap_err();
+        assert!(matches!(error, CheckpointError::ShapeAndBytes { bytes: 4, .. }));
+        checkpoint.insert("w", &[2], &[1.0, 2.0]).unwrap();
+
+        let error = checkpoint.read_into("w", 1, &mut [0.0; 2]).unwrap_err();
+        assert_eq!(error.to_string(), "tensor `w` has 2 elements; cannot read 2 from 1 on");
+        let error = checkpoint.read_into("w", usize::MAX, &mut [0.0; 2]).unwrap_err();
+        assert!(matches!(error, CheckpointError::ReadOutOfRange { .. }));
+        let error = checkpoint.copy_bytes("w", 0, &mut [0; 3]).unwrap_err();
+        assert_eq!(error.to_string(), "tensor `w` has elements of 4 bytes; cannot read 3 bytes");
+        let error = checkpoint.bytes("x").unwrap_err();
+        assert_eq!(error.to_string(), "`memory` has no tensor `x`");
+    }
+
+    #[test]
+    fn loading_copies_every_tensor() {
+        let mut source = MemoryCheckpoint::new();
+        source.insert("a", &[], &[1.0]).unwrap();
+        source.insert("b", &[0], &[]).unwrap();
+        let loaded = MemoryCheckpoint::load(&source).unwrap();
+        assert_eq!(loaded.tensors(), source.tensors());
+        assert_eq!(loaded.bytes("a").unwrap(), source.bytes("a").unwrap());
+    }
+}

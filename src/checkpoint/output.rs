@@ -176,3 +176,131 @@ fn is_mount_point(directory: &Path, parent: &Path) -> bool {
 fn is_mount_point(_directory: &Path, _parent: &Path) -> bool {
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names in `directory`, sorted.
+    fn names(directory: &Path) -> Vec<String> {
+        let name =
+            |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+        let mut names: Vec<_> = fs::read_dir(directory).unwrap().map(name).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn committed_output_has_its_name_and_leaves_nothing_else() {
+        let parent = tempfile::tempdir().unwrap();
+        let target = parent.path().join("deep/er/model");
+        let output = OutputDirectory::create(&target, false).unwrap();
+        fs::write(output.path().join("config.json"), "{}").unwrap();
+        fs::create_dir(output.path().join("sub")).unwrap();
+        fs::write(output.path().join("sub/file"), "x").unwrap();
+        assert!(!target.exists());
+
+        let committed = output.commit().unwrap();
+        assert_eq!(committed.file_name(), target.file_name());
+        assert_eq!(names(&target), ["config.json", "sub"]);
+        assert_eq!(names(target.parent().unwrap()), ["model"]);
+    }
+
+    #[test]
+    fn dropped_output_leaves_nothing() {
+        let parent = tempfile::tempdir().unwrap();
+        let output = OutputDirectory::create(&parent.path().join("model"), false).unwrap();
+        fs::write(output.path().join("file"), "x").unwrap();
+        assert!(names(parent.path())[0].starts_with("model.partial-"));
+        drop(output);
+        assert_eq!(names(parent.path()), [""; 0]);
+    }
+
+    #[test]
+    fn existing_output_is_refused_with_a_hint() {
+        let parent = tempfile::tempdir().unwrap();
+        fs::write(parent.path().join("precious"), "x").unwrap();
+        let error = OutputDirectory::create(parent.path(), false).unwrap_err();
+        assert!(error.to_string().ends_with("is not empty"), "{error}");
+        assert!(error.hint().unwrap().contains("--overwrite"));
+        assert!(error.is_users_mistake());
+        assert_eq!(names(parent.path()), ["precious"]);
+    }
+
+    #[test]
+    fn output_that_appears_meanwhile_is_not_replaced() {
+        let parent = tempfile::tempdir().unwrap();
+        let target = parent.path().join("model");
+        let output = OutputDirectory::create(&target, false).unwrap();
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("precious"), "x").unwrap();
+        assert!(matches!(output.commit(), Err(CheckpointError::OutputExists { .. })));
+        assert_eq!(names(&target), ["precious"]);
+        assert_eq!(names(parent.path()), ["model"]);
+    }
+
+    #[test]
+    fn an_empty_directory_is_filled() {
+        let parent = tempfile::tempdir().unwrap();
+        let target = parent.path().join("model");
+        fs::create_dir(&target).unwrap();
+        let output = OutputDirectory::create(&target, false).unwrap();
+        fs::write(output.path().join("new"), "x").unwrap();
+        output.commit().unwrap();
+        assert_eq!(names(&target), ["new"]);
+        assert_eq!(names(parent.path()), ["model"]);
+    }
+
+    #[test]
+    fn overwriting_replaces_the_whole_directory_at_the_end() {
+        let parent = tempfile::tempdir().unwrap();
+        let target = parent.path().join("model");
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("stale"), "x").unwrap();
+        let output = OutputDirectory::create(&target, true).unwrap();
+        fs::write(output.path().join("new"), "x").unwrap();
+        assert_eq!(names(&target), ["stale"]);
+        output.commit().unwrap();
+        assert_eq!(names(&target), ["new"]);
+        assert_eq!(names(parent.path()), ["model"]);
+    }
+
+    #[test]
+    fn files_and_roots_cannot_be_outputs() {
+        let parent = tempfile::tempdir().unwrap();
+        let file = parent.path().join("file");
+        fs::write(&file, "x").unwrap();
+        let error = OutputDirectory::create(&file, true).unwrap_err();
+        assert!(matches!(error, CheckpointError::NotADirectory { .. }), "{error}");
+        let error = OutputDirectory::create(&file.join("model"), true).unwrap_err();
+        assert!(error.is_users_mistake(), "{error}");
+        let error = OutputDirectory::create(Path::new("/"), true).unwrap_err();
+        assert!(matches!(error, CheckpointError::OutputUnnamed { .. }), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_linked_directory_is_replaced_where_it_is() {
+        let parent = tempfile::tempdir().unwrap();
+        let (real, link) = (parent.path().join("real"), parent.path().join("link"));
+        fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let output = OutputDirectory::create(&link, false).unwrap();
+        fs::write(output.path().join("new"), "x").unwrap();
+        output.commit().unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(names(&real), ["new"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn permissions_are_those_of_any_new_directory() {
+        use std::os::unix::fs::MetadataExt;
+        let parent = tempfile::tempdir().unwrap();
+        fs::create_dir(parent.path().join("plain")).unwrap();
+        let output = OutputDirectory::create(&parent.path().join("model"), false).unwrap();
+        let committed = output.commit().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode();
+        assert_eq!(mode(&committed), mode(&parent.path().join("plain")));
+    }
+}
