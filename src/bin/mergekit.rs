@@ -1,1 +1,7 @@
-fn main() {}
+//! Merges language models.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mergekit::cli::mergekit()
+}

@@ -268,7 +268,7 @@ mod tests {
         let json = concat!(
             r#"{"__metadata__":{"format":"pt"},"#,
             r#""a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},"#,
-            r#""b \"ü":{"dtype":"BF16","shape":[],"data_offsets":[24,26]}}     "#,
+            r#""b \"ü":{"dtype":"BF16","shape":[],"data_offsets":[24,26]}}    "#,
         );
         assert_eq!(header[8..], *json.as_bytes());
         assert_eq!(header[..8], 144u64.to_le_bytes());
@@ -324,7 +324,7 @@ mod tests {
             ),
             (
                 one(r#"{"dtype":"F32","shape":[2],"data_offsets":[0,8]}"#),
-                "`m.safetensors` has 65 bytes, but its header describes 69",
+                "`m.safetensors` has 66 bytes, but its header describes 70",
             ),
             (
                 one(r#"{"dtype":"U8","shape":[1],"data_offsets":[0,1]}"#),

@@ -5,3 +5,5 @@
 
 pub mod dtype;
 pub mod random;
+pub mod reduce;
+pub mod select;

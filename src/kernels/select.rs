@@ -1,0 +1,134 @@
+//! Exact selection by magnitude without sorting.
+//!
+//! The bit pattern of |x| as an unsigned number orders magnitudes: one counting pass over its upper
+//! 16 bits finds the bucket of the k-th largest, a second one over the lower 16 bits of that bucket
+//! finds the value itself. Among equal magnitudes the elements with the lowest indices are kept, so
+//! that exactly k remain and the result is the same on every machine. NaN counts as larger than
+//! infinity. Memory: 512 KiB of counters, whatever the length.
+
+/// Number of buckets in each of the two counting passes.
+pub const BUCKETS: usize = 1 << 16;
+
+/// Bits of |x|, whose order as integers is the order of magnitudes.
+pub fn magnitude_bits(x: f32) -> u32 {
+    x.to_bits() & 0x7fff_ffff
+}
+
+/// Counts magnitudes by their upper 16 bits, or by their lower 16 bits inside one bucket of those.
+#[derive(Debug, Clone)]
+pub struct Histogram {
+    counts: Vec<u64>,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { counts: vec![0; BUCKETS] }
+    }
+}
+
+impl Histogram {
+    /// Counts `values` by the upper bits of their magnitude.
+    pub fn add_upper(&mut self, values: &[f32]) {
+        for &value in values {
+            self.counts[(magnitude_bits(value) >> 16) as usize] += 1;
+        }
+    }
+
+    /// Counts those of `values` whose upper bits are `bucket` by their lower bits.
+    pub fn add_lower(&mut self, bucket: u32, values: &[f32]) {
+        for &value in values {
+            let bits = magnitude_bits(value);
+            if bits >> 16 == bucket {
+                self.counts[(bits & 0xffff) as usize] += 1;
+            }
+        }
+    }
+
+    /// Adds the counts of another histogram.
+    pub fn merge(mut self, other: &Self) -> Self {
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count += more;
+        }
+        self
+    }
+
+    /// The bucket that holds the `rank`-th largest counted value (from 1), and that value's rank
+    /// inside the bucket. `None` when fewer values were counted.
+    pub fn locate(&self, rank: u64) -> Option<(u32, u64)> {
+        let mut left = rank;
+        for (bucket, &count) in self.counts.iter().enumerate().rev() {
+            if left <= count {
+                return Some((bucket as u32, left));
+            }
+            left -= count;
+        }
+        None
+    }
+}
+
+/// Which elements belong to the k largest magnitudes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MagnitudeThreshold {
+    /// Bits of the smallest magnitude kept.
+    pub bits: u32,
+    /// Elements of exactly that magnitude are kept up to this index.
+    pub last_tie: usize,
+}
+
+impl MagnitudeThreshold {
+    /// Whether the element at `index` is kept.
+    pub fn keeps(&self, index: usize, value: f32) -> bool {
+        let bits = magnitude_bits(value);
+        bits > self.bits || (bits == self.bits && index <= self.last_tie)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn threshold(values: &[f32], k: u64) -> MagnitudeThreshold {
+        let mut upper = Histogram::default();
+        upper.add_upper(values);
+        let (bucket, rank) = upper.locate(k).unwrap();
+        let mut lower = Histogram::default();
+        lower.add_lower(bucket, values);
+        let (low, ties) = lower.locate(rank).unwrap();
+        let bits = bucket << 16 | low;
+        let tied = values.iter().enumerate().filter(|(_, value)| magnitude_bits(**value) == bits);
+        let last_tie = tied.map(|(index, _)| index).nth(ties as usize - 1).unwrap();
+        MagnitudeThreshold { bits, last_tie }
+    }
+
+    proptest! {
+        #[test]
+        fn selection_equals_a_stable_sort(
+            values in prop::collection::vec(
+                prop_oneof![
+                    any::<f32>(),
+                    Just(0.0), Just(-1.0), Just(1.0), Just(f32::NAN), Just(f32::INFINITY),
+                ],
+                1..200,
+            ),
+            share in 0.0..1.0,
+        ) {
+            let k = 1 + (share * (values.len() - 1) as f64) as usize;
+            let threshold = threshold(&values, k as u64);
+            let mut order: Vec<usize> = (0..values.len()).collect();
+            order.sort_by_key(|&index| std::cmp::Reverse(magnitude_bits(values[index])));
+            let mut expected = order[..k].to_vec();
+            expected.sort_unstable();
+            let kept: Vec<usize> =
+                (0..values.len()).filter(|&index| threshold.keeps(index, values[index])).collect();
+            prop_assert_eq!(kept, expected);
+        }
+    }
+
+    #[test]
+    fn asking_for_more_than_there_is_finds_nothing() {
+        let mut histogram = Histogram::default();
+        histogram.add_upper(&[1.0, 2.0]);
+        assert_eq!(histogram.locate(3), None);
+    }
+}
