@@ -97,3 +97,79 @@ fn convert<const N: usize>(bytes: &[u8], out: &mut [f32], widen_one: impl Fn([u8
         *out = widen_one(element);
     }
 }
+
+/// Rounds `f32` values to stored little-endian elements, to nearest with ties to even.
+///
+/// NaN stays NaN in floating types. Integers saturate, and NaN becomes 0; `Bool` is 1 for anything
+/// but 0.
+///
+/// # Panics
+///
+/// When `out.len() != values.len() * dtype.size()`.
+pub fn narrow(dtype: DType, values: &[f32], out: &mut [u8]) {
+    assert_eq!(out.len(), values.len() * dtype.size(), "out must hold exactly the values given");
+    match dtype {
+        DType::BF16 => store(values, out, |x| bf16::from_f32(x).to_le_bytes()),
+        DType::F16 => store(values, out, |x| f16::from_f32(x).to_le_bytes()),
+        DType::F32 => store(values, out, f32::to_le_bytes),
+        DType::F64 => store(values, out, |x| f64::from(x).to_le_bytes()),
+        DType::I64 => store(values, out, |x| (x.round_ties_even() as i64).to_le_bytes()),
+        DType::I32 => store(values, out, |x| (x.round_ties_even() as i32).to_le_bytes()),
+        DType::I16 => store(values, out, |x| (x.round_ties_even() as i16).to_le_bytes()),
+        DType::I8 => store(values, out, |x| (x.round_ties_even() as i8).to_le_bytes()),
+        DType::U8 => store(values, out, |x| [x.round_ties_even() as u8]),
+        DType::Bool => store(values, out, |x| [u8::from(x != 0.0)]),
+    }
+}
+
+fn store<const N: usize>(values: &[f32], out: &mut [u8], narrow_one: impl Fn(f32) -> [u8; N]) {
+    let (elements, _) = out.as_chunks_mut::<N>();
+    for (element, &value) in elements.iter_mut().zip(values) {
+        *element = narrow_one(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(dtype: DType, values: &[f32]) -> Vec<f32> {
+        let mut bytes = vec![0; values.len() * dtype.size()];
+        narrow(dtype, values, &mut bytes);
+        let mut back = vec![0.0; values.len()];
+        widen(dtype, &bytes, &mut back);
+        back
+    }
+
+    #[test]
+    fn bf16_rounds_to_nearest_even() {
+        let one_ulp = 1.0 / 128.0;
+        let values = [1.0, 1.0 + one_ulp / 2.0, 1.0 + 1.5 * one_ulp, -1.0 - 0.6 * one_ulp];
+        let expected = [1.0, 1.0, 1.0 + 2.0 * one_ulp, -1.0 - one_ulp];
+        assert_eq!(round_trip(DType::BF16, &values), expected);
+    }
+
+    #[test]
+    fn every_bf16_and_f16_survives_widening_and_narrowing() {
+        for dtype in [DType::BF16, DType::F16] {
+            let bytes: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+            let mut values = vec![0.0; 1 << 16];
+            widen(dtype, &bytes, &mut values);
+            let mut back = vec![0; bytes.len()];
+            narrow(dtype, &values, &mut back);
+            let stored = bytes.chunks(2).zip(back.chunks(2)).zip(&values);
+            for ((before, after), value) in stored {
+                assert!(before == after || value.is_nan(), "{dtype} {before:?} became {after:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn integers_round_and_saturate() {
+        let values = [2.5, -1e9, 1e9, f32::NAN];
+        assert_eq!(round_trip(DType::I8, &values), [2.0, -128.0, 127.0, 0.0]);
+        assert_eq!(round_trip(DType::U8, &values), [2.0, 0.0, 255.0, 0.0]);
+        assert_eq!(round_trip(DType::Bool, &values), [1.0; 4]);
+        assert_eq!(round_trip(DType::F64, &values[..3]), values[..3]);
+    }
+}

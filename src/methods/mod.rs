@@ -5,12 +5,26 @@
 //! [`Apply`] of this tensor. [`Apply::apply`] is the *apply pass*: a pure function of a chunk of
 //! `f32` inputs to a chunk of `f32` output. Methods never see files, dtypes, threads or YAML.
 
+mod coefficients;
+mod inputs;
+mod linear;
+mod passthrough;
+mod registry;
+mod slerp;
+mod sparsify;
+mod task_vectors;
+#[cfg(test)]
+mod testing;
+
 use std::any::Any;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 
 use crate::kernels::random::TensorKey;
+
+pub use inputs::STATISTICS_BLOCK;
+pub use registry::{METHODS, NOT_AVAILABLE, find};
 
 /// Where a merge method takes its base model from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,8 +123,51 @@ pub struct Parameters {
     pub inputs: Vec<IndexMap<&'static str, ParameterValue>>,
 }
 
+impl ParameterValue {
+    /// As a number; a switch is 0 or 1.
+    pub fn as_float(self) -> f64 {
+        match self {
+            Self::Float(value) => value,
+            Self::Int(value) => value as f64,
+            Self::Bool(value) => f64::from(u8::from(value)),
+        }
+    }
+
+    /// As a switch; a number is on unless it is 0.
+    pub fn as_bool(self) -> bool {
+        match self {
+            Self::Float(value) => value != 0.0,
+            Self::Int(value) => value != 0,
+            Self::Bool(value) => value,
+        }
+    }
+}
+
+impl Parameters {
+    /// A shared number. The plan has resolved every parameter that the definition names.
+    fn float(&self, name: &str) -> f64 {
+        self.shared[name].as_float()
+    }
+
+    /// A shared switch.
+    fn flag(&self, name: &str) -> bool {
+        self.shared[name].as_bool()
+    }
+
+    /// One number of every input.
+    fn floats(&self, name: &str) -> Vec<f64> {
+        self.inputs.iter().map(|input| input[name].as_float()).collect()
+    }
+}
+
 /// A method bound to the parameters of one output tensor.
 pub trait TensorMethod: Send + Sync {
+    /// The input that the output is an unchanged copy of, when it is one. Such a tensor is copied
+    /// byte by byte where the types allow.
+    fn copied_input(&self) -> Option<usize> {
+        None
+    }
+
     /// The statistics pass: reads what it needs of the whole inputs, any number of times.
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError>;
 }
@@ -131,7 +188,7 @@ pub trait Apply: Send + Sync {
 pub enum Granularity {
     /// Any run of elements.
     Element,
-    /// Whole rows: runs along the last axis.
+    /// Whole rows: runs of everything behind the first axis; a vector is one row.
     Row,
 }
 
@@ -185,4 +242,17 @@ pub enum MethodError {
     /// An input could not be read.
     #[error(transparent)]
     Read(Box<dyn std::error::Error + Send + Sync>),
+
+    /// A parameter has a value that the method is not defined for.
+    #[error("{name} is {value}, {allowed}")]
+    Parameter {
+        /// As written in merge configs.
+        name: &'static str,
+        /// Position of the input it belongs to; a shared parameter has none.
+        input: Option<usize>,
+        /// After gradients and filters.
+        value: f64,
+        /// What would be right, as the end of the sentence.
+        allowed: String,
+    },
 }

@@ -1,0 +1,182 @@
+//! Reading whole inputs block by block for the statistics pass.
+//!
+//! Blocks have a fixed size and partial results are combined in block order, so that statistics do
+//! not depend on the number of threads or on the chunks of the apply pass. Memory: one block of each
+//! input asked for, per thread.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::{Chunk, MethodError, TensorInputs};
+use crate::kernels::reduce::dot;
+use crate::kernels::select::{Histogram, MagnitudeThreshold, magnitude_bits};
+
+/// Elements per block of the statistics pass.
+pub const STATISTICS_BLOCK: usize = 1 << 16;
+
+/// Buffers that a thread reads one block into.
+#[derive(Default)]
+struct Block {
+    base: Vec<f32>,
+    inputs: Vec<Vec<f32>>,
+}
+
+impl TensorInputs<'_> {
+    /// Number of elements of every input.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Elements of a row: of everything behind the first axis. A vector is one row.
+    pub fn row_elements(&self) -> usize {
+        match self.shape {
+            [] => 1,
+            [n] => *n,
+            [_, rest @ ..] => rest.iter().product(),
+        }
+    }
+
+    /// Calls `visit` with the base and the inputs `which` of every block, in parallel, and returns
+    /// what it returned in block order. With `whole_rows` blocks end where rows end.
+    fn map_blocks<T: Send>(
+        &self,
+        which: &[usize],
+        whole_rows: bool,
+        visit: impl Fn(&Chunk<'_>) -> T + Sync,
+    ) -> Result<Vec<T>, MethodError> {
+        let n = self.elements();
+        let row = if whole_rows { self.row_elements().max(1) } else { 1 };
+        let block = (STATISTICS_BLOCK / row).max(1) * row;
+        (0..n.div_ceil(block))
+            .into_par_iter()
+            .map_init(Block::default, |buffers, index| {
+                let start = index * block;
+                let length = block.min(n - start);
+                if self.has_base {
+                    buffers.base.resize(length, 0.0);
+                    self.reader.read_base(start, &mut buffers.base)?;
+                }
+                buffers.inputs.resize(which.len(), Vec::new());
+                for (buffer, &input) in buffers.inputs.iter_mut().zip(which) {
+                    buffer.resize(length, 0.0);
+                    self.reader.read(input, start, buffer)?;
+                }
+                let inputs: Vec<&[f32]> = buffers.inputs.iter().map(Vec::as_slice).collect();
+                let base = self.has_base.then_some(buffers.base.as_slice());
+                Ok(visit(&Chunk { start, base, inputs: &inputs }))
+            })
+            .collect()
+    }
+
+    /// Adds what `visit` returns for every block of the inputs `which`.
+    pub(super) fn sum<const N: usize>(
+        &self,
+        which: &[usize],
+        whole_rows: bool,
+        visit: impl Fn(&Chunk<'_>) -> [f64; N] + Sync,
+    ) -> Result<[f64; N], MethodError> {
+        let mut total = [0.0; N];
+        for block in self.map_blocks(which, whole_rows, visit)? {
+            for (total, part) in total.iter_mut().zip(block) {
+                *total += part;
+            }
+        }
+        Ok(total)
+    }
+
+    /// Inner products ⟨a,a⟩, ⟨a,b⟩, ⟨b,b⟩ of the base `a` and the first input `b`.
+    pub(super) fn base_products(&self) -> Result<[f64; 3], MethodError> {
+        let remembered = self.reader.remember("base products", &mut || {
+            let products = self.sum(&[0], false, |chunk| {
+                let a = chunk.base.expect("the method has a base");
+                let b = chunk.inputs[0];
+                [dot(a, a), dot(a, b), dot(b, b)]
+            })?;
+            Ok(Arc::new(products))
+        })?;
+        Ok(*remembered.downcast_ref().expect("the key belongs to this type"))
+    }
+
+    /// Which elements are the `k` largest of |input − base|, 1 ≤ k ≤ number of elements.
+    ///
+    /// One pass that is remembered, and two partial ones.
+    pub(super) fn largest_deltas(
+        &self,
+        input: usize,
+        k: usize,
+    ) -> Result<MagnitudeThreshold, MethodError> {
+        let upper = self.reader.remember(&format!("delta histogram {input}"), &mut || {
+            Ok(Arc::new(self.histogram(input, |histogram, delta| histogram.add_upper(delta))?))
+        })?;
+        let upper: &Histogram = upper.downcast_ref().expect("the key belongs to this type");
+        let (bucket, rank) = upper.locate(k as u64).expect("k is at most the number of elements");
+        let lower = self.histogram(input, |histogram, delta| histogram.add_lower(bucket, delta))?;
+        let (low, ties) = lower.locate(rank).expect("the bucket has at least `rank` elements");
+        let bits = bucket << 16 | low;
+        Ok(MagnitudeThreshold { bits, last_tie: self.nth_with(input, bits, ties)? })
+    }
+
+    fn histogram(
+        &self,
+        input: usize,
+        count: impl Fn(&mut Histogram, &[f32]) + Sync,
+    ) -> Result<Histogram, MethodError> {
+        // Counts are whole numbers: their sum is the same in any order, and merging batch by batch
+        // keeps only a few histograms alive.
+        const BATCH: usize = 64 * STATISTICS_BLOCK;
+        let n = self.elements();
+        (0..n.div_ceil(BATCH))
+            .into_par_iter()
+            .map(|batch| {
+                let mut histogram = Histogram::default();
+                let mut delta = Vec::new();
+                let mut base = Vec::new();
+                let end = n.min((batch + 1) * BATCH);
+                for start in (batch * BATCH..end).step_by(STATISTICS_BLOCK) {
+                    let length = STATISTICS_BLOCK.min(end - start);
+                    self.read_delta(input, start, length, &mut delta, &mut base)?;
+                    count(&mut histogram, &delta);
+                }
+                Ok(histogram)
+            })
+            .try_reduce(Histogram::default, |a, b| Ok(a.merge(&b)))
+    }
+
+    /// Index of the `nth` (from 1) element of |input − base| whose bits are `bits`.
+    fn nth_with(&self, input: usize, bits: u32, nth: u64) -> Result<usize, MethodError> {
+        let is_tie = |delta: f32| magnitude_bits(delta) == bits;
+        let (mut delta, mut base) = (Vec::new(), Vec::new());
+        let mut left = nth;
+        let n = self.elements();
+        for start in (0..n).step_by(STATISTICS_BLOCK) {
+            let length = STATISTICS_BLOCK.min(n - start);
+            self.read_delta(input, start, length, &mut delta, &mut base)?;
+            for (offset, _) in delta.iter().enumerate().filter(|(_, delta)| is_tie(**delta)) {
+                left -= 1;
+                if left == 0 {
+                    return Ok(start + offset);
+                }
+            }
+        }
+        unreachable!("a histogram of the same values counted {nth} of them")
+    }
+
+    fn read_delta(
+        &self,
+        input: usize,
+        start: usize,
+        length: usize,
+        delta: &mut Vec<f32>,
+        base: &mut Vec<f32>,
+    ) -> Result<(), MethodError> {
+        delta.resize(length, 0.0);
+        base.resize(length, 0.0);
+        self.reader.read(input, start, delta)?;
+        self.reader.read_base(start, base)?;
+        for (delta, base) in delta.iter_mut().zip(base) {
+            *delta -= *base;
+        }
+        Ok(())
+    }
+}

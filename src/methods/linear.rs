@@ -1,0 +1,75 @@
+//! Linear: a weighted average (model soups, Wortsman et al. 2022, <https://arxiv.org/abs/2203.05482>).
+//!
+//! ```text
+//! out = Σ weightₖ · modelₖ / (normalize ? Σ weightₖ : 1)
+//! ```
+//!
+//! Weights that sum to zero give infinite or undefined results when normalized.
+
+use super::coefficients::LinearCombination;
+use super::{
+    Apply, BaseRole, Incomplete, MethodDefinition, MethodError, ParameterDefault,
+    ParameterDefinition, ParameterScope, ParameterValue, TensorInputs, TensorMethod,
+};
+
+/// The registry's entry.
+pub(super) static LINEAR: MethodDefinition = MethodDefinition {
+    name: "linear",
+    base: BaseRole::Ignored,
+    inputs: (1, usize::MAX),
+    incomplete: Incomplete::Check,
+    parameters: &[
+        ParameterDefinition {
+            name: "weight",
+            scope: ParameterScope::PerInput,
+            default: ParameterDefault::Required,
+            help: "factor of the model",
+        },
+        ParameterDefinition {
+            name: "normalize",
+            scope: ParameterScope::Shared,
+            default: ParameterDefault::Value(ParameterValue::Bool(true)),
+            help: "divide by the sum of weights",
+        },
+    ],
+    bind: |parameters| {
+        let weights = parameters.floats("weight");
+        Ok(Box::new(Linear { weights, normalize: parameters.flag("normalize") }))
+    },
+    reference: "https://arxiv.org/abs/2203.05482",
+};
+
+struct Linear {
+    weights: Vec<f64>,
+    normalize: bool,
+}
+
+impl TensorMethod for Linear {
+    fn prepare(&self, _: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
+        let sum: f64 = if self.normalize { self.weights.iter().sum() } else { 1.0 };
+        let inputs = self.weights.iter().map(|weight| (weight / sum) as f32).collect();
+        Ok(Box::new(LinearCombination { base: 0.0, inputs }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{X1, X2, X3, assert_close, merge};
+
+    #[test]
+    fn weights_are_normalized_unless_told_otherwise() {
+        let models = [&X1[..], &X2, &X3];
+        let weights = [[("weight", 0.5)], [("weight", 0.3)], [("weight", 0.4)]];
+        let weights: Vec<&[_]> = weights.iter().map(|weight| &weight[..]).collect();
+        let average = merge("linear", None, &models, &weights, &[]);
+        assert_close(&average, &[0.116667, -0.201667, 0.276667, 0.558333, 0.593333, -0.91]);
+        let sum = merge("linear", None, &models, &weights, &[("normalize", 0.0)]);
+        assert_close(&sum, &[0.14, -0.242, 0.332, 0.67, 0.712, -1.092]);
+    }
+
+    #[test]
+    fn one_model_is_itself() {
+        let merged = merge("linear", None, &[&X1], &[&[("weight", 0.7)]], &[]);
+        assert_eq!(merged, X1);
+    }
+}

@@ -1,0 +1,49 @@
+//! The list of merge methods, and the only place that knows them all.
+
+use super::{MethodDefinition, linear, passthrough, slerp, task_vectors};
+
+/// Every merge method, in the order of tables.
+pub static METHODS: [&MethodDefinition; 11] = [
+    &linear::LINEAR,
+    &slerp::SLERP,
+    &task_vectors::TASK_ARITHMETIC,
+    &task_vectors::TIES,
+    &task_vectors::DARE_LINEAR,
+    &task_vectors::DARE_TIES,
+    &task_vectors::DELLA,
+    &task_vectors::DELLA_LINEAR,
+    &task_vectors::BREADCRUMBS,
+    &task_vectors::BREADCRUMBS_TIES,
+    &passthrough::PASSTHROUGH,
+];
+
+/// Methods of the Python tool that this program knows by name only.
+pub const NOT_AVAILABLE: [&str; 9] = [
+    "nuslerp",
+    "multislerp",
+    "karcher",
+    "model_stock",
+    "nearswap",
+    "arcee_fusion",
+    "ram",
+    "ramplus_tl",
+    "sce",
+];
+
+/// The method called `name` in merge configs.
+pub fn find(name: &str) -> Option<&'static MethodDefinition> {
+    METHODS.into_iter().find(|method| method.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let names = METHODS.iter().map(|method| method.name).chain(NOT_AVAILABLE);
+        let unique: std::collections::BTreeSet<_> = names.clone().collect();
+        assert_eq!(unique.len(), names.count());
+        assert!(NOT_AVAILABLE.iter().all(|name| find(name).is_none()));
+    }
+}
