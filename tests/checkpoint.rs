@@ -129,7 +129,7 @@ proptest! {
         fs::write(directory.path().join("model.safetensors.index.json"), bytes).unwrap();
         let error = Checkpoint::open(directory.path()).unwrap_err();
         let is_syntax = matches!(error, CheckpointError::IndexSyntax { .. });
-        prop_assert!(is_syntax, "{error}");
+        prop_assert!(is_syntax, "{}", error);
     }
 }
 

@@ -357,12 +357,12 @@ mod tests {
             (
                 json!({"pre": [{"name": "w", "tide": []}]}),
                 "`test.json` is not an architecture definition: unknown field `tide`, expected one of \
-                `name`, `optional`, `aliases`, `tied`, `dtype`, `vocabulary_axis` at line 1 column 119",
+                `name`, `optional`, `aliases`, `tied`, `dtype`, `vocabulary_axis` at line 1 column 107",
             ),
             (
                 json!({"pre": [{"name": "w", "dtype": "int7"}]}),
                 "`test.json` is not an architecture definition: `int7` is not an element type \
-                at line 1 column 127",
+                at line 1 column 116",
             ),
             (
                 json!({"layer": [{"name": "w"}]}),

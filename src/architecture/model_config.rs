@@ -170,8 +170,7 @@ mod tests {
     #[test]
     fn saved_config_keeps_the_order_of_its_keys() {
         let directory = tempfile::tempdir().unwrap();
-        let text =
-            "{\n  \"z\": 1e-6,\n  \"torch_dtype\": \"float32\",\n  \"a\": [\n    1\n  ]\n}\n";
+        let text = "{\n  \"z\": 0.5,\n  \"torch_dtype\": \"float32\",\n  \"a\": [\n    1\n  ]\n}\n";
         fs::write(directory.path().join("config.json"), text).unwrap();
         let mut config = ModelConfig::load(directory.path()).unwrap();
         config.set_dtype(DType::BF16);

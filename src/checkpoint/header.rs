@@ -271,7 +271,7 @@ mod tests {
             r#""b \"ü":{"dtype":"BF16","shape":[],"data_offsets":[24,26]}}    "#,
         );
         assert_eq!(header[8..], *json.as_bytes());
-        assert_eq!(header[..8], 144u64.to_le_bytes());
+        assert_eq!(header[..8], 152u64.to_le_bytes());
     }
 
     #[test]
@@ -328,7 +328,7 @@ mod tests {
             ),
             (
                 one(r#"{"dtype":"U8","shape":[1],"data_offsets":[0,1]}"#),
-                "`m.safetensors` has 64 bytes, but its header describes 61",
+                "`m.safetensors` has 65 bytes, but its header describes 62",
             ),
             (
                 file(

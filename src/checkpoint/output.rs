@@ -55,11 +55,8 @@ impl OutputDirectory {
     pub fn commit(self) -> Result<PathBuf, CheckpointError> {
         flush(self.partial.path())?;
         let parent = self.target.parent().expect("create() checked for a parent");
-        // Somebody else may have put something there in the meantime.
-        check_existing(&self.target, parent, self.overwrite)?;
-
         let finished = self.partial.keep();
-        let result = put_in_place(&finished, &self.target);
+        let result = put_in_place(&finished, &self.target, self.overwrite);
         result.map_err(|source| CheckpointError::Rename {
             finished,
             path: self.target.clone(),
@@ -86,6 +83,9 @@ fn check_existing(target: &Path, parent: &Path, overwrite: bool) -> Result<(), C
     let mut entries = match fs::read_dir(target) {
         Ok(entries) => entries,
         Err(source) => match source.kind() {
+            io::ErrorKind::NotFound if target.is_symlink() => {
+                return Err(CheckpointError::NotADirectory { path });
+            }
             io::ErrorKind::NotFound => return Ok(()),
             io::ErrorKind::NotADirectory => return Err(CheckpointError::NotADirectory { path }),
             _ => return Err(CheckpointError::Read { path, source }),
@@ -111,10 +111,15 @@ fn sibling(parent: &Path, name: &OsStr, kind: &str) -> io::Result<TempDir> {
     builder.tempdir_in(parent)
 }
 
-/// Renames `finished` to `target`. What was there is moved aside first, removed when that worked and
-/// put back when it did not.
-fn put_in_place(finished: &Path, target: &Path) -> io::Result<()> {
+/// Renames `finished` to `target`. To overwrite, what was there is moved aside first, removed when the
+/// renaming worked and put back when it did not.
+fn put_in_place(finished: &Path, target: &Path, overwrite: bool) -> io::Result<()> {
     if !target.exists() {
+        return fs::rename(finished, target);
+    }
+    if !overwrite {
+        // Fails when somebody else has put something there since it was checked.
+        fs::remove_dir(target)?;
         return fs::rename(finished, target);
     }
     let parent = target.parent().expect("create() checked for a parent");
@@ -228,15 +233,19 @@ mod tests {
     }
 
     #[test]
-    fn output_that_appears_meanwhile_is_not_replaced() {
+    fn output_that_appears_meanwhile_is_not_replaced_and_nothing_is_lost() {
         let parent = tempfile::tempdir().unwrap();
         let target = parent.path().join("model");
         let output = OutputDirectory::create(&target, false).unwrap();
+        fs::write(output.path().join("new"), "x").unwrap();
         fs::create_dir(&target).unwrap();
         fs::write(target.join("precious"), "x").unwrap();
-        assert!(matches!(output.commit(), Err(CheckpointError::OutputExists { .. })));
+
+        let error = output.commit().unwrap_err();
         assert_eq!(names(&target), ["precious"]);
-        assert_eq!(names(parent.path()), ["model"]);
+        let CheckpointError::Rename { finished, .. } = &error else { panic!("{error}") };
+        assert_eq!(names(finished), ["new"]);
+        assert!(error.hint().unwrap().contains("nothing is lost"));
     }
 
     #[test]
@@ -274,6 +283,7 @@ mod tests {
         assert!(matches!(error, CheckpointError::NotADirectory { .. }), "{error}");
         let error = OutputDirectory::create(&file.join("model"), true).unwrap_err();
         assert!(error.is_users_mistake(), "{error}");
+        assert_eq!(names(parent.path()), ["file"]);
         let error = OutputDirectory::create(Path::new("/"), true).unwrap_err();
         assert!(matches!(error, CheckpointError::OutputUnnamed { .. }), "{error}");
     }
@@ -290,6 +300,16 @@ mod tests {
         output.commit().unwrap();
         assert!(link.is_symlink());
         assert_eq!(names(&real), ["new"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_nowhere_is_refused_at_once() {
+        let parent = tempfile::tempdir().unwrap();
+        let link = parent.path().join("link");
+        std::os::unix::fs::symlink(parent.path().join("absent"), &link).unwrap();
+        let error = OutputDirectory::create(&link, true).unwrap_err();
+        assert!(matches!(error, CheckpointError::NotADirectory { .. }), "{error}");
     }
 
     #[cfg(unix)]
