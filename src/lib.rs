@@ -1,19 +1,11 @@
 //! Merge language models, and search for the best merge.
 //!
 //! The crate is laid out as a house: each module is a room, and a room only uses the rooms named in
-//! `docs/ARCHITECTURE.md`. `methods`, `kernels` and `optimize` stand on the ground floor.
+//! the list below. `methods`, `kernels` and `optimize` stand on the ground floor.
 
 pub mod architecture;
 pub mod checkpoint;
-pub mod cli;
-pub mod config;
-pub mod engine;
-pub mod evaluate;
 pub mod kernels;
 pub mod lm;
 pub mod methods;
 pub mod optimize;
-pub mod plan;
-pub mod report;
-pub mod search;
-pub mod space;

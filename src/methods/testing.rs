@@ -95,7 +95,9 @@ pub(super) fn merge_in_chunks(
     };
     let method = (definition.bind)(&parameters).unwrap();
     let apply = method.prepare(&whole).unwrap();
-    assert!(apply.granularity() == Granularity::Element || chunk % whole.row_elements() == 0);
+    assert!(
+        apply.granularity() == Granularity::Element || chunk.is_multiple_of(whole.row_elements())
+    );
     let mut merged = vec![0.0; whole.elements()];
     for (index, out) in merged.chunks_mut(chunk.max(1)).enumerate() {
         let start = index * chunk;
