@@ -5,7 +5,15 @@
 
 pub mod architecture;
 pub mod checkpoint;
+pub mod cli;
+pub mod config;
+pub mod engine;
+pub mod evaluate;
 pub mod kernels;
 pub mod lm;
 pub mod methods;
 pub mod optimize;
+pub mod plan;
+pub mod report;
+pub mod search;
+pub mod space;

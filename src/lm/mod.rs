@@ -30,3 +30,33 @@ pub struct GenerateRequest {
     /// Producing one of these ends the sequence; it is not part of the answer.
     pub end_tokens: Vec<u32>,
 }
+
+/// Decides after each produced token whether a sequence is finished, for stop strings: called with
+/// the index of the request and all tokens produced for it so far, it returns `true` to stop.
+pub type StopRule<'a> = &'a (dyn Fn(usize, &[u32]) -> bool + Sync);
+
+/// A language model as evaluators see it.
+pub trait LanguageModel: Send + Sync {
+    /// Scores every request; answers are in the order of the requests.
+    fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<Score>, LmError>;
+
+    /// Continues every prompt greedily; answers are in the order of the requests and hold the
+    /// produced tokens only, including those on which `stop` ended the sequence.
+    fn generate(
+        &self,
+        requests: &[GenerateRequest],
+        stop: StopRule<'_>,
+    ) -> Result<Vec<Vec<u32>>, LmError>;
+
+    /// Most tokens of context and continuation together.
+    fn max_length(&self) -> usize;
+}
+
+/// Everything that can go wrong when a model is built or run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LmError {
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}

@@ -1,0 +1,1 @@
+//! Runs a plan inside a memory budget, into files or into tensors in memory.

@@ -1,0 +1,1 @@
+//! The search: propose, merge, evaluate, tell, and write everything down.

@@ -1,0 +1,1 @@
+//! Search variables, genotypes and the merge configs they stand for.
