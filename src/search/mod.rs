@@ -1,1 +1,35 @@
 //! The search: propose, merge, evaluate, tell, and write everything down.
+//!
+//! ```text
+//! optimizer ─ask─► genotype ─► merge config ─► merge in memory ─► scores ─► journal
+//!     ▲                                                                        │
+//!     └───────────────────────────────── tell ◄────────────────────────────────┘
+//! ```
+//!
+//! The journal is the truth. A search that was stopped, by whatever means, is continued by running it
+//! again: what the journal holds is taken from there, and the finished history is that of a search
+//! that was never stopped.
+
+mod bootstrap;
+mod error;
+mod evolution;
+mod journal;
+mod objective;
+mod record;
+mod scorer;
+mod split;
+#[cfg(test)]
+mod testing;
+mod workers;
+
+pub use bootstrap::{Aggregate, Bootstrap};
+pub use error::SearchError;
+pub use evolution::{Budget, Event, Interrupt, best};
+pub use journal::{JOURNAL_FILE, Journal};
+pub use objective::{Objective, find_metric};
+pub use record::{
+    Ending, Estimate, Evaluation, FORMAT, Finish, Header, ItemValues, Record, Reference, Role, Row,
+    Scores, SplitIdentity, Status, TaskIdentity, TaskResult, Term,
+};
+pub use scorer::{CandidateScorer, ItemSets, Measurement, Proposal, ScoreFailure};
+pub use split::ItemSplit;
