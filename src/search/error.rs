@@ -154,6 +154,15 @@ pub enum SearchError {
         task: String,
     },
 
+    /// The machine failed on a model that the winner would be compared with.
+    #[error("`{name}` could not be scored: {error}")]
+    Comparison {
+        /// Which model.
+        name: String,
+        /// What it failed with.
+        error: String,
+    },
+
     /// Not one model could be scored, so no candidate can.
     #[error("no input model can be scored: {error}")]
     NoReference {
@@ -231,7 +240,8 @@ impl SearchError {
                     | io::ErrorKind::NotADirectory
                     | io::ErrorKind::IsADirectory
             ),
-            Self::NoReference { .. }
+            Self::Comparison { .. }
+            | Self::NoReference { .. }
             | Self::NothingScored { .. }
             | Self::Winner { .. }
             | Self::Tell(_) => false,

@@ -11,12 +11,16 @@
 //! that was never stopped.
 
 mod bootstrap;
+mod closing;
 mod error;
 mod evolution;
+mod identity;
 mod journal;
 mod objective;
 mod record;
+mod results;
 mod scorer;
+mod session;
 mod split;
 #[cfg(test)]
 mod testing;
@@ -25,11 +29,14 @@ mod workers;
 pub use bootstrap::{Aggregate, Bootstrap};
 pub use error::SearchError;
 pub use evolution::{Budget, Event, Interrupt, best};
+pub use identity::{model_digest, text_digest};
 pub use journal::{JOURNAL_FILE, Journal};
 pub use objective::{Objective, find_metric};
 pub use record::{
     Ending, Estimate, Evaluation, FORMAT, Finish, Header, ItemValues, Record, Reference, Role, Row,
     Scores, SplitIdentity, Status, TaskIdentity, TaskResult, Term,
 };
+pub use results::Results;
 pub use scorer::{CandidateScorer, ItemSets, Measurement, Proposal, ScoreFailure};
+pub use session::{Closing, Comparison, Run, SEARCH_FILE_COPY, Search, Session, write_atomically};
 pub use split::ItemSplit;
