@@ -21,7 +21,7 @@ use serde_yaml::{Mapping, Value};
 
 pub use closest::closest;
 pub use error::{YamlError, did_you_mean};
-pub use node::{Fields, Node, as_boolean, as_number, describe};
+pub use node::{Fields, Node, as_boolean, as_number, describe, word_of_boolean};
 pub use place::{FieldPath, Place, Step};
 use positions::{Position, Positions, narrow};
 
