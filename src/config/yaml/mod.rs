@@ -134,6 +134,9 @@ impl Document {
             error.location().map(|location| (narrow(location.line()), narrow(location.column())));
         let problem = match problem.split_once(" at line ") {
             Some((problem, _)) => problem.to_owned(),
+            None if problem.contains("more than one document") => {
+                "the file has more than one document".to_owned()
+            }
             None => problem,
         };
         YamlError::Syntax { at: place(at), problem }
