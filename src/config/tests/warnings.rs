@@ -24,12 +24,12 @@ slices:
 parameters: {unused_parameter: {value: [x, 1]}}
 ";
     assert_snapshot!(warned(text), @r"
-    merge.yml:9:3: slices[0].residual_weight: `residual_weight` has no effect
     merge.yml:8:29: slices[0].sources[0].parameters.lambda: `lambda` is not read here, for it belongs to all models together
       hint: write `lambda` under the `parameters` of the whole config or slice
     merge.yml:8:40: slices[0].sources[0].parameters.densty: `ties` does not read `densty`
       hint: did you mean `density`?
     merge.yml:8:51: slices[0].sources[0].parameters.scale: `ties` does not read `scale`
+    merge.yml:9:3: slices[0].residual_weight: `residual_weight` has no effect
     merge.yml:10:14: parameters.unused_parameter: `ties` does not read `unused_parameter`
     ");
 }
