@@ -21,9 +21,9 @@ use serde_yaml::{Mapping, Value};
 
 pub use closest::closest;
 pub use error::{YamlError, did_you_mean};
-pub use node::{Fields, Node, as_boolean, as_number, describe};
+pub use node::{Fields, Node, as_boolean, as_number, describe, word_of_boolean};
 pub use place::{FieldPath, Place, Step};
-use positions::Positions;
+use positions::{Position, Positions, narrow};
 
 /// A YAML document, and the text it comes from.
 #[derive(Debug, Clone)]
@@ -101,7 +101,7 @@ impl Document {
     fn place_with(
         &self,
         path: &FieldPath,
-        find: impl Fn(&Positions, &FieldPath) -> Option<(usize, usize)>,
+        find: impl Fn(&Positions, &FieldPath) -> Option<Position>,
     ) -> Place {
         let positions = Positions::of(&self.text);
         let mut on_the_way = path.clone();
@@ -119,7 +119,7 @@ impl Document {
 
     fn syntax_error(&self, error: &serde_yaml::Error) -> YamlError {
         let problem = error.to_string();
-        let place = |at: Option<(usize, usize)>| Place {
+        let place = |at: Option<Position>| Place {
             file: self.file.clone(),
             line: at.map(|(line, _)| line),
             column: at.map(|(_, column)| column),
@@ -130,7 +130,8 @@ impl Document {
         {
             return YamlError::RepeatedKey { at: place(Some(at)), key: key.to_owned() };
         }
-        let at = error.location().map(|location| (location.line(), location.column()));
+        let at =
+            error.location().map(|location| (narrow(location.line()), narrow(location.column())));
         let problem = match problem.split_once(" at line ") {
             Some((problem, _)) => problem.to_owned(),
             None => problem,

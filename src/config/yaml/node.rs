@@ -187,11 +187,16 @@ pub fn as_number(value: &Value) -> Option<f64> {
 pub fn as_boolean(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(boolean) => Some(*boolean),
-        Value::String(text) => match text.to_ascii_lowercase().as_str() {
-            "true" | "yes" | "on" => Some(true),
-            "false" | "no" | "off" => Some(false),
-            _ => None,
-        },
+        Value::String(text) => word_of_boolean(text),
+        _ => None,
+    }
+}
+
+/// The boolean that a word stands for in YAML 1.1; case aside.
+pub fn word_of_boolean(word: &str) -> Option<bool> {
+    match word.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" => Some(true),
+        "false" | "no" | "off" => Some(false),
         _ => None,
     }
 }

@@ -12,9 +12,9 @@ pub struct Place {
     /// The file as the user named it.
     pub file: Option<PathBuf>,
     /// From 1.
-    pub line: Option<usize>,
+    pub line: Option<u32>,
     /// In characters, from 1.
-    pub column: Option<usize>,
+    pub column: Option<u32>,
     /// Path of the field from the root; empty for the root.
     pub field: String,
 }

@@ -10,7 +10,7 @@ use super::{FieldPath, Step};
 const LONGEST_MERGE: usize = 16;
 
 /// Line and column, both from 1.
-pub(super) type Position = (usize, usize);
+pub(super) type Position = (u32, u32);
 
 /// The positions of the values of one document.
 pub(super) struct Positions {
@@ -150,7 +150,12 @@ fn attach(nodes: &mut [Located], open: &mut [Open], node: usize) {
 
 /// The parser counts columns from 0.
 fn position(marker: Marker) -> Position {
-    (marker.line(), marker.col() + 1)
+    (narrow(marker.line()), narrow(marker.col() + 1))
+}
+
+/// Places count in 32 bits, so that errors stay small.
+pub(super) fn narrow(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
