@@ -2,6 +2,8 @@
 //!
 //! The types mirror the file: nothing is resolved here. `plan` turns a [`MergeConfig`] into tensors.
 
+pub mod yaml;
+
 use indexmap::IndexMap;
 
 use crate::kernels::dtype::DType;
