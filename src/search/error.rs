@@ -5,6 +5,13 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::config::ConfigError;
+use crate::engine::EngineError;
+use crate::evaluate::EvaluateError;
+use crate::optimize::{OptimizerError, TellError};
+use crate::plan::PlanError;
+use crate::space::SpaceError;
+
 /// Everything that can stop a search.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -163,10 +170,12 @@ pub enum SearchError {
         error: String,
     },
 
-    /// Not one model could be scored, so no candidate can.
-    #[error("no input model can be scored: {error}")]
-    NoReference {
-        /// What the first one failed with.
+    /// An input model cannot be scored, so no merge of it can be trusted.
+    #[error("model `{name}` cannot be scored: {error}")]
+    Parent {
+        /// Which model.
+        name: String,
+        /// What it failed with.
         error: String,
     },
 
@@ -190,13 +199,51 @@ pub enum SearchError {
 
     /// The optimizer refused an outcome that the search had checked.
     #[error(transparent)]
-    Tell(#[from] crate::optimize::TellError),
+    Tell(#[from] TellError),
+
+    /// The search file names no model.
+    #[error("the search file names no model")]
+    NoModels,
+
+    /// The search file's variables do not fit the models.
+    #[error(transparent)]
+    Space(#[from] SpaceError),
+
+    /// The optimizer cannot work with its options.
+    #[error(transparent)]
+    Optimizer(#[from] OptimizerError),
+
+    /// A merge config that the search wrote cannot be read.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+
+    /// The models cannot be merged.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+
+    /// The winner cannot be written.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+
+    /// A task or tokenizer cannot be used.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+
+    /// The system gave no threads.
+    #[error("cannot start threads")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
 }
 
 impl SearchError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Space(error) => return error.hint(),
+            Self::Optimizer(error) => return error.hint(),
+            Self::Config(error) => return error.hint(),
+            Self::Plan(error) => return error.hint(),
+            Self::Engine(error) => return error.hint(),
+            Self::Evaluate(error) => return error.hint(),
             Self::NotASearch { .. } => "choose another directory with `--output`".to_owned(),
             Self::Locked { .. } => {
                 "wait for the other search to end, or choose another directory with `--output`"
@@ -240,8 +287,14 @@ impl SearchError {
                     | io::ErrorKind::NotADirectory
                     | io::ErrorKind::IsADirectory
             ),
-            Self::Comparison { .. }
-            | Self::NoReference { .. }
+            Self::Space(error) => error.is_users_mistake(),
+            Self::Optimizer(error) => error.is_users_mistake(),
+            Self::Config(error) => error.is_users_mistake(),
+            Self::Plan(error) => error.is_users_mistake(),
+            Self::Engine(error) => error.is_users_mistake(),
+            Self::Evaluate(error) => error.is_users_mistake(),
+            Self::Threads(_)
+            | Self::Comparison { .. }
             | Self::NothingScored { .. }
             | Self::Winner { .. }
             | Self::Tell(_) => false,

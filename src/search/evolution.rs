@@ -16,6 +16,15 @@ use super::scorer::{CandidateScorer, ItemSets, Measurement, Proposal, ScoreFailu
 use super::workers::{Job, score_all};
 use crate::optimize::{self, Candidate, Optimizer, Outcome};
 
+/// Fewest candidates that are asked for before any is told, from optimizers that would give more and
+/// more without waiting. Not the number of threads, which must not show in the history.
+const SMALLEST_ROUND: usize = 8;
+
+/// Candidates asked for before any is told: a generation where the optimizer has generations.
+pub(super) fn round_size(optimizer: &dyn Optimizer) -> usize {
+    optimizer.status().population_size.max(SMALLEST_ROUND)
+}
+
 /// When to stop. All limits hold across interruptions.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Budget {
@@ -163,7 +172,8 @@ impl Evolution<'_> {
         recorded: &mut BTreeMap<u64, Evaluation>,
     ) -> Result<Vec<Pending>, SearchError> {
         let mut generation = Vec::new();
-        loop {
+        let most = round_size(self.optimizer);
+        while generation.len() < most {
             let index = (history.len() + generation.len()) as u64;
             if self.budget.evaluations.is_some_and(|limit| index >= limit) {
                 break;

@@ -16,7 +16,9 @@ mod error;
 mod evolution;
 mod identity;
 mod journal;
+mod model_scorer;
 mod objective;
+mod prepared;
 mod record;
 mod results;
 mod scorer;
@@ -32,6 +34,7 @@ pub use evolution::{Budget, Event, Interrupt, best};
 pub use identity::{model_digest, text_digest};
 pub use journal::{JOURNAL_FILE, Journal};
 pub use objective::{Objective, find_metric};
+pub use prepared::{PrepareOptions, PreparedSearch};
 pub use record::{
     Ending, Estimate, Evaluation, FORMAT, Finish, Header, ItemValues, Record, Reference, Role, Row,
     Scores, SplitIdentity, Status, TaskIdentity, TaskResult, Term,

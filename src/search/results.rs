@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use super::SearchError;
+use super::identity::text_digest;
 use super::journal::Journal;
 use super::record::{Evaluation, Finish, Header, Record, Reference, Role};
+use super::session::check_unchanged;
 
 /// The records of a journal by kind: all that reports are made from.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +59,21 @@ impl Results {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Refuses when the search file's text, the seed or the number of evaluations are not those that
+    /// the search in `directory` was begun with. Cheap: models and tasks are not looked at.
+    pub fn check(
+        &self,
+        directory: &Path,
+        search_file: &str,
+        seed: u64,
+        evaluations: Option<u64>,
+    ) -> Result<(), SearchError> {
+        let search_file_digest = text_digest(search_file);
+        let now =
+            Header { search_file: search_file_digest, seed, evaluations, ..self.header.clone() };
+        check_unchanged(&self.header, &now, directory, search_file)
     }
 
     /// The reference with the given role; the first parent for [`Role::Parent`].

@@ -150,8 +150,8 @@ impl Session {
         Ok(closing.results)
     }
 
-    /// Scores the comparisons that the journal does not hold. A first look at whether anything can
-    /// be scored at all, before the search begins.
+    /// Scores the comparisons that the journal does not hold. A parent that cannot be scored would
+    /// spoil every candidate, so it ends the search before it begins.
     fn score_comparisons(
         &mut self,
         search: &Search<'_>,
@@ -181,13 +181,16 @@ impl Session {
             };
             self.keep(reference, observe)
         })?;
-        let references = &self.results.references;
-        let all_failed = references.iter().all(|reference| reference.status != Status::Ok);
-        if let Some(first) = references.first().filter(|_| all_failed && !interrupt.requested()) {
-            let error = first.error.clone().unwrap_or_default();
-            return Err(SearchError::NoReference { error });
+        let failed = |reference: &&Reference| {
+            reference.role == Role::Parent && reference.status != Status::Ok
+        };
+        match self.results.references.iter().find(failed) {
+            Some(Reference { name, error, .. }) => {
+                let (name, error) = (name.clone(), error.clone().unwrap_or_default());
+                Err(SearchError::Parent { name, error })
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Chooses the winner, scores it on the validation items and makes the closing table.

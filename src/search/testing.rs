@@ -147,6 +147,11 @@ impl Optimizer for Walk {
         Ok(())
     }
 
+    fn pending(&self) -> Vec<Candidate> {
+        let waiting = self.out.iter().filter(|(_, told)| told.is_none());
+        waiting.map(|(candidate, _)| candidate.clone()).collect()
+    }
+
     fn status(&self) -> OptimizerStatus {
         OptimizerStatus {
             generation: self.generation,
@@ -156,6 +161,7 @@ impl Optimizer for Walk {
             mean: self.mean.to_vec(),
             deviations: vec![0.4; 2],
             condition: 1.0,
+            covariance_resets: 0,
             best: self.best.clone(),
         }
     }

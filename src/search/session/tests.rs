@@ -117,11 +117,12 @@ fn an_interruption_during_the_comparisons_is_orderly_too() {
 }
 
 #[test]
-fn when_no_model_can_be_scored_no_candidate_is() {
+fn a_parent_that_cannot_be_scored_ends_the_search_before_it_begins() {
     let directory = tempfile::tempdir().unwrap();
     let scorer = Formula { fails_above: Some(-1.0), ..Formula::default() };
     let error = run(directory.path(), &scorer, &Interrupt::default()).unwrap_err();
-    assert_eq!(error.to_string(), "no input model can be scored: a tensor holds NaN");
+    assert_eq!(error.to_string(), "model `base` cannot be scored: a tensor holds NaN");
+    assert!(error.is_users_mistake());
     assert_eq!(calls(&scorer), 2);
 }
 
