@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     fn render(source: &str, columns: serde_json::Value) -> Result<String, String> {
-        Template::new(source)?.render(&Value::from_serialize(columns))
+        Template::new(source)?.render(&Value::from(minijinja::value::Serde(columns)))
     }
 
     // The expected texts come from Jinja2 3 with the harness's settings.

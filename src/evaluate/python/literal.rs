@@ -176,7 +176,9 @@ impl Parser<'_> {
             .unwrap_or(self.rest.len());
         let (text, rest) = self.rest.split_at(end);
         if !text.bytes().any(|byte| byte.is_ascii_digit())
-            || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))
+            || !text
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'))
         {
             return None;
         }
@@ -234,7 +236,7 @@ mod tests {
 
         #[test]
         fn printed_lists_are_read_back(items in prop::collection::vec(any::<String>(), 0..5)) {
-            let printed = repr(&minijinja::Value::from_serialize(&items));
+            let printed = repr(&minijinja::Value::from(minijinja::value::Serde(&items)));
             prop_assert_eq!(parse_literal(&printed), Some(json!(items)));
         }
     }

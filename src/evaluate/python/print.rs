@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     fn printed(value: serde_json::Value) -> String {
-        repr(&Value::from_serialize(value))
+        repr(&Value::from(minijinja::value::Serde(value)))
     }
 
     #[test]

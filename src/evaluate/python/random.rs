@@ -72,7 +72,11 @@ impl PythonRandom {
 
     /// Indices of `count` different members of a population, in the order drawn; `None` if the
     /// population is smaller.
-    pub(in crate::evaluate) fn sample(&mut self, population: usize, count: usize) -> Option<Vec<usize>> {
+    pub(in crate::evaluate) fn sample(
+        &mut self,
+        population: usize,
+        count: usize,
+    ) -> Option<Vec<usize>> {
         if count > population {
             return None;
         }
