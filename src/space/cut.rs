@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::template::{Entry, Model, Number, Parameters, Profile, Recipe, Slice};
-use crate::config::{ModelReference, Scalar};
+use crate::config::ModelReference;
 
 /// The layers of group `group` of `groups` over `layers` layers.
 pub(super) fn group_layers(group: usize, groups: usize, layers: usize) -> Range<usize> {
@@ -171,9 +171,9 @@ fn inherit(parameters: &mut Parameters, outer: &[&Parameters]) {
 fn cuts_of(profile: &Profile, layers: usize) -> Vec<usize> {
     match profile {
         Profile::Constant(_) => Vec::new(),
-        Profile::Steps(numbers) => {
-            (1..numbers.len()).map(|group| group_layers(group, numbers.len(), layers).start).collect()
-        }
+        Profile::Steps(numbers) => (1..numbers.len())
+            .map(|group| group_layers(group, numbers.len(), layers).start)
+            .collect(),
         // Words are not interpolated but change at once.
         Profile::Gradient(numbers) if !is_numeric(numbers) => (1..layers)
             .filter(|&layer| {
@@ -227,7 +227,8 @@ fn interpolate(numbers: &[Number], layer: usize, layers: usize) -> Number {
 }
 
 fn is_numeric(numbers: &[Number]) -> bool {
-    numbers
-        .iter()
-        .all(|number| !matches!(number, Number::Fixed(Scalar::Bool(_) | Scalar::Text(_))))
+    numbers.iter().all(|number| match number {
+        Number::Fixed(scalar) => scalar.as_number().is_some(),
+        Number::Variable(_) | Number::Between { .. } => true,
+    })
 }

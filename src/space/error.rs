@@ -13,7 +13,7 @@ pub enum SpaceError {
 
     /// What stands under `merge` is not a merge config, even with its variables at their start.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(Box<ConfigError>),
 
     /// The file describes no merge.
     #[error("{at}: the search file has neither `merge` nor `genome`")]
@@ -217,6 +217,12 @@ pub enum SpaceError {
         /// The coordinate.
         found: f64,
     },
+}
+
+impl From<ConfigError> for SpaceError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(Box::new(error))
+    }
 }
 
 impl SpaceError {

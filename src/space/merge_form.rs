@@ -81,7 +81,8 @@ impl MergeForm {
         let root = FieldPath::default();
         let recipe = builder.recipe(&self.config.recipe, &root, "", false)?;
         let stack = Stack::of(&self.config.recipe, layers);
-        let parameters = builder.parameters(&self.config.parameters, &root, "parameters", &stack)?;
+        let parameters =
+            builder.parameters(&self.config.parameters, &root, "parameters", &stack)?;
         let mut variables: Vec<Variable> = builder
             .variables
             .into_iter()
@@ -302,13 +303,12 @@ impl Builder<'_> {
                 Ok(Recipe::Models(models.collect::<Result<_, SpaceError>>()?))
             }
             config::Recipe::Slices(slices) => {
-                let slices = slices.iter().zip(spans(slices)).enumerate().map(
-                    |(index, (slice, span))| {
+                let slices =
+                    slices.iter().zip(spans(slices)).enumerate().map(|(index, (slice, span))| {
                         let path = path.key("slices").index(index);
                         let name = format!("{name}slices[{index}]");
                         self.slice(slice, &path, &name, &Stack::whole(span, false))
-                    },
-                );
+                    });
                 Ok(Recipe::Slices(slices.collect::<Result<_, SpaceError>>()?))
             }
             config::Recipe::Modules(modules) => {
@@ -435,13 +435,15 @@ impl Builder<'_> {
             config::Value::Scalar(scalar) => {
                 return Ok(Profile::Constant(Number::Fixed(scalar.clone())));
             }
-            config::Value::Gradient(scalars) => scalars.iter().enumerate().map(|(index, scalar)| {
-                let Some(spread) = self.spreads.get(&path.index(index)).copied() else {
-                    return Ok(Number::Fixed(scalar.clone()));
-                };
-                self.name(spread, &format!("{name}[{index}]"), stack)?;
-                Ok(Number::Variable(spread.first))
-            }),
+            config::Value::Gradient(scalars) => {
+                scalars.iter().enumerate().map(|(index, scalar)| {
+                    let Some(spread) = self.spreads.get(&path.index(index)).copied() else {
+                        return Ok(Number::Fixed(scalar.clone()));
+                    };
+                    self.name(spread, &format!("{name}[{index}]"), stack)?;
+                    Ok(Number::Variable(spread.first))
+                })
+            }
         };
         Ok(Profile::Gradient(numbers.collect::<Result<_, SpaceError>>()?))
     }

@@ -16,14 +16,12 @@ pub(super) fn short_names(models: &[ModelReference]) -> Vec<String> {
         }
     }
     let name_of = |model: &ModelReference| {
-        let longest = components(model).len();
-        (1..=longest)
-            .map(|depth| ending(model, depth))
-            .find(|name| {
-                distinct.iter().filter(|other| ending(other, depth) == *name).count() == 1
+        (1..=components(model).len())
+            .find(|&depth| {
+                let name = ending(model, depth);
+                distinct.iter().filter(|other| ending(other, depth) == name).count() == 1
             })
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| model.to_string())
+            .map_or_else(|| model.to_string(), |depth| ending(model, depth))
     };
     models.iter().map(name_of).collect()
 }

@@ -47,9 +47,8 @@ pub(super) struct Spread {
 
 /// Whether a value is meant as a variable: a mapping with the name of a kind.
 pub(super) fn is_variable(node: &Node<'_>) -> bool {
-    node.fields().is_ok_and(|fields| {
-        KINDS.iter().chain(&LATER_KINDS).any(|kind| fields.get(kind).is_some())
-    })
+    node.fields()
+        .is_ok_and(|fields| KINDS.iter().chain(&LATER_KINDS).any(|kind| fields.get(kind).is_some()))
 }
 
 impl Spread {
@@ -130,11 +129,9 @@ impl Spread {
     /// Checks that every group has a layer in a stack of `layers` layers.
     pub(super) fn check_layers(&self, layers: usize) -> Result<(), SpaceError> {
         match &self.groups_at {
-            Some(at) if self.groups > layers => Err(SpaceError::GroupsDoNotFit {
-                at: at.clone(),
-                groups: self.groups,
-                layers,
-            }),
+            Some(at) if self.groups > layers => {
+                Err(SpaceError::GroupsDoNotFit { at: at.clone(), groups: self.groups, layers })
+            }
             _ => Ok(()),
         }
     }
@@ -237,7 +234,9 @@ pub(super) fn filters(list: &Node<'_>) -> Result<Vec<String>, SpaceError> {
 
 fn bounds(interval: &Node<'_>, log: bool) -> Result<(f64, f64), SpaceError> {
     let ends = interval.items().ok().filter(|items| items.len() == 2);
-    let Some(ends) = ends else { return Err(interval.wrong_type("two numbers `[low, high]`").into()) };
+    let Some(ends) = ends else {
+        return Err(interval.wrong_type("two numbers `[low, high]`").into());
+    };
     let (low, high) = (ends[0].number()?, ends[1].number()?);
     let at = interval.place();
     if low >= high {

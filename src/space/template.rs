@@ -161,6 +161,36 @@ impl Template {
     }
 }
 
+/// Settings as parameters without gaps.
+pub(super) fn fixed(settings: &config::Settings) -> Parameters {
+    settings
+        .iter()
+        .map(|(name, setting)| {
+            let entries = match setting {
+                config::Setting::Plain(value) => {
+                    vec![Entry { filter: None, profile: fixed_profile(value) }]
+                }
+                config::Setting::Conditional(conditions) => conditions
+                    .iter()
+                    .map(|condition| Entry {
+                        filter: condition.filter.clone(),
+                        profile: fixed_profile(&condition.value),
+                    })
+                    .collect(),
+            };
+            (name.clone(), entries)
+        })
+        .collect()
+}
+
+fn fixed_profile(value: &config::Value) -> Profile {
+    let number = |scalar: &Scalar| Number::Fixed(scalar.clone());
+    match value {
+        config::Value::Scalar(scalar) => Profile::Constant(number(scalar)),
+        config::Value::Gradient(scalars) => Profile::Gradient(scalars.iter().map(number).collect()),
+    }
+}
+
 fn fill_recipe(recipe: &Recipe, values: &[f64]) -> config::Recipe {
     match recipe {
         Recipe::Models(models) => config::Recipe::Models(
@@ -242,17 +272,12 @@ fn fill_number(number: &Number, values: &[f64]) -> Scalar {
     match number {
         Number::Fixed(scalar) => scalar.clone(),
         Number::Variable(index) => Scalar::Float(values[*index]),
-        Number::Between { from, to, fraction } => Scalar::Float(
-            (1.0 - fraction) * as_f64(&fill_number(from, values))
-                + fraction * as_f64(&fill_number(to, values)),
-        ),
-    }
-}
-
-fn as_f64(scalar: &Scalar) -> f64 {
-    match scalar {
-        Scalar::Float(value) => *value,
-        Scalar::Int(value) => *value as f64,
-        Scalar::Bool(_) | Scalar::Text(_) => unreachable!("only numeric gradients are interpolated"),
+        Number::Between { from, to, fraction } => {
+            let value = |number| {
+                let value = fill_number(number, values).as_number();
+                value.expect("only gradients of numbers are interpolated")
+            };
+            Scalar::Float((1.0 - fraction) * value(from) + fraction * value(to))
+        }
     }
 }
