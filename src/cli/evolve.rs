@@ -3,6 +3,7 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
@@ -10,8 +11,8 @@ use super::search_progress::SearchProgress;
 use super::{Failure, Talk, Verbosity, memory_limit};
 use crate::report::{closing_text, convergence_svg, history_csv};
 use crate::search::{
-    Event, Interrupt, PrepareOptions, PreparedSearch, Results, Run, SEARCH_FILE_COPY, SearchError,
-    best, write_atomically,
+    Event, Header, Interrupt, PrepareOptions, PreparedSearch, Reference, Results, Run,
+    SEARCH_FILE_COPY, SearchError, write_atomically,
 };
 use crate::space::SearchFile;
 
@@ -25,6 +26,9 @@ const HISTORY_FILE: &str = "history.csv";
 const PLOT_FILE: &str = "convergence.svg";
 /// The closing table.
 const SUMMARY_FILE: &str = "summary.txt";
+
+/// Between two updates of table and plot while the search runs.
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Search for the best merge as a search file says
 ///
@@ -91,7 +95,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         talk.warn(warning, warning.hint());
     }
     file.optimizer.seed = arguments.seed.unwrap_or(file.optimizer.seed);
-    file.budget.evaluations = arguments.evaluations.map_or(file.budget.evaluations, NonZeroU64::get);
+    file.budget.evaluations =
+        arguments.evaluations.map_or(file.budget.evaluations, NonZeroU64::get);
     let directory = arguments.output.clone().unwrap_or_else(|| file.output.clone());
 
     if let Some(results) = finished(&file, &directory)? {
@@ -105,31 +110,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let interrupt = Arc::new(Interrupt::default());
     stop_on_ctrl_c(Arc::clone(&interrupt));
     let mut progress = SearchProgress::new(talk, &file.budget, search.n_comparisons());
-    let mut trouble = None;
-    let mut written = Written::default();
-    let configs = search.configs();
-    let header = session.results().header.clone();
-    let mut references = Vec::new();
+    let mut outputs = RunningOutputs::new(&directory, session.results().header.clone());
     let run = search.run(&mut session, &interrupt, &mut |event| {
         progress.show(&event);
-        if let Event::Reference(reference) = event {
-            references.push(reference.clone());
-        }
-        let Event::Generation { history, .. } = event else { return };
-        // The loop goes on without these files: the journal has everything.
-        let results = Results {
-            header: header.clone(),
-            references: references.clone(),
-            history: history.to_vec(),
-            finish: None,
-        };
-        if let Err(error) = written.update(&results, &directory, &*configs) {
-            trouble.get_or_insert(error);
-        }
+        outputs.follow(&event);
     });
     progress.close();
     match run? {
         Run::Interrupted(results) => {
+            write_report(&results, &directory)?;
             let (done, all) = (results.history.len(), file.budget.evaluations);
             Err(Failure::interrupted(
                 format!("stopped after {done} of {all} evaluations, all of which are kept"),
@@ -137,9 +126,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             ))
         }
         Run::Complete(closing) => {
-            if let Some(error) = trouble {
-                return Err(error);
-            }
             talk.detail(&"writing the best model");
             let config = closing.config.as_bytes();
             write_atomically(&directory.join(BEST_CONFIG_FILE), config)?;
@@ -195,34 +181,38 @@ fn announce(search: &PreparedSearch, results: &Results, talk: &Talk) {
     }
 }
 
-/// The files that keep up with a running search.
-#[derive(Default)]
-struct Written {
-    evaluations: usize,
-    best: Option<u64>,
+/// The files that keep up with a running search. They are made from what the journal holds already,
+/// so trouble with them waits until the end, where they are written once more.
+struct RunningOutputs<'a> {
+    directory: &'a Path,
+    header: Header,
+    references: Vec<Reference>,
+    written: Option<Instant>,
 }
 
-impl Written {
-    /// Brings the files up to date where there is something new.
-    fn update(
-        &mut self,
-        results: &Results,
-        directory: &Path,
-        config: &dyn Fn(&[f64]) -> Result<String, String>,
-    ) -> Result<(), Failure> {
-        if results.history.len() == self.evaluations {
-            return Ok(());
+impl<'a> RunningOutputs<'a> {
+    fn new(directory: &'a Path, header: Header) -> Self {
+        Self { directory, header, references: Vec::new(), written: None }
+    }
+
+    fn follow(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Reference(reference) => self.references.push((*reference).clone()),
+            Event::Best { config, .. } => {
+                let _ = write_atomically(&self.directory.join(BEST_CONFIG_FILE), config.as_bytes());
+            }
+            Event::Generation { history, .. } if self.is_due() => {
+                let (header, references) = (self.header.clone(), self.references.clone());
+                let results = Results::new(header, references, history.to_vec(), None);
+                let _ = write_report(&results, self.directory);
+                self.written = Some(Instant::now());
+            }
+            _ => {}
         }
-        self.evaluations = results.history.len();
-        write_report(results, directory)?;
-        let Some(best) = best(&results.history) else { return Ok(()) };
-        if self.best != Some(best.index)
-            && let Ok(config) = config(&best.genotype)
-        {
-            write_atomically(&directory.join(BEST_CONFIG_FILE), config.as_bytes())?;
-            self.best = Some(best.index);
-        }
-        Ok(())
+    }
+
+    fn is_due(&self) -> bool {
+        self.written.is_none_or(|written| written.elapsed() >= REPORT_INTERVAL)
     }
 }
 

@@ -108,7 +108,10 @@ impl SearchProgress {
 
     fn message(&self) -> String {
         if self.done == 0 {
-            return format!("scoring models to compare with: {}/{}", self.compared, self.comparisons);
+            return format!(
+                "scoring models to compare with: {}/{}",
+                self.compared, self.comparisons
+            );
         }
         let best = self.best.map_or("none".to_owned(), |best| format!("{best:.4}"));
         let mut message = format!("best {best}");

@@ -77,12 +77,8 @@ impl Planner<'_> {
         n_layers: usize,
     ) -> Result<(), PlanError> {
         let Some(found) = find(slice, template, location, index)? else { return Ok(()) };
-        let scopes: Vec<&Scope<'_>> = slice
-            .scope
-            .iter()
-            .chain(&module.scope)
-            .chain(std::iter::once(self.top))
-            .collect();
+        let scopes: Vec<&Scope<'_>> =
+            slice.scope.iter().chain(&module.scope).chain(std::iter::once(self.top)).collect();
         let candidate = Candidate {
             name: template.name_for(location, n_layers),
             template,

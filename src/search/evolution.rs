@@ -87,6 +87,13 @@ pub enum Event<'a> {
         /// The optimizer.
         status: &'a optimize::Status,
     },
+    /// After a generation there is a new best candidate.
+    Best {
+        /// The candidate.
+        evaluation: &'a Evaluation,
+        /// Its merge config.
+        config: &'a str,
+    },
     /// The winner is chosen and is scored on the validation items.
     Winner(&'a Evaluation),
 }
@@ -123,6 +130,7 @@ impl Evolution<'_> {
             recorded.into_iter().map(|evaluation| (evaluation.index, evaluation)).collect();
         let mut history: Vec<Evaluation> = Vec::new();
         let mut first_with: HashMap<String, u64> = HashMap::new();
+        let mut best_index = None;
         let ending = loop {
             if let Some(ending) = self.ending(&history) {
                 break ending;
@@ -140,6 +148,13 @@ impl Evolution<'_> {
             history.extend(generation.into_iter().filter_map(|pending| pending.record));
             let status = self.optimizer.status();
             (self.observe)(Event::Generation { history: &history, status: &status });
+            if let Some(evaluation) = best(&history)
+                && best_index != Some(evaluation.index)
+                && let Ok(config) = self.scorer.propose(&evaluation.genotype).config
+            {
+                best_index = Some(evaluation.index);
+                (self.observe)(Event::Best { evaluation, config: &config });
+            }
             if let Some(ending) = early {
                 break ending;
             }

@@ -87,7 +87,9 @@ impl ModelScorer {
         TaskResult {
             metrics: scores.values.iter().map(metric).collect(),
             items: items
-                .map(|(metric, values)| (metric.clone(), ItemValues(values[range.clone()].to_vec())))
+                .map(|(metric, values)| {
+                    (metric.clone(), ItemValues(values[range.clone()].to_vec()))
+                })
                 .collect(),
         }
     }

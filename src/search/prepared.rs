@@ -14,7 +14,6 @@ use super::journal::digest;
 use super::model_scorer::{DividedTask, ModelScorer};
 use super::objective::{Objective, find_metric};
 use super::record::{FORMAT, Header, Role, SplitIdentity, TaskIdentity, Term};
-use super::scorer::CandidateScorer;
 use super::session::{Comparison, Run, Search, Session};
 use super::split::ItemSplit;
 use crate::config::{MergeConfig, ModelEntry, ModelReference, Recipe, Scalar, Setting, Value};
@@ -167,11 +166,6 @@ impl PreparedSearch {
         session.run(&search, &mut *self.optimizer, interrupt, observe)
     }
 
-    /// The merge config that a genotype of this search stands for.
-    pub fn config(&self, genotype: &[f64]) -> Result<String, String> {
-        self.scorer.propose(genotype).config
-    }
-
     /// Writes the model of a merge config, exactly as `mergekit merge` does; a directory that exists
     /// is replaced.
     pub fn write_model(&self, config: &str, directory: &Path) -> Result<(), SearchError> {
@@ -236,8 +230,7 @@ fn tasks(
         }
         let evaluator = &tasks[request.name.as_str()];
         let task = evaluator.name().to_owned();
-        let (metric, higher_is_better) =
-            find_metric(&task, &request.metric, &evaluator.metrics())?;
+        let (metric, higher_is_better) = find_metric(&task, &request.metric, &evaluator.metrics())?;
         terms.push(Term { task, metric, weight: request.weight, higher_is_better });
     }
     let divided = tasks.into_values().map(|evaluator| {
@@ -326,7 +319,8 @@ impl Memory {
             Some(limit) => limit / 4 * 3,
             None => free_memory().map_or(u64::MAX, |bytes| bytes / 2),
         };
-        let candidates = usize::try_from(room / candidate_bytes.max(1)).unwrap_or(usize::MAX).max(1);
+        let candidates =
+            usize::try_from(room / candidate_bytes.max(1)).unwrap_or(usize::MAX).max(1);
         Self { candidates, working: limit.map(|limit| limit / 4) }
     }
 }

@@ -36,15 +36,24 @@ impl Results {
                 Record::Header(_) => {}
             }
         }
+        Some(Self::new(*header, references, history, finish))
+    }
+
+    /// Puts parts in order: evaluations by index; parents as the header has them, then the average,
+    /// then the winner.
+    pub fn new(
+        header: Header,
+        mut references: Vec<Reference>,
+        mut history: Vec<Evaluation>,
+        finish: Option<Finish>,
+    ) -> Self {
         history.sort_by_key(|evaluation| evaluation.index);
-        // Parents are recorded as they finish; the header knows their order.
-        let model = |reference: &Reference| header.models.get_index_of(&reference.name);
         references.sort_by_key(|reference| match reference.role {
-            Role::Parent => (0, model(reference)),
+            Role::Parent => (0, header.models.get_index_of(&reference.name)),
             Role::UniformAverage => (1, None),
             Role::Winner => (2, None),
         });
-        Some(Self { header: *header, references, history, finish })
+        Self { header, references, history, finish }
     }
 
     /// Reads the journal in `directory` without changing it, also while a search writes it. `None`

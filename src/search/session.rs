@@ -95,7 +95,7 @@ impl Session {
             }
             None => {
                 journal.append(&Record::Header(Box::new(header.clone())))?;
-                Results { header, references: Vec::new(), history: Vec::new(), finish: None }
+                Results::new(header, Vec::new(), Vec::new(), None)
             }
         };
         if !copy.exists() {
@@ -240,14 +240,9 @@ impl Session {
     ) -> Result<(), SearchError> {
         self.journal.append(&Record::Reference(Box::new(reference.clone())))?;
         observe(Event::Reference(&reference));
-        let mut records = vec![Record::Header(Box::new(self.results.header.clone()))];
-        self.results.references.push(reference);
-        let references = std::mem::take(&mut self.results.references);
-        records.extend(references.into_iter().map(|r| Record::Reference(Box::new(r))));
-        // Sorts the references as a journal read from disk is sorted.
-        if let Some(sorted) = Results::from_records(records) {
-            self.results.references = sorted.references;
-        }
+        let Results { header, mut references, history, finish } = self.results.clone();
+        references.push(reference);
+        self.results = Results::new(header, references, history, finish);
         Ok(())
     }
 }
