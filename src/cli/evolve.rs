@@ -47,9 +47,10 @@ Examples:
   mergekit merge results/demo/best_config.yaml merged
       make the winner again
 
-Ctrl-C finishes the running evaluations and stops; a second one stops at once. The exit code is 0 when
-the search is done, 1 when the machine failed, 2 when something that was given has to be changed, and
-130 after Ctrl-C.")]
+Ctrl-C finishes the running evaluations and stops; a second one stops at once.
+
+Exit code: 0 when the search is done, 1 when the machine failed, 2 when something that
+was given has to be changed, 130 after Ctrl-C.")]
 pub(super) struct Arguments {
     /// The search file, in YAML; mergekit-evolve's own files work, too
     search: PathBuf,
@@ -175,6 +176,10 @@ fn announce(search: &PreparedSearch, results: &Results, talk: &Talk) {
         talk.detail(&format_args!("{name}: {search} search items, {validation} validation items"));
     }
     talk.detail(&format_args!("up to {} candidates at the same time", search.workers()));
+    if results.references.is_empty() {
+        let models = search.n_comparisons();
+        talk.say(&format_args!("scoring {models} models to compare the winner with"));
+    }
     if !results.history.is_empty() {
         let kept = results.history.len();
         talk.say(&format_args!("continuing: the journal holds {kept} evaluations"));

@@ -36,7 +36,7 @@ enum Command {
     Evolve(evolve::Arguments),
 }
 
-/// The program `mergekit-evolve`: `mergekit evolve` under the name that it has in mergekit.
+// `mergekit evolve` under the name that it has in mergekit. No doc comment: clap would show it.
 #[derive(Debug, Parser)]
 #[command(name = "mergekit-evolve", version, arg_required_else_help = true)]
 struct EvolveArguments {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 
-use crate::kernels::dtype::first_not_finite;
+use crate::kernels::dtype::{first_not_finite, round_to};
 use crate::methods::{MethodError, ReadInput, Statistic};
 use crate::plan::Operand;
 
@@ -54,10 +54,11 @@ impl<'p> Inputs<'p> {
         cache: &'p StatisticsCache,
     ) -> Self {
         let mut identity = elements.to_string();
-        for (role, operand) in
-            base.map(|base| ('b', base)).into_iter().chain(inputs.iter().map(|input| ('i', input)))
-        {
-            write!(identity, "\0{role}{}:{}", operand.model.id(), operand.tensor)
+        for (role, operand) in base.map(|base| ('b', base)).into_iter().chain(
+            inputs.iter().map(|input| ('i', input)),
+        ) {
+            let (id, loaded_as) = (operand.model.id(), operand.loaded_as);
+            write!(identity, "\0{role}{id}:{loaded_as}:{}", operand.tensor)
                 .expect("writing to a string does not fail");
         }
         Self { base, inputs, cache, identity }
@@ -91,13 +92,16 @@ fn wrap(error: EngineError) -> MethodError {
 /// to be finite numbers.
 pub(super) fn read(operand: &Operand, start: usize, out: &mut [f32]) -> Result<(), EngineError> {
     operand.model.checkpoint.read_into(&operand.tensor, start, out)?;
-    match first_not_finite(out) {
-        None => Ok(()),
-        Some(index) => Err(EngineError::NotFinite {
+    if let Some(index) = first_not_finite(out) {
+        return Err(EngineError::NotFinite {
             model: operand.model.label(),
             tensor: operand.tensor.clone(),
             element: start + index,
             value: out[index],
-        }),
+        });
     }
+    if operand.loaded_as != operand.dtype {
+        round_to(operand.loaded_as, out);
+    }
+    Ok(())
 }

@@ -101,6 +101,8 @@ impl<'p> PreparedTensor<'p> {
             Work::Copy { from, .. } => {
                 self.copy_bytes(from, start, out.len(), &mut buffers.stored)?;
                 widen(from.dtype, &buffers.stored, out);
+                round_to(from.loaded_as, out);
+                self.check_range(start, out)?;
                 round_to(self.dtype(), out);
                 Ok(())
             }
@@ -128,9 +130,11 @@ impl<'p> PreparedTensor<'p> {
             match self.work {
                 Work::Copy { from, .. } => {
                     self.copy_bytes(from, start, length, stored)?;
-                    if from.dtype != dtype {
+                    if from.dtype != dtype || from.loaded_as != dtype {
                         merged.resize(length, 0.0);
                         widen(from.dtype, stored, merged);
+                        round_to(from.loaded_as, merged);
+                        self.check_range(start, merged)?;
                         stored.resize(length * dtype.size(), 0);
                         narrow(dtype, merged, stored);
                     }
@@ -208,30 +212,36 @@ impl<'p> PreparedTensor<'p> {
         self.check(start, out)
     }
 
-    /// Whether the output's type can hold every value.
+    /// Whether the result consists of finite numbers that stay finite in the output's type.
     fn check(&self, start: usize, merged: &[f32]) -> Result<(), EngineError> {
-        let overflow = |index: usize| EngineError::Overflow {
-            tensor: self.planned.name.clone(),
-            element: start + index,
-            value: merged[index],
-            dtype: self.dtype(),
-        };
-        if let Some(index) = first_not_finite(merged) {
-            return Err(overflow(index));
+        match first_not_finite(merged) {
+            Some(index) => Err(self.overflow(start, merged, index)),
+            None => self.check_range(start, merged),
         }
-        // Values that round up beyond the largest finite number of the type.
+    }
+
+    /// Whether finite values stay finite in the output's type.
+    fn check_range(&self, start: usize, values: &[f32]) -> Result<(), EngineError> {
+        // What rounds up beyond the largest finite number of the type.
         let limit = match self.dtype() {
             DType::F16 => 65_520.0,
             DType::BF16 => f32::from_bits(0x7f7f_8000),
             _ => return Ok(()),
         };
-        let largest = merged.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-        match largest >= limit {
-            false => Ok(()),
-            true => {
-                let index = merged.iter().position(|value| value.abs() >= limit);
-                Err(overflow(index.expect("the largest is one of them")))
-            }
+        let is_beyond = |value: &f32| value.is_finite() && value.abs() >= limit;
+        if !values.iter().fold(false, |any, value| any | is_beyond(value)) {
+            return Ok(());
+        }
+        let index = values.iter().position(is_beyond).expect("one of them is");
+        Err(self.overflow(start, values, index))
+    }
+
+    fn overflow(&self, start: usize, values: &[f32], index: usize) -> EngineError {
+        EngineError::Overflow {
+            tensor: self.planned.name.clone(),
+            element: start + index,
+            value: values[index],
+            dtype: self.dtype(),
         }
     }
 }

@@ -63,6 +63,23 @@ pub(super) enum Mask {
     },
 }
 
+impl Rule {
+    /// Whether the rule is defined for `density`, which belongs to input `index`.
+    pub(super) fn check(self, density: f64, index: usize) -> Result<(), MethodError> {
+        let Self::Ranked { epsilon } = self else { return Ok(()) };
+        let is_drawn = density > 0.0 && density < 1.0;
+        if is_drawn && (density - epsilon <= 0.0 || density + epsilon >= 1.0) {
+            return Err(MethodError::Parameter {
+                name: "epsilon",
+                input: Some(index),
+                value: epsilon,
+                allowed: format!("which makes probabilities leave (0, 1) at density {density}"),
+            });
+        }
+        Ok(())
+    }
+}
+
 impl Mask {
     /// Prepares `rule` for the task vector of input `index`.
     pub(super) fn new(
@@ -85,16 +102,6 @@ impl Mask {
             Rule::Magnitude => Self::Largest(inputs.largest_deltas(index, share(density).max(1))?),
             Rule::Bernoulli => Self::Draw { key, density },
             Rule::Ranked { epsilon } => {
-                if density - epsilon <= 0.0 || density + epsilon >= 1.0 {
-                    return Err(MethodError::Parameter {
-                        name: "epsilon",
-                        input: Some(index),
-                        value: epsilon,
-                        allowed: format!(
-                            "which makes probabilities leave (0, 1) at density {density}"
-                        ),
-                    });
-                }
                 let row = inputs.row_elements();
                 let inner = inputs.shape.get(2..).map_or(1, |shape| shape.iter().product());
                 Self::RankedDraw {

@@ -154,7 +154,9 @@ fn bind(
                 allowed: "outside 0..=1".to_owned(),
             });
         }
-        models.push(Model { weight: weight as f32, density, rule: rule(parameters, index) });
+        let rule = rule(parameters, index);
+        rule.check(density, index)?;
+        models.push(Model { weight: weight as f32, density, rule });
     }
     Ok(Box::new(TaskVectors {
         models,

@@ -73,7 +73,10 @@ pub enum PlanError {
     },
 
     /// A layer range that the model does not have.
-    #[error("`{field}.layer_range` is [{start}, {end}], but `{model}` has {n_layers} layers")]
+    #[error(
+        "`{field}.layer_range` is [{start}, {end}], but `{model}` has {n_layers} {}",
+        if *n_layers == 1 { "layer" } else { "layers" }
+    )]
     LayerRange {
         /// The source's path in the config.
         field: String,
@@ -100,7 +103,8 @@ pub enum PlanError {
 
     /// Models or layer ranges of different depth.
     #[error(
-        "{place}: `{model}` gives {found} layers, but `{first}` gives {expected}",
+        "{place}: `{model}` gives {found} {}, but `{first}` gives {expected}",
+        if *found == 1 { "layer" } else { "layers" },
         place = place(field)
     )]
     LayerCounts {

@@ -10,6 +10,8 @@ mod models;
 mod parameters;
 mod recipe;
 mod tensors;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::sync::Arc;
 
@@ -87,6 +89,9 @@ pub struct Operand {
     pub tensor: String,
     /// Its element type in that model.
     pub dtype: DType,
+    /// The element type to round it to before anything is computed. Rounding is free where the two
+    /// are equal, which is the usual case.
+    pub loaded_as: DType,
 }
 
 impl MergePlan {
@@ -129,7 +134,8 @@ impl MergePlan {
         let mut planner = tensors::Planner {
             method,
             top: &top,
-            dtype: config.out_dtype.or(config.dtype),
+            dtype: config.dtype,
+            out_dtype: config.out_dtype,
             truncate_embeddings: options.truncate_embeddings,
             planned: Vec::new(),
             warnings,
@@ -245,7 +251,7 @@ fn output_config(
     planner: &tensors::Planner<'_>,
 ) -> Result<ModelConfig, PlanError> {
     let mut config = donor.config.clone();
-    if let Some(dtype) = planner.dtype {
+    if let Some(dtype) = planner.out_dtype.or(planner.dtype) {
         config.set_dtype(dtype);
     }
     for module in modules.iter().filter(|module| module.is_restacked) {

@@ -15,8 +15,10 @@ use super::{Action, Operand, PlanError, PlanWarning, PlannedTensor};
 pub(super) struct Planner<'p> {
     pub(super) method: &'static MethodDefinition,
     pub(super) top: &'p Scope<'p>,
-    /// The type that the config asks for.
+    /// The type that the config has inputs rounded to.
     pub(super) dtype: Option<DType>,
+    /// The type that the config asks for.
+    pub(super) out_dtype: Option<DType>,
     pub(super) truncate_embeddings: bool,
     pub(super) planned: Vec<PlannedTensor>,
     pub(super) warnings: Vec<PlanWarning>,
@@ -76,9 +78,13 @@ impl Planner<'_> {
         index: usize,
         n_layers: usize,
     ) -> Result<(), PlanError> {
-        let Some(found) = find(slice, template, location, index)? else { return Ok(()) };
-        let scopes: Vec<&Scope<'_>> =
-            slice.scope.iter().chain(&module.scope).chain(std::iter::once(self.top)).collect();
+        let Some(found) = find(slice, template, location, index, self.dtype)? else { return Ok(()) };
+        let scopes: Vec<&Scope<'_>> = slice
+            .scope
+            .iter()
+            .chain(&module.scope)
+            .chain(std::iter::once(self.top))
+            .collect();
         let candidate = Candidate {
             name: template.name_for(location, n_layers),
             template,
@@ -194,18 +200,16 @@ impl Planner<'_> {
 
     fn output_dtype(&self, candidate: &Candidate<'_, '_>, action: &Action) -> DType {
         let stored = match action {
-            Action::Copy { from, .. } => from.dtype,
+            Action::Copy { from, .. } => from.loaded_as,
             Action::Merge { .. } => candidate
                 .found
                 .iter()
-                .map(|(_, operand)| operand.dtype)
+                .map(|(_, operand)| operand.loaded_as)
                 .reduce(promote)
                 .expect("a candidate has inputs"),
         };
-        if !stored.is_float() {
-            return stored;
-        }
-        candidate.template.forced_dtype.or(self.dtype).unwrap_or(stored)
+        let wanted = candidate.template.forced_dtype.or(self.out_dtype);
+        wanted.filter(|_| stored.is_float()).unwrap_or(stored)
     }
 }
 
@@ -216,6 +220,7 @@ fn find(
     template: &TensorTemplate,
     location: Location,
     index: usize,
+    dtype: Option<DType>,
 ) -> Result<Option<Vec<(usize, Operand)>>, PlanError> {
     let names = |source: &Source<'_>| {
         let location = match location {
@@ -234,9 +239,11 @@ fn find(
         match names.resolve(&*source.model.checkpoint) {
             Some(tensor) => {
                 let tensor = tensor.to_owned();
-                let dtype = source.model.checkpoint.tensors()[&tensor].dtype;
+                let stored = source.model.checkpoint.tensors()[&tensor].dtype;
+                let wanted = template.forced_dtype.or(dtype).filter(|_| stored.is_float());
                 let model = Arc::clone(&source.model);
-                found.push((position, Operand { model, tensor, dtype }));
+                let loaded_as = wanted.unwrap_or(stored);
+                found.push((position, Operand { model, tensor, dtype: stored, loaded_as }));
             }
             None if template.optional => {}
             None => {
