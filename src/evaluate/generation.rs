@@ -157,16 +157,15 @@ impl Generation {
         items: &[usize],
     ) -> Result<Vec<String>, EvaluateError> {
         let max_length = model.max_length();
-        let room = max_length.saturating_sub(self.max_tokens);
         let mut requests = Vec::with_capacity(items.len());
         for &item in items {
-            if room == 0 {
+            if self.max_tokens >= max_length {
                 let (task, needed) = (self.name.clone(), self.max_tokens + 1);
                 return Err(EvaluateError::TooLong { task, item, needed, max_length });
             }
-            let tokens = &self.items[item].tokens;
+            // The model itself leaves out the beginning of a prompt that does not fit.
             requests.push(GenerateRequest {
-                prompt: tokens[tokens.len().saturating_sub(room)..].to_vec(),
+                prompt: self.items[item].tokens.clone(),
                 max_new_tokens: self.max_tokens,
                 end_tokens: self.tokenizer.end_tokens().to_vec(),
             });

@@ -208,8 +208,7 @@ impl Evaluator for MultipleChoice {
 }
 
 impl MultipleChoice {
-    /// A request that fits into the model: context is left out from its start. The last token is
-    /// only predicted, so one more than the model's length fits.
+    /// The request for a pair. The model itself leaves out context that does not fit.
     fn request(
         &self,
         pair: &TokenPair,
@@ -221,11 +220,7 @@ impl MultipleChoice {
             let task = self.name.clone();
             return Err(EvaluateError::TooLong { task, item, needed, max_length });
         }
-        let kept = pair.context.len().min(max_length + 1 - needed);
-        Ok(ScoreRequest {
-            context: pair.context[pair.context.len() - kept..].to_vec(),
-            continuation: pair.continuation.clone(),
-        })
+        Ok(ScoreRequest { context: pair.context.clone(), continuation: pair.continuation.clone() })
     }
 }
 
