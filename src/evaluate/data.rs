@@ -241,10 +241,12 @@ mod tests {
     #[test]
     fn a_broken_line_is_named() {
         let (_directory, path) = write("{\"a\": 1}\n{\"a\": }\n");
-        let message = Split::read(&[path.clone()], None).expect_err("broken").to_string();
+        let message =
+            Split::read(std::slice::from_ref(&path), None).expect_err("broken").to_string();
         assert_eq!(message, format!("{}:2:7: not valid data: expected value", path.display()));
         let (_directory, path) = write("{\"a\": 1}\n7\n");
-        let message = Split::read(&[path.clone()], None).expect_err("no object").to_string();
+        let message =
+            Split::read(std::slice::from_ref(&path), None).expect_err("no object").to_string();
         assert_eq!(
             message,
             format!("{}:2:1: not valid data: expected an object, found `7`", path.display())

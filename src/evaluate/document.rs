@@ -34,7 +34,10 @@ impl TaskDocument {
             let folder = path.parent().unwrap_or(Path::new(""));
             let included = folder.join(include.text()?);
             if chain.contains(&identity(&included)) {
-                return Err(EvaluateError::IncludeCycle { at: include.place(), path: included });
+                return Err(EvaluateError::IncludeCycle {
+                    at: include.place().into(),
+                    path: included,
+                });
             }
             self.add(&included, chain).map_err(|error| not_found_at(error, &include, &included))?;
             self.owners.shift_remove("task_list");
@@ -106,7 +109,7 @@ fn not_found_at(error: EvaluateError, include: &Node<'_>, path: &Path) -> Evalua
         EvaluateError::Yaml(YamlError::Read { path: unread, source })
             if unread == path && source.kind() == std::io::ErrorKind::NotFound =>
         {
-            EvaluateError::NoInclude { at: include.place(), path: unread }
+            EvaluateError::NoInclude { at: include.place().into(), path: unread }
         }
         other => other,
     }

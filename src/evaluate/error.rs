@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::config::yaml::{Place, YamlError, did_you_mean};
+use crate::config::yaml::{Node, Place, YamlError, did_you_mean};
 use crate::lm::LmError;
 
 /// Everything that can go wrong with a task or with scoring a model on it.
@@ -72,7 +72,7 @@ pub enum EvaluateError {
     #[error("{at}: `{name}` is {kind}, not a task")]
     NotATask {
         /// The field that makes it so.
-        at: Place,
+        at: Box<Place>,
         /// The name asked for.
         name: String,
         /// With its article, such as `a group`.
@@ -85,7 +85,7 @@ pub enum EvaluateError {
     #[error("{at}: there is no file `{}` to include", path.display())]
     NoInclude {
         /// The include.
-        at: Place,
+        at: Box<Place>,
         /// The file.
         path: PathBuf,
     },
@@ -94,7 +94,7 @@ pub enum EvaluateError {
     #[error("{at}: `{}` includes itself", path.display())]
     IncludeCycle {
         /// The include that closes the circle.
-        at: Place,
+        at: Box<Place>,
         /// The file included.
         path: PathBuf,
     },
@@ -103,7 +103,7 @@ pub enum EvaluateError {
     #[error("{at}: task `{task}` needs the Python function `{function}`, which cannot be run")]
     Function {
         /// The field.
-        at: Place,
+        at: Box<Place>,
         /// The task's name.
         task: String,
         /// The function as written behind `!function`.
@@ -114,7 +114,7 @@ pub enum EvaluateError {
     #[error("{at}: {what} `{name}` is not supported")]
     Unsupported {
         /// Where it is asked for.
-        at: Place,
+        at: Box<Place>,
         /// The kind of thing, such as `output type`.
         what: &'static str,
         /// Its name as written.
@@ -127,7 +127,7 @@ pub enum EvaluateError {
     #[error("{at}: not a valid {what}: {problem}")]
     Syntax {
         /// The text.
-        at: Place,
+        at: Box<Place>,
         /// `template` or `regular expression`.
         what: &'static str,
         /// What the parser says.
@@ -138,7 +138,7 @@ pub enum EvaluateError {
     #[error("{at}: the template fails on {row}: {problem}")]
     Template {
         /// The template.
-        at: Place,
+        at: Box<Place>,
         /// The document.
         row: Row,
         /// What the renderer says.
@@ -149,7 +149,7 @@ pub enum EvaluateError {
     #[error("{at}: expected {expected} for {row}, found {found}")]
     Value {
         /// The field.
-        at: Place,
+        at: Box<Place>,
         /// The document.
         row: Row,
         /// With its article, such as `a text`.
@@ -162,7 +162,7 @@ pub enum EvaluateError {
     #[error("{at}: there is no data file `{}`", path.display())]
     NoDataFile {
         /// The field.
-        at: Place,
+        at: Box<Place>,
         /// The path as written.
         path: PathBuf,
         /// The paths tried.
@@ -200,7 +200,7 @@ pub enum EvaluateError {
     #[error("{at}: there is no split `{split}` in `data_files`")]
     NoSplit {
         /// The field that names it.
-        at: Place,
+        at: Box<Place>,
         /// The split.
         split: String,
         /// The splits there are.
@@ -211,7 +211,7 @@ pub enum EvaluateError {
     #[error("{at}: {wanted} examples are needed, but there are only {available}")]
     TooFewExamples {
         /// The number of shots.
-        at: Place,
+        at: Box<Place>,
         /// How many have to be drawn.
         wanted: usize,
         /// How many there are.
@@ -272,6 +272,17 @@ impl fmt::Display for Row {
 }
 
 impl EvaluateError {
+    /// The value at `node` asks for a `what` that does not exist here.
+    pub(super) fn unsupported(
+        node: &Node<'_>,
+        what: &'static str,
+        name: &str,
+        supported: Vec<&'static str>,
+    ) -> EvaluateError {
+        let (at, name) = (node.place().into(), name.to_owned());
+        EvaluateError::Unsupported { at, what, name, supported }
+    }
+
     /// What to do about it, printed on its own line as `hint: …`.
     pub fn hint(&self) -> Option<String> {
         match self {

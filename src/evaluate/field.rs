@@ -18,7 +18,7 @@ use crate::config::yaml::{Node, Place};
 /// A field of a task that gives a value for each document.
 #[derive(Debug, Clone)]
 pub(super) struct Field {
-    at: Place,
+    at: Box<Place>,
     source: Source,
 }
 
@@ -33,7 +33,7 @@ enum Source {
 impl Field {
     /// Reads a field: a text, or a value that is the same for every document.
     pub(super) fn parse(node: &Node<'_>) -> Result<Field, EvaluateError> {
-        let at = node.place();
+        let at = Box::new(node.place());
         let source = match node.value().as_str() {
             Some(text) => match Template::new(text) {
                 Ok(template) => Source::Text(text.to_owned(), Box::new(template)),

@@ -75,12 +75,8 @@ impl Pipeline {
             let function = step.require("function")?;
             let wanted = function.text()?;
             let Some((_, options, read)) = FILTERS.iter().find(|(name, ..)| *name == wanted) else {
-                return Err(EvaluateError::Unsupported {
-                    at: function.place(),
-                    what: "filter",
-                    name: wanted.to_owned(),
-                    supported: FILTERS.iter().map(|(name, ..)| *name).collect(),
-                });
+                let supported = FILTERS.iter().map(|(name, ..)| *name).collect();
+                return Err(EvaluateError::unsupported(&function, "filter", wanted, supported));
             };
             let known: Vec<&str> = options.iter().copied().chain(["function"]).collect();
             step.only(&known)?;
@@ -177,7 +173,7 @@ fn majority(responses: Vec<String>) -> Vec<String> {
 fn read_regex(fields: &Fields<'_>) -> Result<Filter, EvaluateError> {
     let pattern = match fields.get("regex_pattern") {
         Some(node) => Pattern::new(node.text()?).map_err(|problem| EvaluateError::Syntax {
-            at: node.place(),
+            at: node.place().into(),
             what: "regular expression",
             problem,
         })?,

@@ -10,7 +10,6 @@ use super::field::{as_index, python_text};
 use super::filter::Pipeline;
 use super::metric::{Metric, mean, standard_error};
 use super::prompt::TaskData;
-use super::task::unsupported;
 use super::tokenizer::TextStream;
 use super::{EvaluateError, Evaluator, TaskOptions, TaskScores, Tokenizer, metric_key};
 use crate::config::yaml::Node;
@@ -68,11 +67,11 @@ impl GenerationOptions {
         let is_hot = temperature.as_ref().map_or(Ok(0.0), Node::number)? > 0.0;
         match fields.get("do_sample") {
             Some(node) if node.boolean()? => {
-                return Err(unsupported(&node, "option", "do_sample", Vec::new()));
+                return Err(EvaluateError::unsupported(&node, "option", "do_sample", Vec::new()));
             }
             None if is_hot => {
                 let node = temperature.as_ref().unwrap_or(node);
-                return Err(unsupported(node, "option", "temperature", Vec::new()));
+                return Err(EvaluateError::unsupported(node, "option", "temperature", Vec::new()));
             }
             _ => {}
         }
@@ -80,7 +79,7 @@ impl GenerationOptions {
             if let Some(node) = fields.get(name)
                 && node.number()? != 1.0
             {
-                return Err(unsupported(&node, "option", name, Vec::new()));
+                return Err(EvaluateError::unsupported(&node, "option", name, Vec::new()));
             }
         }
         Ok(options)
@@ -115,22 +114,9 @@ impl Generation {
         tokenizer: &Tokenizer,
         options: &TaskOptions,
     ) -> Result<Generation, EvaluateError> {
-        let mut items = Vec::new();
-        for (index, prompts) in data.prompts(options)?.into_iter().enumerate() {
-            let row = Row::Item(index);
-            let prompt = prompts.into_iter().next().unwrap_or_default();
-            let tokens = tokenizer.encode(&prompt);
-            if tokens.is_empty() {
-                let task = data.config.name.clone();
-                return Err(EvaluateError::EmptyPrompt { task, row });
-            }
-            let right = right_answers(&data, index)?;
-            let compared = |metric: &Metric| {
-                right.iter().map(|text| metric.normalization.apply(text)).collect()
-            };
-            let gold = data.config.metrics.iter().map(compared).collect();
-            items.push(Item { prompt, tokens, gold });
-        }
+        let items = data.prepare_items(options, |index, prompts| {
+            Item::prepare(&data, tokenizer, index, prompts)
+        })?;
         let config = data.config;
         let mut stops = config.generation.until;
         if let Some(end) = tokenizer.end_text()
@@ -157,16 +143,15 @@ impl Generation {
         items: &[usize],
     ) -> Result<Vec<String>, EvaluateError> {
         let max_length = model.max_length();
-        let room = max_length.saturating_sub(self.max_tokens);
         let mut requests = Vec::with_capacity(items.len());
         for &item in items {
-            if room == 0 {
+            if self.max_tokens >= max_length {
                 let (task, needed) = (self.name.clone(), self.max_tokens + 1);
                 return Err(EvaluateError::TooLong { task, item, needed, max_length });
             }
-            let tokens = &self.items[item].tokens;
+            // The model itself leaves out the beginning of a prompt that does not fit.
             requests.push(GenerateRequest {
-                prompt: tokens[tokens.len().saturating_sub(room)..].to_vec(),
+                prompt: self.items[item].tokens.clone(),
                 max_new_tokens: self.max_tokens,
                 end_tokens: self.tokenizer.end_tokens().to_vec(),
             });
@@ -189,6 +174,27 @@ impl Generation {
             text = text.split_once(stop).map_or(text, |(before, _)| before);
         }
         text.to_owned()
+    }
+}
+
+impl Item {
+    fn prepare(
+        data: &TaskData,
+        tokenizer: &Tokenizer,
+        index: usize,
+        prompts: Vec<String>,
+    ) -> Result<Item, EvaluateError> {
+        let prompt = prompts.into_iter().next().unwrap_or_default();
+        let tokens = tokenizer.encode(&prompt);
+        if tokens.is_empty() {
+            let (task, row) = (data.config.name.clone(), Row::Item(index));
+            return Err(EvaluateError::EmptyPrompt { task, row });
+        }
+        let right = right_answers(data, index)?;
+        let compared =
+            |metric: &Metric| right.iter().map(|text| metric.normalization.apply(text)).collect();
+        let gold = data.config.metrics.iter().map(compared).collect();
+        Ok(Item { prompt, tokens, gold })
     }
 }
 
@@ -287,5 +293,80 @@ impl Evaluator for Generation {
 
     fn standard_error(&self, _metric: &str, values: &[f64]) -> Option<f64> {
         standard_error(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::yaml::Document;
+
+    fn options(text: &str) -> Result<GenerationOptions, EvaluateError> {
+        let document = Document::parse(text, Path::new("task.yaml"))?;
+        GenerationOptions::parse(Some(&document.root()), "\n\n")
+    }
+
+    fn tokenizer() -> Tokenizer {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/evaluate/model");
+        Tokenizer::open(&model).expect("a tokenizer")
+    }
+
+    #[test]
+    fn options_have_the_harness_s_defaults_and_names() {
+        let read = options("max_new_tokens: 5\ndo_sample: false\ntemperature: 0.7").expect("valid");
+        assert_eq!((read.until, read.max_tokens), (vec!["\n\n".to_owned()], 5));
+        let read = options("until: ['', x]\nmax_gen_toks: 3\nmax_tokens: 4").expect("valid");
+        assert_eq!((read.until, read.max_tokens), (vec!["x".to_owned()], 3));
+        assert_eq!(options("until: x").expect("valid").max_tokens, DEFAULT_MAX_TOKENS);
+        assert!(options("until: []").expect("valid").until.is_empty());
+    }
+
+    #[test]
+    fn sampling_and_beams_are_refused() {
+        let message = |text| options(text).expect_err("not supported").to_string();
+        assert_eq!(
+            message("temperature: 0.7"),
+            "task.yaml:1:14: temperature: option `temperature` is not supported"
+        );
+        assert_eq!(
+            message("num_beams: 2"),
+            "task.yaml:1:12: num_beams: option `num_beams` is not supported"
+        );
+    }
+
+    #[test]
+    fn stops_cut_in_their_order() {
+        let generation = |stops: &[&str]| Generation {
+            name: String::new(),
+            tokenizer: tokenizer(),
+            items: Vec::new(),
+            metrics: Vec::new(),
+            pipelines: Vec::new(),
+            stops: stops.iter().map(|&stop| stop.to_owned()).collect(),
+            max_tokens: 1,
+            repeats: 1,
+        };
+        assert_eq!(generation(&["\n", "b\nQ:"]).cut("ab\nQ:"), "ab");
+        assert_eq!(generation(&["b\nQ:", "\n"]).cut("ab\nQ:"), "a");
+        assert_eq!(generation(&["x"]).cut("ab"), "ab");
+    }
+
+    #[test]
+    fn a_stop_is_seen_when_its_last_token_comes() {
+        let tokenizer = tokenizer();
+        let stops = ["のQ:".to_owned(), "<|end|>".to_owned()];
+        for text in ["the のこ のQ: and", "then <|end|> more"] {
+            let tokens = tokenizer.encode(text);
+            let mut watch = StopWatch::new(&tokenizer);
+            let stopped = (1..=tokens.len()).find(|&n| watch.sees_a_stop(&tokens[..n], &stops));
+            let complete = (1..=tokens.len()).find(|&n| {
+                let text = tokenizer.decode_all(&tokens[..n]);
+                stops.iter().any(|stop| text.contains(stop.as_str()))
+            });
+            assert_eq!(stopped, complete, "{text}");
+            assert!(stopped.is_some(), "{text}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::document::TaskDocument;
 use super::prompt::TaskData;
 use super::task::TaskConfig;
 use super::{EvaluateError, Evaluator, TaskOptions, Tokenizer};
-use crate::config::yaml::{Document, Place, YamlError};
+use crate::config::yaml::{Document, Fields, Node, YamlError};
 
 /// The task files of some directories, by the names of their tasks.
 #[derive(Debug)]
@@ -18,12 +18,22 @@ pub struct TaskLibrary {
     unreadable: Vec<(PathBuf, YamlError)>,
 }
 
-#[derive(Debug, Clone)]
-enum Entry {
-    Task(PathBuf),
-    Group { at: Place, members: Vec<String> },
-    Tag { at: Place, members: Vec<String> },
-    Class { at: Place },
+/// What a name stands for.
+#[derive(Debug)]
+struct Entry {
+    kind: Kind,
+    /// The file that defines it; of a tag, the first that has it.
+    path: PathBuf,
+    /// Names of what a group or tag consists of.
+    members: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Task,
+    Group,
+    Tag,
+    Class,
 }
 
 impl TaskLibrary {
@@ -47,9 +57,7 @@ impl TaskLibrary {
                 }
             }
             for (name, mut tag) in tags {
-                if let Entry::Tag { members, .. } = &mut tag {
-                    members.sort();
-                }
+                tag.members.sort();
                 found.entry(name).or_insert(tag);
             }
             library.entries.extend(found);
@@ -59,12 +67,8 @@ impl TaskLibrary {
 
     /// Names of all tasks, sorted.
     pub fn names(&self) -> Vec<&str> {
-        let is_task = |(name, entry): (_, &Entry)| matches!(entry, Entry::Task(_)).then_some(name);
-        let mut names: Vec<&str> = self
-            .entries
-            .iter()
-            .filter_map(|(name, entry)| is_task((name.as_str(), entry)))
-            .collect();
+        let tasks = self.entries.iter().filter(|(_, entry)| entry.kind == Kind::Task);
+        let mut names: Vec<&str> = tasks.map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         names
     }
@@ -84,25 +88,25 @@ impl TaskLibrary {
     }
 
     fn find(&self, name: &str) -> Result<PathBuf, EvaluateError> {
-        let not_a_task = |at: &Place, kind, members: &[String]| EvaluateError::NotATask {
-            at: at.clone(),
+        let Some(entry) = self.entries.get(name) else {
+            let path = Path::new(name);
+            if path.extension().is_some_and(|extension| extension == "yaml") && path.is_file() {
+                return Ok(path.to_owned());
+            }
+            return Err(self.no_task(name));
+        };
+        let (kind, field) = match entry.kind {
+            Kind::Task => return Ok(entry.path.clone()),
+            Kind::Group => ("a group", "group"),
+            Kind::Tag => ("a tag", "tag"),
+            Kind::Class => ("a Python class", "class"),
+        };
+        Err(EvaluateError::NotATask {
+            at: Document::read(&entry.path)?.place_of(field).into(),
             name: name.to_owned(),
             kind,
-            members: members.to_vec(),
-        };
-        match self.entries.get(name) {
-            Some(Entry::Task(path)) => Ok(path.clone()),
-            Some(Entry::Group { at, members }) => Err(not_a_task(at, "a group", members)),
-            Some(Entry::Tag { at, members }) => Err(not_a_task(at, "a tag", members)),
-            Some(Entry::Class { at }) => Err(not_a_task(at, "a Python class", &[])),
-            None => {
-                let path = Path::new(name);
-                if path.extension().is_some_and(|extension| extension == "yaml") && path.is_file() {
-                    return Ok(path.to_owned());
-                }
-                Err(self.no_task(name))
-            }
-        }
+            members: entry.members.clone(),
+        })
     }
 
     fn no_task(&self, name: &str) -> EvaluateError {
@@ -129,22 +133,18 @@ fn index(
 ) {
     let Ok(fields) = document.root().fields() else { return };
     let (task, group) = (fields.get("task"), fields.get("group"));
-    let text = |node: Option<&crate::config::yaml::Node<'_>>| {
-        node.and_then(|node| node.value().as_str()).map(str::to_owned)
-    };
+    let text =
+        |node: Option<&Node<'_>>| node.and_then(|node| node.value().as_str()).map(str::to_owned);
     let (name, entry) = match (text(task.as_ref()), text(group.as_ref())) {
         (Some(name), _) if fields.get("class").is_some() => {
-            (name, Entry::Class { at: document.place_of("class") })
+            (name, Entry { kind: Kind::Class, path, members: Vec::new() })
         }
         (Some(name), _) => {
             for tag in tag_names(&fields) {
-                let at = document.place_of("tag");
-                let tag = tags.entry(tag).or_insert(Entry::Tag { at, members: Vec::new() });
-                if let Entry::Tag { members, .. } = tag {
-                    members.push(name.clone());
-                }
+                let entry = || Entry { kind: Kind::Tag, path: path.clone(), members: Vec::new() };
+                tags.entry(tag).or_insert_with(entry).members.push(name.clone());
             }
-            (name, Entry::Task(path))
+            (name, Entry { kind: Kind::Task, path, members: Vec::new() })
         }
         (None, Some(name)) => {
             let members = task.and_then(|list| list.items().ok()).unwrap_or_default();
@@ -152,7 +152,7 @@ fn index(
                 let own = member.value().as_str().or_else(|| member.value().get("task")?.as_str());
                 own.map(str::to_owned)
             });
-            (name, Entry::Group { at: document.place_of("group"), members: members.collect() })
+            (name, Entry { kind: Kind::Group, path, members: members.collect() })
         }
         (None, None) => return,
     };
@@ -160,7 +160,7 @@ fn index(
 }
 
 /// `tag` is a text or a list of texts.
-fn tag_names(fields: &crate::config::yaml::Fields<'_>) -> Vec<String> {
+fn tag_names(fields: &Fields<'_>) -> Vec<String> {
     let Some(node) = fields.get("tag") else { return Vec::new() };
     match node.value().as_str() {
         Some(tag) => vec![tag.to_owned()],

@@ -2,7 +2,7 @@
 
 use super::EvaluateError;
 use super::python::Pattern;
-use crate::config::yaml::{Fields, Node};
+use crate::config::yaml::Fields;
 
 /// The output type of tasks that choose among given answers.
 pub(super) const MULTIPLE_CHOICE: &str = "multiple_choice";
@@ -100,14 +100,14 @@ impl Metric {
                 .filter(|metric| metric.output_types.contains(&output_type))
                 .map(|metric| metric.name)
                 .collect();
-            return Err(unsupported(&node, "metric", name, supported));
+            return Err(EvaluateError::unsupported(&node, "metric", name, supported));
         };
         if let Some(node) = fields.get("aggregation") {
             let wanted = METRICS.iter().find(|known| known.name == name);
             let wanted = wanted.map_or("mean", |definition| definition.aggregation);
             let found = node.text()?;
             if found != wanted {
-                return Err(unsupported(&node, "aggregation", found, vec![wanted]));
+                return Err(EvaluateError::unsupported(&node, "aggregation", found, vec![wanted]));
             }
         }
         if let Some(node) = fields.get("higher_is_better") {
@@ -128,21 +128,12 @@ impl Metric {
             if let Some(node) = fields.get("hf_evaluate")
                 && node.boolean()?
             {
-                return Err(unsupported(&node, "option", "hf_evaluate", Vec::new()));
+                return Err(EvaluateError::unsupported(&node, "option", "hf_evaluate", Vec::new()));
             }
             metric.normalization = Normalization::parse(fields)?;
         }
         Ok(metric)
     }
-}
-
-fn unsupported(
-    node: &Node<'_>,
-    what: &'static str,
-    name: &str,
-    supported: Vec<&'static str>,
-) -> EvaluateError {
-    EvaluateError::Unsupported { at: node.place(), what, name: name.to_owned(), supported }
 }
 
 /// What `exact_match` leaves out of account.
@@ -160,9 +151,12 @@ impl Normalization {
         let mut removed = Vec::new();
         if let Some(list) = fields.get("regexes_to_ignore") {
             for node in list.items()? {
-                let pattern = Pattern::new(node.text()?).map_err(|problem| {
-                    EvaluateError::Syntax { at: node.place(), what: "regular expression", problem }
-                })?;
+                let pattern =
+                    Pattern::new(node.text()?).map_err(|problem| EvaluateError::Syntax {
+                        at: node.place().into(),
+                        what: "regular expression",
+                        problem,
+                    })?;
                 removed.push(pattern);
             }
         }

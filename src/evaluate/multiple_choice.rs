@@ -47,75 +47,73 @@ impl MultipleChoice {
         tokenizer: &Tokenizer,
         options: &TaskOptions,
     ) -> Result<MultipleChoice, EvaluateError> {
-        let prompts = data.prompts(options)?;
-        let items = prompts
-            .into_iter()
-            .enumerate()
-            .map(|(index, contexts)| prepare_item(&data, tokenizer, index, contexts))
-            .collect::<Result<_, _>>()?;
+        let items = data.prepare_items(options, |index, contexts| {
+            Item::prepare(&data, tokenizer, index, contexts)
+        })?;
         let config = data.config;
         let pipelines = config.pipelines.into_iter().map(|pipeline| pipeline.name).collect();
         Ok(MultipleChoice { name: config.name, items, metrics: config.metrics, pipelines })
     }
 }
 
-fn prepare_item(
-    data: &TaskData,
-    tokenizer: &Tokenizer,
-    index: usize,
-    contexts: Vec<String>,
-) -> Result<Item, EvaluateError> {
-    let row = Row::Item(index);
-    let (config, document) = (&data.config, &data.documents[index]);
-    let fields = &config.prompt.fields;
-    let delimiter = &config.prompt.target_delimiter;
-    let Some(choices) = fields.choices(document, &data.columns, row)? else {
-        unreachable!("a multiple-choice config without choices is refused when it is read")
-    };
-    let target = fields.target(document, &data.columns, row)?;
-
-    let mut requests: Vec<(&str, String)> = Vec::new();
-    let gold;
-    if data.has_multiple_inputs {
-        let Value::String(continuation) = &target else {
-            return Err(fields.target.wrong_value(row, "a text", &target));
+impl Item {
+    fn prepare(
+        data: &TaskData,
+        tokenizer: &Tokenizer,
+        index: usize,
+        contexts: Vec<String>,
+    ) -> Result<Item, EvaluateError> {
+        let row = Row::Item(index);
+        let (config, document) = (&data.config, &data.documents[index]);
+        let fields = &config.prompt.fields;
+        let Some(choices) = fields.choices(document, &data.columns, row)? else {
+            unreachable!("a multiple-choice config without choices is refused when it is read")
         };
-        for context in &contexts {
-            requests.push((context, format!("{delimiter}{continuation}")));
-        }
-        let text = fields.text(document, &data.columns, row)?;
-        let right = as_index(&text)
-            .ok_or_else(|| fields.text.wrong_value(row, "the index of a choice", &text))?;
-        gold = vec![right];
-    } else {
-        let context = contexts.first().map_or("", String::as_str);
-        for choice in &choices {
-            requests.push((context, format!("{delimiter}{choice}")));
-        }
-        gold = right_choices(&target, &choices).ok_or_else(|| {
-            fields.target.wrong_value(row, "a choice, its index or a list of these", &target)
-        })?;
-    }
-    let is_asked = |metric: &Metric| metric.measure == Measure::AccuracyMutualInformation;
-    if config.metrics.iter().any(is_asked) {
-        requests.extend(choices.iter().map(|choice| ("", format!("{delimiter}{choice}"))));
-    }
+        let target = fields.target(document, &data.columns, row)?;
+        let continued = |text: &str| format!("{}{text}", config.prompt.target_delimiter);
 
-    let pairs = requests.iter().map(|(context, continuation)| {
-        tokenizer.encode_pair(context, continuation).map_err(|problem| {
-            let task = config.name.clone();
-            match problem {
-                PairProblem::EmptyContinuation => EvaluateError::EmptyContinuation { task, row },
-                PairProblem::EmptyContext => EvaluateError::EmptyPrompt { task, row },
-            }
-        })
-    });
-    let pairs = pairs.collect::<Result<_, _>>()?;
-    let choices = choices
-        .iter()
-        .map(|choice| ChoiceLength { characters: choice.chars().count(), bytes: choice.len() })
-        .collect();
-    Ok(Item { prompt: contexts.into_iter().next().unwrap_or_default(), pairs, choices, gold })
+        let gold;
+        let mut requests: Vec<(&str, String)>;
+        if data.has_multiple_inputs {
+            let Some(continuation) = target.as_str().map(continued) else {
+                return Err(fields.target.wrong_value(row, "a text", &target));
+            };
+            requests = contexts.iter().map(|context| (&**context, continuation.clone())).collect();
+            let text = fields.text(document, &data.columns, row)?;
+            let right = as_index(&text);
+            let wrong = || fields.text.wrong_value(row, "the index of a choice", &text);
+            gold = vec![right.ok_or_else(wrong)?];
+        } else {
+            let context = contexts.first().map_or("", String::as_str);
+            requests = choices.iter().map(|choice| (context, continued(choice))).collect();
+            let expected = "a choice, its index or a list of these";
+            let wrong = || fields.target.wrong_value(row, expected, &target);
+            gold = right_choices(&target, &choices).ok_or_else(wrong)?;
+        }
+        let needs_alone = |metric: &Metric| metric.measure == Measure::AccuracyMutualInformation;
+        if config.metrics.iter().any(needs_alone) {
+            requests.extend(choices.iter().map(|choice| ("", continued(choice))));
+        }
+
+        let pairs = requests.iter().map(|(context, continuation)| {
+            tokenizer.encode_pair(context, continuation).map_err(|problem| {
+                let task = config.name.clone();
+                match problem {
+                    PairProblem::EmptyContinuation => {
+                        EvaluateError::EmptyContinuation { task, row }
+                    }
+                    PairProblem::EmptyContext => EvaluateError::EmptyPrompt { task, row },
+                }
+            })
+        });
+        let pairs = pairs.collect::<Result<_, _>>()?;
+        let length = |choice: &String| ChoiceLength {
+            characters: choice.chars().count(),
+            bytes: choice.len(),
+        };
+        let choices = choices.iter().map(length).collect();
+        Ok(Item { prompt: contexts.into_iter().next().unwrap_or_default(), pairs, choices, gold })
+    }
 }
 
 /// Indices of the right choices; `None` for a target that can be none.
@@ -208,8 +206,7 @@ impl Evaluator for MultipleChoice {
 }
 
 impl MultipleChoice {
-    /// A request that fits into the model: context is left out from its start. The last token is
-    /// only predicted, so one more than the model's length fits.
+    /// The request for a pair. The model itself leaves out context that does not fit.
     fn request(
         &self,
         pair: &TokenPair,
@@ -221,11 +218,7 @@ impl MultipleChoice {
             let task = self.name.clone();
             return Err(EvaluateError::TooLong { task, item, needed, max_length });
         }
-        let kept = pair.context.len().min(max_length + 1 - needed);
-        Ok(ScoreRequest {
-            context: pair.context[pair.context.len() - kept..].to_vec(),
-            continuation: pair.continuation.clone(),
-        })
+        Ok(ScoreRequest { context: pair.context.clone(), continuation: pair.continuation.clone() })
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use rayon::prelude::*;
 use serde_json::Value;
 
 use super::data::{Document, Split};
@@ -64,9 +65,26 @@ impl TaskData {
         Ok(TaskData { config, documents, columns, pool, excludes_itself, has_multiple_inputs })
     }
 
-    /// What stands in front of the answer, for each document in order. Tasks with multiple inputs
-    /// have one prompt for each choice, others have one.
-    pub(super) fn prompts(&self, options: &TaskOptions) -> Result<Vec<Vec<String>>, EvaluateError> {
+    /// Makes the prompts of the documents, and of each document's index and prompts an item.
+    ///
+    /// Tasks with multiple inputs have one prompt for each choice, others have one.
+    pub(super) fn prepare_items<T: Send>(
+        &self,
+        options: &TaskOptions,
+        prepare: impl Fn(usize, Vec<String>) -> Result<T, EvaluateError> + Sync,
+    ) -> Result<Vec<T>, EvaluateError> {
+        let items: Vec<Result<T, EvaluateError>> = self
+            .prompts(options)?
+            .into_par_iter()
+            .enumerate()
+            .map(|(index, prompts)| prepare(index, prompts))
+            .collect();
+        // Of several mistakes the first item's is told, whichever thread was first.
+        items.into_iter().collect()
+    }
+
+    /// What stands in front of the answer, for each document in order.
+    fn prompts(&self, options: &TaskOptions) -> Result<Vec<Vec<String>>, EvaluateError> {
         let shots = self.shots(options);
         let mut random = PythonRandom::new(options.fewshot_seed);
         self.documents
@@ -107,7 +125,7 @@ impl TaskData {
             return Ok(Vec::new());
         }
         let too_few = |wanted, available| EvaluateError::TooFewExamples {
-            at: self.config.fewshot.at.clone(),
+            at: self.config.fewshot.at.clone().into(),
             wanted,
             available,
         };
@@ -206,7 +224,7 @@ fn read_split(config: &TaskConfig, split: &SplitName) -> Result<Split, EvaluateE
     match config.data.files.get(&split.name) {
         Some(files) => Split::read(files, config.data.field.as_deref()),
         None => Err(EvaluateError::NoSplit {
-            at: split.at.clone(),
+            at: split.at.clone().into(),
             split: split.name.clone(),
             known: config.data.files.keys().cloned().collect(),
         }),

@@ -4,7 +4,6 @@ use super::generation::Generation;
 use super::metric::{GENERATE_UNTIL, MULTIPLE_CHOICE};
 use super::multiple_choice::MultipleChoice;
 use super::prompt::TaskData;
-use super::task::unsupported;
 use super::{EvaluateError, Evaluator, TaskOptions, Tokenizer};
 use crate::config::yaml::Node;
 
@@ -45,6 +44,6 @@ pub(super) fn output_type(node: Option<&Node<'_>>) -> Result<&'static OutputType
     let name = node.text()?;
     OUTPUT_TYPES.iter().find(|kind| kind.name == name).ok_or_else(|| {
         let known = OUTPUT_TYPES.iter().map(|kind| kind.name).collect();
-        unsupported(node, "output type", name, known)
+        EvaluateError::unsupported(node, "output type", name, known)
     })
 }

@@ -145,7 +145,7 @@ impl TaskConfig {
             if let Some(node) = document.get(field)
                 && node.value().as_bool() != Some(false)
             {
-                return Err(unsupported(&node, "field", field, Vec::new()));
+                return Err(EvaluateError::unsupported(&node, "field", field, Vec::new()));
             }
         }
 
@@ -177,20 +177,11 @@ fn refuse_functions(document: &TaskDocument, task: &str) -> Result<(), EvaluateE
     for name in READ.iter().chain(REFUSED) {
         let Some(node) = document.get(name) else { continue };
         if let Some((node, function)) = find_function(&node) {
-            let (at, task) = (node.place(), task.to_owned());
+            let (at, task) = (node.place().into(), task.to_owned());
             return Err(EvaluateError::Function { at, task, function });
         }
     }
     Ok(())
-}
-
-pub(super) fn unsupported(
-    node: &Node<'_>,
-    what: &'static str,
-    name: &str,
-    supported: Vec<&'static str>,
-) -> EvaluateError {
-    EvaluateError::Unsupported { at: node.place(), what, name: name.to_owned(), supported }
 }
 
 fn parse_metrics(
@@ -228,7 +219,12 @@ fn parse_pipelines(
         let pipeline = Pipeline::parse(&node.fields()?)?;
         if output_type.name == MULTIPLE_CHOICE && !pipeline.keeps_responses() {
             let known = vec!["take_first"];
-            return Err(unsupported(&node, "filter of choices", &pipeline.name, known));
+            return Err(EvaluateError::unsupported(
+                &node,
+                "filter of choices",
+                &pipeline.name,
+                known,
+            ));
         }
         pipelines.retain(|earlier| earlier.name != pipeline.name);
         pipelines.push(pipeline);
@@ -240,7 +236,12 @@ impl DataConfig {
     fn parse(document: &TaskDocument) -> Result<DataConfig, EvaluateError> {
         let builder = document.require("dataset_path")?;
         if builder.text()? != JSON_BUILDER {
-            return Err(unsupported(&builder, "dataset", builder.text()?, vec![JSON_BUILDER]));
+            return Err(EvaluateError::unsupported(
+                &builder,
+                "dataset",
+                builder.text()?,
+                vec![JSON_BUILDER],
+            ));
         }
         let options = document.require("dataset_kwargs")?;
         let options = options.fields()?;
@@ -294,7 +295,7 @@ fn find_files(node: &Node<'_>) -> Result<Vec<PathBuf>, EvaluateError> {
         }
         match tried.iter().find(|path| path.is_file()) {
             Some(found) => files.push(found.clone()),
-            None => return Err(EvaluateError::NoDataFile { at: node.place(), path, tried }),
+            None => return Err(EvaluateError::NoDataFile { at: node.place().into(), path, tried }),
         }
     }
     Ok(files)
@@ -359,7 +360,7 @@ impl FewShotConfig {
                 "first_n" => Sampler::FirstN,
                 other => {
                     let known = vec!["default", "first_n"];
-                    return Err(unsupported(&node, "sampler", other, known));
+                    return Err(EvaluateError::unsupported(&node, "sampler", other, known));
                 }
             };
         }

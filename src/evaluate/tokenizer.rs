@@ -139,6 +139,11 @@ impl Tokenizer {
         if self.cleans_up_spaces { clean_up_spaces(&text) } else { text }
     }
 
+    /// The text of produced tokens, special ones with theirs.
+    pub(super) fn decode_all(&self, tokens: &[u32]) -> String {
+        self.inner.decode(tokens, false).unwrap_or_default()
+    }
+
     /// Tokens that end what a model writes: the end-of-sequence token, and those of
     /// `generation_config.json` (of `config.json` if there is none).
     pub fn end_tokens(&self) -> &[u32] {
@@ -152,7 +157,7 @@ impl Tokenizer {
 
     /// What decodes tokens one at a time, special ones with their text.
     pub(super) fn decode_stream(&self) -> TextStream<'_> {
-        TextStream { stream: self.inner.decode_stream(false), tokenizer: &self.inner, read: 0 }
+        TextStream { stream: self.inner.decode_stream(false), tokenizer: self, read: 0 }
     }
 
     /// The token in front of a text that stands alone.
@@ -180,7 +185,7 @@ impl Tokenizer {
 /// Decodes a growing sequence of tokens piece by piece.
 pub(super) struct TextStream<'a> {
     stream: DecodeStream<'a>,
-    tokenizer: &'a tokenizers::Tokenizer,
+    tokenizer: &'a Tokenizer,
     read: usize,
 }
 
@@ -202,9 +207,7 @@ impl TextStream<'_> {
             match self.stream.step(token) {
                 Ok(piece) => text.push_str(&piece.unwrap_or_default()),
                 // Decoders that rewrite earlier text defeat the stream; the whole never fails.
-                Err(_) => {
-                    *text = self.tokenizer.decode(&tokens[..=index], false).unwrap_or_default()
-                }
+                Err(_) => *text = self.tokenizer.decode_all(&tokens[..=index]),
             }
         }
     }
@@ -255,4 +258,83 @@ fn read_object(path: &PathBuf) -> Result<Value, EvaluateError> {
     };
     serde_json::from_slice(&bytes)
         .map_err(|source| EvaluateError::Json { path: path.clone(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn golden() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/evaluate/model")
+    }
+
+    /// The golden tokenizer with another `tokenizer_config.json`.
+    fn tokenizer(config: &Value) -> Tokenizer {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name);
+        std::fs::copy(golden().join("tokenizer.json"), path("tokenizer.json")).expect("copied");
+        std::fs::write(path("tokenizer_config.json"), config.to_string()).expect("written");
+        std::fs::write(path("config.json"), r#"{"eos_token_id": [1, 2]}"#).expect("written");
+        Tokenizer::open(directory.path()).expect("a tokenizer")
+    }
+
+    #[test]
+    fn whitespace_at_the_end_of_a_context_belongs_to_the_continuation() {
+        let tokenizer = Tokenizer::open(&golden()).expect("a tokenizer");
+        let spaced = tokenizer.encode_pair("The ", "otter").expect("a pair");
+        assert_eq!(spaced, tokenizer.encode_pair("The", " otter").expect("a pair"));
+        assert_eq!(spaced.context, tokenizer.encode("The"));
+    }
+
+    #[test]
+    fn without_context_the_first_token_stands_in_front() {
+        let tokenizer = Tokenizer::open(&golden()).expect("a tokenizer");
+        let pair = tokenizer.encode_pair("", " otter").expect("a pair");
+        assert_eq!((pair.context, pair.continuation), (vec![0], tokenizer.encode(" otter")));
+        let pair = tokenizer.encode_pair("", "<|bos|>a").expect("a pair");
+        assert_eq!((pair.context, pair.continuation), (vec![0], tokenizer.encode("a")));
+    }
+
+    #[test]
+    fn nothing_to_score_or_to_start_from_is_a_problem() {
+        let tokenizer = Tokenizer::open(&golden()).expect("a tokenizer");
+        let problem = |context, continuation| tokenizer.encode_pair(context, continuation).err();
+        assert_eq!(problem("a", ""), Some(PairProblem::EmptyContinuation));
+        assert_eq!(problem("", ""), Some(PairProblem::EmptyContinuation));
+        assert_eq!(problem(" ", "a"), Some(PairProblem::EmptyContext));
+        let bare = super::tests::tokenizer(&json!({}));
+        assert_eq!(bare.encode_pair("", "a"), Err(PairProblem::EmptyContext));
+    }
+
+    #[test]
+    fn the_config_says_which_tokens_frame_a_text() {
+        let tokens = json!({"bos_token": "<|bos|>", "eos_token": {"content": "<|end|>"}});
+        let with = |name: &str| {
+            let mut config = tokens.clone();
+            config[name] = json!(true);
+            tokenizer(&config)
+        };
+        let plain = tokenizer(&tokens).encode("a");
+        assert_eq!(with("add_bos_token").encode("a"), [&[0], plain.as_slice()].concat());
+        assert_eq!(with("add_eos_token").encode("a"), [plain.as_slice(), &[1]].concat());
+        // A text that starts with the token does not get another.
+        assert_eq!(with("add_bos_token").encode("<|bos|>a"), [&[0], plain.as_slice()].concat());
+    }
+
+    #[test]
+    fn end_tokens_come_from_tokenizer_and_model() {
+        assert_eq!(tokenizer(&json!({"eos_token": "<|bos|>"})).end_tokens(), [0, 1, 2]);
+        assert_eq!(Tokenizer::open(&golden()).expect("a tokenizer").end_tokens(), [1]);
+    }
+
+    #[test]
+    fn produced_text_has_no_special_tokens() {
+        let tokenizer = Tokenizer::open(&golden()).expect("a tokenizer");
+        let tokens = tokenizer.encode("an otter<|end|> there");
+        assert_eq!(tokenizer.decode(&tokens), "an otter there");
+        let cleaning = super::tests::tokenizer(&json!({"clean_up_tokenization_spaces": true}));
+        assert_eq!(cleaning.decode(&tokenizer.encode("so , it is n't .")), "so, it isn't.");
+    }
 }
