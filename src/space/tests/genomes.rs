@@ -200,24 +200,24 @@ fn genomes_that_fit_no_merge_are_refused() {
         ),
         (
             "models: [a, b], merge_method: slerp, smooth: true",
-            "1:54: genome.smooth: `slerp` cannot be searched with `smooth`",
+            "1:55: genome.smooth: `slerp` cannot be searched with `smooth`",
         ),
         (
             "models: [a, b], merge_method: ties",
-            "1:39: genome.merge_method: `ties` needs a `base_model`",
+            "1:40: genome.merge_method: `ties` needs a `base_model`",
         ),
         (
             "models: [a, b], merge_method: linear, base_model: c",
-            "1:59: genome.base_model: `linear` has no use for a base model that is not one of \
+            "1:60: genome.base_model: `linear` has no use for a base model that is not one of \
              `models`",
         ),
         (
             "models: [a, b], merge_method: tiess",
-            "1:39: genome.merge_method: `tiess` is not possible",
+            "1:40: genome.merge_method: `tiess` is not possible",
         ),
         (
             "models: [a, b], merge_method: linear, tokenizer_source: union",
-            "1:65: genome.tokenizer_source: a vocabulary other than the base model's is not \
+            "1:66: genome.tokenizer_source: a vocabulary other than the base model's is not \
              supported yet",
         ),
         (
@@ -238,7 +238,7 @@ fn genomes_that_fit_no_merge_are_refused() {
     let error = SearchSpace::new(&file, 8).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "searches/try.yml:1:66: genome.layer_granularity: groups of 3 layers do not divide 8 layers"
+        "searches/try.yml:1:67: genome.layer_granularity: groups of 3 layers do not divide 8 layers"
     );
 }
 

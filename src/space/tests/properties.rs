@@ -82,7 +82,7 @@ fn numbers(config: &MergeConfig) -> HashSet<u64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
     fn decoded_configs_read_back_and_use_every_variable(
