@@ -203,6 +203,15 @@ pub enum Warning {
 }
 
 impl Warning {
+    /// Where it is.
+    pub fn at(&self) -> &Place {
+        match self {
+            Self::NotRead { at, .. } | Self::NotReadHere { at, .. } | Self::NoEffect { at, .. } => {
+                at
+            }
+        }
+    }
+
     /// What to do about it, printed on its own line as `hint: …`.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -90,7 +90,8 @@ impl MergeConfig {
         Ok(config)
     }
 
-    /// Reads a config that may be a part of a document, with what in it has no effect.
+    /// Reads a config that may be a part of a document, with what in it has no effect, in the order
+    /// of the document.
     pub fn from_node(node: &Node<'_>) -> Result<(Self, Vec<Warning>), ConfigError> {
         let fields = node.fields()?;
         fields.only(&TOP_LEVEL)?;
@@ -113,6 +114,7 @@ impl MergeConfig {
             dtype: fields.get("dtype").as_ref().map(read_dtype).transpose()?,
             out_dtype: fields.get("out_dtype").as_ref().map(read_dtype).transpose()?,
         };
+        reader.warnings.sort_by_key(|warning| (warning.at().line, warning.at().column));
         Ok((config, reader.warnings))
     }
 }

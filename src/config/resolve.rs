@@ -1,10 +1,8 @@
 //! The value of a parameter for one tensor: filters, gradients and precedence.
 
+use super::yaml::{boolean_of, number_of, whole_of};
 use super::{Scalar, Setting, Settings, Value};
 use crate::methods::{ParameterDefault, ParameterDefinition, ParameterValue};
-
-/// Largest whole number up to which every one is an `f64`.
-const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// The value of parameter `name` for a tensor: that of the first scope that has one.
 ///
@@ -74,25 +72,24 @@ impl Scalar {
         match self {
             Self::Int(number) => Some(*number as f64),
             Self::Float(number) => Some(*number),
-            Self::Text(text) => text.trim().parse().ok().filter(|number: &f64| number.is_finite()),
+            Self::Text(text) => number_of(text),
             Self::Bool(_) => None,
         }
     }
 
     /// As a whole number.
     pub fn as_whole(&self) -> Option<i64> {
-        if let Self::Int(whole) = self {
-            return Some(*whole);
+        match self {
+            Self::Int(whole) => Some(*whole),
+            _ => self.as_number().and_then(whole_of),
         }
-        let number = self.as_number()?;
-        (number.fract() == 0.0 && number.abs() <= LARGEST_EXACT).then_some(number as i64)
     }
 
     /// As a boolean: also YAML 1.1's words for it, and the numbers 0 and 1.
     pub fn as_boolean(&self) -> Option<bool> {
         match self {
             Self::Bool(boolean) => Some(*boolean),
-            Self::Text(text) => super::yaml::word_of_boolean(text),
+            Self::Text(text) => boolean_of(text),
             Self::Int(0) => Some(false),
             Self::Int(1) => Some(true),
             Self::Float(number) if *number == 0.0 => Some(false),
