@@ -272,3 +272,15 @@ fn points_need_one_finite_coordinate_per_variable() {
     assert!(matches!(space.decode(&[]), Err(SpaceError::Dimension { expected: 1, found: 0 })));
     assert!(matches!(space.decode(&[f64::NAN]), Err(SpaceError::NotFinite { .. })));
 }
+
+#[test]
+fn variables_that_the_method_does_not_read_are_pointed_out() {
+    let file = merge(
+        "merge_method: linear\nmodels:\n  - model: a\n    parameters:\n      weight: 1\n      \
+         density: {uniform: [0, 1]}\n",
+    )
+    .unwrap();
+    let warnings: Vec<String> = file.warnings.iter().map(ToString::to_string).collect();
+    let place = "searches/try.yml:7:9: merge.models[0].parameters.density";
+    assert_eq!(warnings, [format!("{place}: `linear` does not read `density`")]);
+}

@@ -251,3 +251,25 @@ fn a_listed_base_is_pointed_out() {
     let config = space(&file, 8).decode(&[0.5; 4]).unwrap();
     assert_eq!(slices(&config)[0].sources.len(), 2);
 }
+
+#[test]
+fn chat_templates_are_mentioned_where_a_model_has_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |options: &str| {
+        format!(
+            "genome: {{models: ['{0}', '{0}/x'], merge_method: linear}}\ntasks: [t]\n{options}\n",
+            folder.path().display()
+        )
+    };
+    assert!(read(&text("")).unwrap().warnings.is_empty());
+    std::fs::write(folder.path().join("tokenizer_config.json"), r#"{"chat_template": "x"}"#)
+        .unwrap();
+    let warnings = |options: &str| -> Vec<String> {
+        read(&text(options)).unwrap().warnings.iter().map(ToString::to_string).collect()
+    };
+    let fact = "prompts are scored as they are, although a model has a chat template";
+    assert_eq!(warnings(""), [format!("searches/try.yml:1:1: {fact}")]);
+    let place = "searches/try.yml:3:1: apply_chat_template";
+    assert_eq!(warnings("apply_chat_template: true"), [format!("{place}: {fact}")]);
+    assert!(warnings("apply_chat_template: false").is_empty());
+}
