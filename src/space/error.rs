@@ -79,7 +79,7 @@ pub enum SpaceError {
     },
 
     /// An interval that is too wide for its length to be a number.
-    #[error("{at}: the bounds {low} and {high} are too far apart")]
+    #[error("{at}: the bounds {low:e} and {high:e} are too far apart")]
     EndlessInterval {
         /// The interval.
         at: Place,
@@ -168,24 +168,22 @@ pub enum SpaceError {
     },
 
     /// A number is outside of its range.
-    #[error("{at}: expected {expected}, found `{found}`")]
+    #[error("{at}: expected {expected}, found {found}")]
     OutOfRange {
         /// The value.
         at: Place,
         /// The range in words.
         expected: &'static str,
-        /// As given.
+        /// As given, quoted.
         found: String,
     },
 
     /// A field is given at two places.
-    #[error("{at}: `{field}` is also given as `{also}`")]
+    #[error("{at}: also given as `{also}`")]
     GivenTwice {
-        /// The second place.
+        /// One of them.
         at: Place,
-        /// The field.
-        field: String,
-        /// Path of the first.
+        /// Path of the other.
         also: String,
     },
 

@@ -12,6 +12,7 @@
 //! of the logarithm of its range.
 
 mod benchmarks;
+mod builder;
 mod cut;
 mod error;
 mod file;

@@ -172,7 +172,6 @@ impl EvaluationOptions {
         let either = |name: &str| match (inner(name), outer.and_then(|outer| outer.get(name))) {
             (Some(inner), Some(outer)) => Err(SpaceError::GivenTwice {
                 at: inner.key_place(),
-                field: name.to_owned(),
                 also: outer.path().to_string(),
             }),
             (inner, outer) => Ok(inner.or(outer)),

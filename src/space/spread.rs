@@ -239,14 +239,15 @@ fn bounds(interval: &Node<'_>, log: bool) -> Result<(f64, f64), SpaceError> {
     };
     let (low, high) = (ends[0].number()?, ends[1].number()?);
     let at = interval.place();
-    if low >= high {
+    if log && low <= 0.0 {
+        return Err(SpaceError::LogOfNothing { at, low });
+    }
+    let ends_meet = if log { libm::log(low) >= libm::log(high) } else { low >= high };
+    if ends_meet {
         return Err(SpaceError::EmptyInterval { at, low, high });
     }
     if !(high - low).is_finite() {
         return Err(SpaceError::EndlessInterval { at, low, high });
-    }
-    if log && low <= 0.0 {
-        return Err(SpaceError::LogOfNothing { at, low });
     }
     Ok((low, high))
 }
