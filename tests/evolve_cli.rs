@@ -312,6 +312,7 @@ fn a_changed_search_is_refused_with_what_changed() {
     let text = fs::read_to_string(&journal).unwrap();
     let lines: Vec<_> = text.lines().collect();
     fs::write(&journal, lines[..lines.len() - 2].join("\n") + "\n").unwrap();
+    fs::remove_dir_all(place.path("models/a")).unwrap();
     place.add_model("a", 99);
     let model = place.run(&few);
     let stderr = String::from_utf8(model.stderr).unwrap();
@@ -349,14 +350,13 @@ fn a_broken_task_is_told_with_its_place() {
     let broken = items.replacen("{\"question\":\"w3", "{\"question\" \"w3", 1);
     fs::write(place.path("tasks/choose.jsonl"), broken).unwrap();
     let stderr = place.refused(&["search.yml"]);
-    assert!(stderr.contains("choose.jsonl"), "{stderr}");
-    assert!(stderr.contains('4'), "the line is named: {stderr}");
+    assert!(stderr.contains("choose.jsonl:4"), "{stderr}");
 
     fs::write(place.path("tasks/choose.jsonl"), items).unwrap();
     let task = fs::read_to_string(place.path("tasks/choose.yaml")).unwrap();
     fs::write(place.path("tasks/choose.yaml"), task.replace("doc_to_text", "doc_to_txt")).unwrap();
     let stderr = place.refused(&["search.yml"]);
-    assert!(stderr.contains("choose.yaml"), "{stderr}");
+    assert!(stderr.contains("choose.yaml:1") && stderr.contains("doc_to_text"), "{stderr}");
 }
 
 #[test]

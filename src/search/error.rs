@@ -207,32 +207,52 @@ pub enum SearchError {
 
     /// The search file's variables do not fit the models.
     #[error(transparent)]
-    Space(#[from] SpaceError),
+    Space(Box<SpaceError>),
 
     /// The optimizer cannot work with its options.
     #[error(transparent)]
-    Optimizer(#[from] OptimizerError),
+    Optimizer(Box<OptimizerError>),
 
     /// A merge config that the search wrote cannot be read.
     #[error(transparent)]
-    Config(#[from] ConfigError),
+    Config(Box<ConfigError>),
 
     /// The models cannot be merged.
     #[error(transparent)]
-    Plan(#[from] PlanError),
+    Plan(Box<PlanError>),
 
     /// The winner cannot be written.
     #[error(transparent)]
-    Engine(#[from] EngineError),
+    Engine(Box<EngineError>),
 
     /// A task or tokenizer cannot be used.
     #[error(transparent)]
-    Evaluate(#[from] EvaluateError),
+    Evaluate(Box<EvaluateError>),
 
     /// The system gave no threads.
     #[error("cannot start threads")]
     Threads(#[from] rayon::ThreadPoolBuildError),
 }
+
+/// The other rooms' errors are boxed, so that a search's own errors stay cheap to return.
+macro_rules! boxed_from {
+    ($($variant:ident: $error:ty),* $(,)?) => {$(
+        impl From<$error> for SearchError {
+            fn from(error: $error) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        }
+    )*};
+}
+
+boxed_from!(
+    Space: SpaceError,
+    Optimizer: OptimizerError,
+    Config: ConfigError,
+    Plan: PlanError,
+    Engine: EngineError,
+    Evaluate: EvaluateError,
+);
 
 impl SearchError {
     /// What to do about it.

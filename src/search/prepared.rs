@@ -38,8 +38,8 @@ pub struct PrepareOptions {
     pub threads: Option<NonZeroUsize>,
     /// Most bytes of memory for merges; half of what is free when not given.
     pub memory_limit: Option<u64>,
-    /// Directories with task files, searched after those of the search file and before them in case
-    /// of equal names.
+    /// Directories with task files beside those of the search file, before which they go in case of
+    /// equal names.
     pub task_path: Vec<PathBuf>,
     /// Searches on public benchmarks too.
     pub allow_benchmark_tasks: bool,
@@ -216,7 +216,7 @@ fn tasks(
     options: &PrepareOptions,
     tokenizer: &Tokenizer,
 ) -> Result<(Objective, Vec<DividedTask>), SearchError> {
-    let library = TaskLibrary::new(&[&file.task_path[..], &options.task_path[..]].concat())?;
+    let library = TaskLibrary::new(&task_directories(file, options))?;
     let task_options = TaskOptions {
         limit: file.evaluation.limit,
         num_fewshot: file.evaluation.num_fewshot,
@@ -239,6 +239,14 @@ fn tasks(
         Ok(DividedTask { evaluator, split })
     });
     Ok((Objective::new(terms)?, divided.collect::<Result<_, SearchError>>()?))
+}
+
+/// Where tasks are looked for. The search file's directories may be absent when others are given, for
+/// it has one by default.
+fn task_directories(file: &SearchFile, options: &PrepareOptions) -> Vec<PathBuf> {
+    let others = !options.task_path.is_empty();
+    let named = file.task_path.iter().filter(|directory| !others || directory.exists());
+    named.chain(&options.task_path).cloned().collect()
 }
 
 fn task_identity(task: &DividedTask) -> (String, TaskIdentity) {
