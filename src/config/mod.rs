@@ -1,12 +1,28 @@
 //! What the user asked for: merge configs as typed values.
 //!
 //! The types mirror the file: nothing is resolved here. `plan` turns a [`MergeConfig`] into tensors.
+//! What a config can show alone is checked when it is read: the form of every field, the method's
+//! name, and type and range of every parameter that the method reads. What takes the models to know
+//! is checked by `plan`, which names fields by path; [`ConfigFile::place_of`] finds their line.
 
+mod error;
+mod read;
+mod reference;
+mod resolve;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod write;
 pub mod yaml;
 
 use indexmap::IndexMap;
 
 use crate::kernels::dtype::DType;
+
+pub use error::{ConfigError, Warning};
+pub use read::ConfigFile;
+pub use reference::ReferenceError;
+pub use resolve::lookup;
 
 /// A merge config as written.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,7 @@
 //! Names that a mistyped one may have meant.
 
 /// The candidate nearest to `name`, when it is near enough to be what was meant: at most one edit
-/// in three characters (insertion, deletion, replacement, or a swap of neighbours), case aside.
+/// in four characters (insertion, deletion, replacement, or a swap of neighbours), case aside.
 ///
 /// The first of several equally near ones.
 pub fn closest<'a, S: AsRef<str> + ?Sized + 'a>(
@@ -13,7 +13,7 @@ pub fn closest<'a, S: AsRef<str> + ?Sized + 'a>(
     for candidate in candidates {
         let candidate = candidate.as_ref();
         let letters: Vec<char> = candidate.to_lowercase().chars().collect();
-        let allowed = (name.len().max(letters.len()) / 3).max(1);
+        let allowed = (name.len().max(letters.len()) / 4).max(1);
         // A name of one or two letters is one edit from too many others.
         if name.len().abs_diff(letters.len()) > allowed || name.len() < 2 || letters.len() < 2 {
             continue;

@@ -14,6 +14,7 @@ mod error;
 mod node;
 mod place;
 mod positions;
+mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,7 @@ pub use error::{YamlError, did_you_mean};
 pub use node::{Fields, Node, as_boolean, as_number, describe};
 pub use place::{FieldPath, Place, Step};
 use positions::{Position, Positions, narrow};
+pub use words::{boolean_of, number_of, whole_of};
 
 /// A YAML document, and the text it comes from.
 #[derive(Debug, Clone)]
@@ -134,6 +136,9 @@ impl Document {
             error.location().map(|location| (narrow(location.line()), narrow(location.column())));
         let problem = match problem.split_once(" at line ") {
             Some((problem, _)) => problem.to_owned(),
+            None if problem.contains("more than one document") => {
+                "the file has more than one document".to_owned()
+            }
             None => problem,
         };
         YamlError::Syntax { at: place(at), problem }

@@ -2,13 +2,11 @@
 
 use serde_yaml::{Mapping, Value};
 
+use super::words::{boolean_of, number_of, whole_of};
 use super::{Document, FieldPath, Place, YamlError};
 
 /// Longest value that a message shows whole, in characters.
 const SHOWN: usize = 40;
-
-/// Largest whole number up to which every one is an `f64`.
-const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// A value of a document, and its path.
 #[derive(Debug, Clone)]
@@ -60,6 +58,15 @@ impl<'a> Node<'a> {
         self.value.is_null()
     }
 
+    /// The same place with another value, for values that are worked out from what is written: a
+    /// search file's variables are read as the numbers they may take.
+    pub fn with_value<'b>(&self, value: &'b Value) -> Node<'b>
+    where
+        'a: 'b,
+    {
+        Node { document: self.document, path: self.path.clone(), value }
+    }
+
     /// The error that says what should stand here instead, such as `a list of models`.
     pub fn wrong_type(&self, expected: impl Into<String>) -> YamlError {
         YamlError::WrongType {
@@ -100,13 +107,8 @@ impl<'a> Node<'a> {
 
     /// A whole number, quoted or not; `4.0` is one.
     pub fn whole(&self) -> Result<i64, YamlError> {
-        self.value
-            .as_i64()
-            .or_else(|| {
-                let number = as_number(self.value)?;
-                (number.fract() == 0.0 && number.abs() <= LARGEST_EXACT).then_some(number as i64)
-            })
-            .ok_or_else(|| self.wrong_type("a whole number"))
+        let whole = self.value.as_i64().or_else(|| as_number(self.value).and_then(whole_of));
+        whole.ok_or_else(|| self.wrong_type("a whole number"))
     }
 
     /// A whole number that is not negative.
@@ -175,23 +177,18 @@ impl<'a> Fields<'a> {
 
 /// The value as a finite number, when it is one or is text that reads as one (`"0.5"`, `1e-5`).
 pub fn as_number(value: &Value) -> Option<f64> {
-    let number = match value {
-        Value::Number(number) => number.as_f64()?,
-        Value::String(text) => text.trim().parse().ok()?,
-        _ => return None,
-    };
-    number.is_finite().then_some(number)
+    match value {
+        Value::Number(number) => number.as_f64().filter(|number| number.is_finite()),
+        Value::String(text) => number_of(text),
+        _ => None,
+    }
 }
 
 /// The value as a boolean, when it is one or is one of YAML 1.1's words for it; case aside.
 pub fn as_boolean(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(boolean) => Some(*boolean),
-        Value::String(text) => match text.to_ascii_lowercase().as_str() {
-            "true" | "yes" | "on" => Some(true),
-            "false" | "no" | "off" => Some(false),
-            _ => None,
-        },
+        Value::String(text) => boolean_of(text),
         _ => None,
     }
 }
