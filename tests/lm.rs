@@ -132,7 +132,7 @@ fn greedy_answers_are_those_of_transformers() {
             end_tokens: Vec::new(),
         };
         let answers = model.generate(&[request], &never).expect("the request is valid");
-        assert_eq!(answers, [golden.answer.clone()], "{}", golden.name);
+        assert_eq!(answers[0], golden.answer, "{}", golden.name);
         let scores = model.score(&[self::request(&prompt, &golden.answer)]).expect("valid");
         assert!(scores[0].greedy, "{}", golden.name);
     }
@@ -273,7 +273,7 @@ fn long_requests_lose_the_beginning_of_their_context() {
 }
 
 #[test]
-fn f32_tensors_are_shared_and_others_converted() {
+fn other_dtypes_and_layouts_are_converted() {
     let golden = golden("llama_grouped_heads");
     let halves: IndexMap<String, Tensor> = tensors(&golden.config)
         .into_iter()
@@ -344,7 +344,8 @@ fn unusable_models_are_refused_by_name() {
         ("num_attention_heads", json!(0), "`num_attention_heads` in the model's config is `0`"),
         ("num_attention_heads", json!(5), "should be a divisor of `num_attention_heads`"),
         ("num_key_value_heads", json!(3), "should be a divisor of `num_attention_heads`"),
-        ("head_dim", json!(7), "should be even"),
+        ("head_dim", json!(7), "should be an even number"),
+        ("head_dim", json!(268_435_456), "should be an even number, at most 65536"),
         ("hidden_size", json!(1u64 << 60), "should be a whole number from 1 to"),
         ("hidden_size", json!(-4), "should be a whole number from 1 to"),
         ("hidden_size", Value::Null, "has no `hidden_size`"),

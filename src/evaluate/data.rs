@@ -1,12 +1,13 @@
 //! Documents of a task: JSON lines, or a JSON array, as the `datasets` library reads them.
 //!
 //! A column that a row lacks is null there; a column with whole and fractional numbers becomes one
-//! of fractions, so that `1` prints as `1.0`. Documents are numbered from 0 in the file's order.
+//! of fractions, so that `1` prints as `1.0`; a column of dates prints as times. Documents are
+//! numbered from 0 in the file's order.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use indexmap::IndexSet;
+use indexmap::{IndexMap, IndexSet};
 use minijinja::value::Serde;
 use serde_json::{Map, Value};
 
@@ -64,7 +65,7 @@ impl Split {
             })
             .collect();
         for name in &columns {
-            unify_numbers(rows.iter_mut().filter_map(|row| row.get_mut(name)).collect());
+            unify(rows.iter_mut().filter_map(|row| row.get_mut(name)).collect());
         }
         Ok(Split {
             documents: rows.into_iter().map(Document::new).collect(),
@@ -156,8 +157,9 @@ fn parse_rows(text: &str, field: Option<&str>) -> Result<Vec<Map<String, Value>>
         .collect()
 }
 
-/// Turns whole numbers into fractions where values of the same place in other rows have any.
-fn unify_numbers(values: Vec<&mut Value>) {
+/// Gives the values of one place in all rows one type, as the data format behind the library does:
+/// whole numbers beside fractions become fractions, and texts that all are dates become times.
+fn unify(values: Vec<&mut Value>) {
     if values.iter().any(|value| value.is_f64()) {
         for value in values {
             if let Some(number) = value.as_f64() {
@@ -166,8 +168,19 @@ fn unify_numbers(values: Vec<&mut Value>) {
         }
         return;
     }
+    let is_date = |value: &&mut Value| {
+        value.is_null() || value.as_str().is_some_and(|text| time(text).is_some())
+    };
+    if values.iter().all(is_date) {
+        for value in values {
+            if let Some(time) = value.as_str().and_then(time) {
+                *value = Value::from(time);
+            }
+        }
+        return;
+    }
     let mut items = Vec::new();
-    let mut fields: indexmap::IndexMap<&String, Vec<&mut Value>> = indexmap::IndexMap::new();
+    let mut fields: IndexMap<&String, Vec<&mut Value>> = IndexMap::new();
     for value in values {
         match value {
             Value::Array(array) => items.extend(array.iter_mut()),
@@ -180,11 +193,37 @@ fn unify_numbers(values: Vec<&mut Value>) {
         }
     }
     if !items.is_empty() {
-        unify_numbers(items);
+        unify(items);
     }
     for (_, values) in fields {
-        unify_numbers(values);
+        unify(values);
     }
+}
+
+/// A date (`2024-01-02`) or a date and time of day (`2024-01-02T03:04:05`) as Python prints times;
+/// `None` for any other text.
+fn time(text: &str) -> Option<String> {
+    let matches = |text: &str, form: &str| {
+        text.len() == form.len()
+            && text.bytes().zip(form.bytes()).all(|(byte, wanted)| match wanted {
+                b'0' => byte.is_ascii_digit(),
+                _ => byte == wanted,
+            })
+    };
+    let (date, rest) = text.split_at_checked("0000-00-00".len())?;
+    let number = |range| date.get::<std::ops::Range<usize>>(range)?.parse::<u32>().ok();
+    let is_date = matches(date, "0000-00-00")
+        && (1..=12).contains(&number(5..7)?)
+        && (1..=31).contains(&number(8..10)?);
+    let of_day = rest.strip_prefix([' ', 'T']).unwrap_or(rest);
+    let of_day = match of_day.len() {
+        0 if rest.is_empty() => "00:00:00".to_owned(),
+        _ if rest.len() == of_day.len() => return None,
+        5 if matches(of_day, "00:00") => format!("{of_day}:00"),
+        8 if matches(of_day, "00:00:00") => of_day.to_owned(),
+        _ => return None,
+    };
+    is_date.then(|| format!("{date} {of_day}"))
 }
 
 /// A value in a message: short ones as they are, long ones by their kind.
@@ -236,6 +275,22 @@ mod tests {
             rows(text, None),
             [json!({"a": 1.0, "l": [1.0], "b": null}), json!({"a": 0.5, "l": [2.5], "b": "x"}),]
         );
+    }
+
+    #[test]
+    fn a_column_of_dates_prints_as_times() {
+        let text = "{\"d\": \"2024-01-02\", \"x\": \"2024-01-02\"}\n\
+                    {\"d\": \"2024-01-02T03:04\", \"x\": \"soon\"}\n";
+        assert_eq!(
+            rows(text, None),
+            [
+                json!({"d": "2024-01-02 00:00:00", "x": "2024-01-02"}),
+                json!({"d": "2024-01-02 03:04:00", "x": "soon"}),
+            ]
+        );
+        assert_eq!(time("2024-13-02"), None);
+        assert_eq!(time("2024-01-02 "), None);
+        assert_eq!(time("2024-01-0é"), None);
     }
 
     #[test]

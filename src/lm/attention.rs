@@ -3,110 +3,12 @@
 //! A [`Segment`] is a run of consecutive tokens. It owns a block of a [`KvStore`], and its tokens see
 //! its own block up to themselves and, before it, the whole blocks of its ancestors. So sequences
 //! that share a beginning share its block, and nothing is padded.
-//!
-//! Inside a block keys lie transposed, `[head, head_dim, capacity]`, so that one query's products
-//! with successive keys fill successive lanes; values lie `[position, head, head_dim]`.
 
 use std::ops::Range;
 
-use super::vector::exponentiate;
-
-/// Lanes of the widest inner loop. Loops may read this far past a block's last key, and discard
-/// what they find there.
-const READ_AHEAD: usize = 32;
-
-/// A place for consecutive keys and values in a [`KvStore`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Block {
-    /// Positions allotted before this block.
-    offset: usize,
-    /// Positions it has room for.
-    capacity: usize,
-}
-
-impl Block {
-    /// Positions it has room for.
-    pub(super) fn capacity(self) -> usize {
-        self.capacity
-    }
-}
-
-/// Keys and values of one layer.
-#[derive(Debug, Clone)]
-struct LayerKv {
-    keys: Vec<f32>,
-    values: Vec<f32>,
-}
-
-/// Keys and values, of all layers or of the one that is being computed.
-#[derive(Debug, Clone)]
-pub(super) struct KvStore {
-    layers: Vec<LayerKv>,
-    /// `kv_heads · head_dim`.
-    width: usize,
-    head_dim: usize,
-}
-
-impl KvStore {
-    /// Room for `positions` in `layers` layers; with one layer, each layer overwrites the last.
-    pub(super) fn new(layers: usize, positions: usize, width: usize, head_dim: usize) -> Self {
-        let empty = LayerKv { keys: Vec::new(), values: Vec::new() };
-        let mut store = Self { layers: vec![empty; layers], width, head_dim };
-        store.grow(positions);
-        store
-    }
-
-    /// Makes room for `positions` in all; what is held stays.
-    pub(super) fn grow(&mut self, positions: usize) {
-        for LayerKv { keys, values } in &mut self.layers {
-            keys.resize(positions * self.width + READ_AHEAD, 0.0);
-            values.resize(positions * self.width, 0.0);
-        }
-    }
-
-    fn layer(&self, layer: usize) -> &LayerKv {
-        &self.layers[layer % self.layers.len()]
-    }
-
-    /// Stores a key and a value row `[kv_heads · head_dim]` at `index` of a block.
-    #[inline(always)]
-    pub(super) fn write(
-        &mut self,
-        layer: usize,
-        block: Block,
-        index: usize,
-        key: &[f32],
-        value: &[f32],
-    ) {
-        debug_assert!(index < block.capacity);
-        let kept = layer % self.layers.len();
-        let start = block.offset * self.width;
-        let LayerKv { keys, values } = &mut self.layers[kept];
-        let row = start + index * self.width;
-        values[row..row + self.width].copy_from_slice(value);
-        let columns =
-            keys[start..start + block.capacity * self.width].chunks_exact_mut(block.capacity);
-        for (column, element) in columns.zip(key) {
-            column[index] = *element;
-        }
-    }
-}
-
-/// Hands out consecutive blocks.
-#[derive(Debug, Default)]
-pub(super) struct BlockAllocator {
-    /// Positions handed out so far.
-    pub(super) positions: usize,
-}
-
-impl BlockAllocator {
-    /// The next block.
-    pub(super) fn allot(&mut self, capacity: usize) -> Block {
-        let block = Block { offset: self.positions, capacity };
-        self.positions += capacity;
-        block
-    }
-}
+use super::kv::{Block, KvStore, LayerKv, READ_AHEAD};
+use super::rotary::RotaryTable;
+use super::vector::{Loop, exponentiate, rms_norm};
 
 /// Keys that a segment sees before its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +57,76 @@ impl Query {
     }
 }
 
+/// Query or key rows `[rows, width]` that are still to be given their positions.
+pub(super) struct PlacedRows<'a> {
+    pub(super) rows: &'a mut [f32],
+    /// RMSNorm weights over each head, if the model has them.
+    pub(super) norm: Option<&'a [f32]>,
+    pub(super) epsilon: f32,
+    pub(super) width: usize,
+    pub(super) rotary: &'a RotaryTable,
+}
+
+impl PlacedRows<'_> {
+    /// Normalises each head where the model does, and turns it by its position.
+    #[inline(always)]
+    fn place(&mut self, queries: &[Query], segments: &[Segment]) {
+        for (query, row) in queries.iter().zip(self.rows.chunks_exact_mut(self.width)) {
+            if let Some(norm) = self.norm {
+                for head in row.chunks_exact_mut(norm.len()) {
+                    rms_norm(head, norm, self.epsilon);
+                }
+            }
+            self.rotary.turn(row, query.position(segments));
+        }
+    }
+}
+
+/// Places keys and puts them, with their values, into the blocks of their segments.
+pub(super) struct StoreKeys<'a> {
+    pub(super) keys: PlacedRows<'a>,
+    pub(super) values: &'a [f32],
+    /// One for each row.
+    pub(super) queries: &'a [Query],
+    pub(super) segments: &'a [Segment],
+    pub(super) layer: usize,
+    pub(super) store: &'a mut KvStore,
+}
+
+impl Loop for StoreKeys<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self) {
+        self.keys.place(self.queries, self.segments);
+        let width = self.keys.width;
+        let rows = self.keys.rows.chunks_exact(width).zip(self.values.chunks_exact(width));
+        for (query, (key, value)) in self.queries.iter().zip(rows) {
+            let segment = &self.segments[query.segment];
+            self.store.write(self.layer, segment.block, segment.held + query.index, key, value);
+        }
+    }
+}
+
+/// Places queries and replaces them by the results of their attention.
+pub(super) struct Attend<'a> {
+    pub(super) rows: PlacedRows<'a>,
+    /// One for each row.
+    pub(super) queries: &'a [Query],
+    pub(super) attention: Attention<'a>,
+    pub(super) scores: &'a mut Vec<f32>,
+}
+
+impl Loop for Attend<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(mut self) {
+        self.rows.place(self.queries, self.attention.segments);
+        self.attention.attend(self.queries, self.rows.rows, self.scores);
+    }
+}
+
 /// Attention of one layer.
 pub(super) struct Attention<'a> {
     pub(super) layer: usize,
@@ -177,7 +149,7 @@ impl Attention<'_> {
     /// `softmax(q · k / √head_dim) · v` for each query, all heads: `rows` is
     /// `[queries, heads · head_dim]`, queries before and results after.
     #[inline(always)]
-    pub(super) fn attend(&self, queries: &[Query], rows: &mut [f32], scores: &mut Vec<f32>) {
+    fn attend(&self, queries: &[Query], rows: &mut [f32], scores: &mut Vec<f32>) {
         let head_dim = self.store.head_dim;
         let kv_heads = self.store.width / head_dim;
         let scale = 1.0 / (head_dim as f32).sqrt();

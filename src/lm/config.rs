@@ -13,6 +13,9 @@ use super::rotary::Rotary;
 /// from overflow, so that untrusted numbers end in an error about a shape.
 const LARGEST_SIZE: u64 = 1 << 28;
 
+/// Largest `head_dim` that is believed: rotary frequencies are computed before any tensor is seen.
+const LARGEST_HEAD_DIM: usize = 1 << 16;
+
 /// Context length when the config has none, as in lm-evaluation-harness.
 const DEFAULT_MAX_LENGTH: usize = 2048;
 
@@ -112,7 +115,8 @@ struct Windows {
 
 /// A decoder's sizes and switches.
 ///
-/// Sizes are at least 1 and at most 2²⁸; `kv_heads` divides `heads`, and `head_dim` is even.
+/// Sizes are at least 1 and at most 2²⁸; `kv_heads` divides `heads`; `head_dim` is even and at
+/// most 2¹⁶.
 #[derive(Debug, Clone)]
 pub(super) struct DecoderConfig {
     pub(super) vocabulary: usize,
@@ -163,11 +167,11 @@ impl DecoderConfig {
                 });
             }
         };
-        if !head_dim.is_multiple_of(2) {
+        if !head_dim.is_multiple_of(2) || head_dim > LARGEST_HEAD_DIM {
             return Err(LmError::InvalidField {
                 field: "head_dim".to_owned(),
                 value: head_dim.to_string(),
-                expected: "even, since rotary embeddings turn pairs".to_owned(),
+                expected: format!("an even number, at most {LARGEST_HEAD_DIM}"),
             });
         }
         expect_setting(config, "hidden_act", "silu")?;

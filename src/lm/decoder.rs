@@ -9,33 +9,35 @@ use candle_core::Tensor;
 use indexmap::IndexMap;
 use serde_json::Value;
 
-use super::attention::{Attention, Block, KvStore, Prefix, Query, Segment};
+use super::attention::{Attend, Attention, PlacedRows, Prefix, Query, Segment, StoreKeys};
 use super::config::DecoderConfig;
 use super::error::LmError;
+use super::kv::{Block, BlockAllocator, KvStore};
 use super::rotary::RotaryTable;
 use super::vector::{
-    Output, RowSummary, add_to_rows, multiply, rms_norm, silu_times, summarize, widened,
+    NormalizeRows, Output, RowSummary, SiluTimes, Summarize, add_to_rows, multiply, run_widened,
 };
-use super::weights::{LayerWeights, Projection, Weight, Weights};
+use super::weights::{Projection, Weight, Weights};
 
-/// Activations of a pass should fit into a core's cache, so far as the next two bounds allow.
-const ACTIVATION_BYTES: usize = 2 << 20;
-/// Fewer rows than this, and products no longer run at full speed.
-const FEWEST_ROWS: usize = 128;
-/// More rows gain nothing.
-const MOST_ROWS: usize = 512;
+/// Tokens that pass through the layers together. Measured with models 128 to 1024 wide: fewer slow
+/// the products down, more gain little and leave the cache in small models.
+const BATCH_ROWS: usize = 256;
 
-/// Logits that exist at once, in numbers.
+/// Logits that exist at once, in numbers, unless the vocabulary is very large.
 const LOGITS: usize = 1 << 20;
+
+/// Rows that pass through the head together, at least: reading its weights for fewer would cost
+/// more than the arithmetic.
+const FEWEST_HEAD_ROWS: usize = 64;
 
 /// How a [`Decoder`] runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DecoderOptions {
     /// Most tokens of context and continuation together; `None`: what the model's config says.
     pub max_length: Option<usize>,
-    /// Tokens that pass through the layers together; `None`: from the model's sizes. Sequences are
-    /// not cut for scoring, so a longer sequence makes a longer pass. Memory grows with it; results
-    /// do not change.
+    /// Most tokens that pass through the layers together; `None`: 256, which is fast for small and
+    /// middle-sized models. Sequences are not cut for scoring, so a longer sequence makes a longer
+    /// pass. Memory grows with it; results do not change.
     pub batch_rows: Option<usize>,
 }
 
@@ -69,7 +71,7 @@ impl Decoder {
     ) -> Result<Self, LmError> {
         let config = DecoderConfig::from_json(config)?;
         let weights = Weights::new(&config, tensors)?;
-        let batch_rows = options.batch_rows.unwrap_or_else(|| default_batch_rows(&config)).max(1);
+        let batch_rows = options.batch_rows.unwrap_or(BATCH_ROWS).max(1);
         let max_length = options.max_length.unwrap_or(config.max_length).max(1);
         Ok(Self { config, weights, max_length, batch_rows })
     }
@@ -97,7 +99,7 @@ impl Decoder {
 
     /// Computes keys and values of a beginning that many sequences share.
     pub(super) fn prefix(&self, tokens: &[u32], rotary: &RotaryTable, threads: usize) -> Prefix {
-        let mut allocator = super::attention::BlockAllocator::default();
+        let mut allocator = BlockAllocator::default();
         let block = allocator.allot(tokens.len());
         let mut store = self.kv_store(tokens.len(), true);
         for (chunk, tokens) in tokens.chunks(self.batch_rows).enumerate() {
@@ -120,67 +122,57 @@ impl Decoder {
     ) -> Vec<f32> {
         let width = self.config.hidden;
         let embedding = self.weights.embedding.elements();
-        let mut states = Vec::with_capacity(pass.tokens.len() * width);
+        let mut activations = Activations::default();
         for token in pass.tokens {
             let start = *token as usize * width;
-            states.extend_from_slice(&embedding[start..start + width]);
+            activations.states.extend_from_slice(&embedding[start..start + width]);
         }
-        let mut queries = Vec::with_capacity(pass.tokens.len());
         for (segment, part) in pass.segments.iter().enumerate() {
+            let queries = &mut activations.queries;
             queries.extend((0..part.tokens.len()).map(|index| Query { segment, index }));
         }
-        let mut scratch = Scratch::default();
-        for (index, layer) in self.weights.layers.iter().enumerate() {
-            let narrowed = (index + 1 == self.weights.layers.len()).then_some(wanted);
-            self.layer(
-                index,
-                layer,
-                pass,
-                &mut queries,
-                narrowed,
-                &mut states,
-                store,
-                &mut scratch,
-            );
+        let last = self.config.layers - 1;
+        for layer in 0..=last {
+            let narrowed = (layer == last).then_some(wanted);
+            self.layer(layer, pass, narrowed, &mut activations, store);
         }
-        states
+        activations.states
     }
 
-    /// Runs one layer, replacing `states`. With `narrowed`, only those rows (and their `queries`)
-    /// survive it.
-    #[allow(clippy::too_many_arguments)]
+    /// Runs one layer. With `narrowed`, only those rows survive it.
     fn layer(
         &self,
         index: usize,
-        layer: &LayerWeights,
         pass: &Pass<'_>,
-        queries: &mut Vec<Query>,
         narrowed: Option<&[usize]>,
-        states: &mut Vec<f32>,
+        activations: &mut Activations,
         store: &mut KvStore,
-        scratch: &mut Scratch,
     ) {
+        let layer = &self.weights.layers[index];
         let config = &self.config;
         let (hidden, head_dim) = (config.hidden, config.head_dim);
         let (query_width, kv_width) = (config.heads * head_dim, config.kv_heads * head_dim);
-        let Scratch { normalized, query, key, value, gate, up, scores } = scratch;
+        let Activations { queries, states, normalized, query, key, value, gate, up, scores } =
+            activations;
 
         self.normalize(states, &layer.attention_norm, normalized);
         project(key, normalized, &layer.key, kv_width, hidden, pass.threads);
         project(value, normalized, &layer.value, kv_width, hidden, pass.threads);
-        let key_norm = layer.head_norms.as_ref().map(|norms| norms.keys.elements());
-        widened(|| {
-            let rows = key.chunks_exact_mut(kv_width).zip(value.chunks_exact(kv_width));
-            for (position, (key, value)) in queries.iter().zip(rows) {
-                if let Some(norm) = &key_norm {
-                    for head in key.chunks_exact_mut(head_dim) {
-                        rms_norm(head, norm, config.norm_epsilon);
-                    }
-                }
-                pass.rotary.turn(key, position.position(pass.segments));
-                let segment = &pass.segments[position.segment];
-                store.write(index, segment.block, segment.held + position.index, key, value);
-            }
+        let norms = layer.head_norms.as_ref();
+        let key_norm = norms.map(|norms| norms.keys.elements());
+        run_widened(StoreKeys {
+            keys: PlacedRows {
+                rows: key,
+                norm: key_norm.as_deref(),
+                epsilon: config.norm_epsilon,
+                width: kv_width,
+                rotary: pass.rotary,
+            },
+            values: value,
+            queries,
+            segments: pass.segments,
+            layer: index,
+            store,
         });
 
         if let Some(wanted) = narrowed {
@@ -189,32 +181,32 @@ impl Decoder {
             *normalized = gathered(normalized, wanted, hidden);
         }
         project(query, normalized, &layer.query, query_width, hidden, pass.threads);
-        let query_norm = layer.head_norms.as_ref().map(|norms| norms.queries.elements());
-        let attention = Attention {
-            layer: index,
-            heads: config.heads,
-            window: config.window(index),
-            segments: pass.segments,
-            store,
-            prefix: pass.prefix,
-        };
-        widened(|| {
-            for (position, query) in queries.iter().zip(query.chunks_exact_mut(query_width)) {
-                if let Some(norm) = &query_norm {
-                    for head in query.chunks_exact_mut(head_dim) {
-                        rms_norm(head, norm, config.norm_epsilon);
-                    }
-                }
-                pass.rotary.turn(query, position.position(pass.segments));
-            }
-            attention.attend(queries, query, scores);
+        let query_norm = norms.map(|norms| norms.queries.elements());
+        run_widened(Attend {
+            rows: PlacedRows {
+                rows: query,
+                norm: query_norm.as_deref(),
+                epsilon: config.norm_epsilon,
+                width: query_width,
+                rotary: pass.rotary,
+            },
+            queries,
+            scores,
+            attention: Attention {
+                layer: index,
+                heads: config.heads,
+                window: config.window(index),
+                segments: pass.segments,
+                store,
+                prefix: pass.prefix,
+            },
         });
         add_projected(states, query, &layer.output, query_width, pass.threads);
 
         self.normalize(states, &layer.mlp_norm, normalized);
         project(gate, normalized, &layer.gate, config.intermediate, hidden, pass.threads);
         project(up, normalized, &layer.up, config.intermediate, hidden, pass.threads);
-        widened(|| silu_times(gate, up));
+        run_widened(SiluTimes { gate, up });
         add_projected(states, gate, &layer.down, config.intermediate, pass.threads);
     }
 
@@ -229,7 +221,7 @@ impl Decoder {
         let hidden = self.config.hidden;
         let vocabulary = self.config.vocabulary;
         let weight = self.weights.head.elements();
-        let at_once = (LOGITS / vocabulary).max(2);
+        let at_once = (LOGITS / vocabulary).max(FEWEST_HEAD_ROWS);
         let mut normalized = Vec::new();
         self.normalize(rows, &self.weights.norm, &mut normalized);
         let mut logits = Vec::new();
@@ -237,7 +229,7 @@ impl Decoder {
             logits.resize(rows.len() / hidden * vocabulary, 0.0);
             multiply(&mut logits, rows, &weight, hidden, Output::Replace, threads);
             for (row, logits) in logits.chunks_exact(vocabulary).enumerate() {
-                visit(chunk * at_once + row, logits, widened(|| summarize(logits)));
+                visit(chunk * at_once + row, logits, run_widened(Summarize(logits)));
             }
         }
     }
@@ -246,11 +238,8 @@ impl Decoder {
         let norm = norm.elements();
         normalized.clear();
         normalized.extend_from_slice(states);
-        widened(|| {
-            for row in normalized.chunks_exact_mut(norm.len()) {
-                rms_norm(row, &norm, self.config.norm_epsilon);
-            }
-        });
+        let epsilon = self.config.norm_epsilon;
+        run_widened(NormalizeRows { rows: normalized, weight: &norm, epsilon });
     }
 }
 
@@ -277,9 +266,13 @@ pub(super) fn continued(
     Segment { tokens, block, held, position, ancestors: Vec::new() }
 }
 
-/// Buffers of a pass, reused from layer to layer.
+/// The rows of a pass on their way through the layers, and buffers that every layer reuses.
 #[derive(Default)]
-struct Scratch {
+struct Activations {
+    /// Which token each row is.
+    queries: Vec<Query>,
+    /// `[rows, hidden]`.
+    states: Vec<f32>,
     normalized: Vec<f32>,
     query: Vec<f32>,
     key: Vec<f32>,
@@ -325,11 +318,4 @@ fn gathered(rows: &[f32], wanted: &[usize], width: usize) -> Vec<f32> {
         result.extend_from_slice(&rows[row * width..(row + 1) * width]);
     }
     result
-}
-
-fn default_batch_rows(config: &DecoderConfig) -> usize {
-    let widths = 2 * config.hidden
-        + (config.heads + 2 * config.kv_heads) * config.head_dim
-        + 2 * config.intermediate;
-    (ACTIVATION_BYTES / (widths * size_of::<f32>())).clamp(FEWEST_ROWS, MOST_ROWS)
 }

@@ -121,7 +121,7 @@ impl LmError {
                 "architectures that can be evaluated: {}",
                 super::config::supported_architectures().join(", ")
             )),
-            Self::UnsupportedSetting { field, .. } if field.contains("rope") => {
+            Self::UnsupportedSetting { field, .. } if field.starts_with("rope") => {
                 Some("rotary embeddings known: default, linear, llama3".to_owned())
             }
             Self::TensorShape { .. } => {

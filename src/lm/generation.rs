@@ -8,9 +8,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::attention::{Ancestor, BlockAllocator, KvStore, Prefix, Segment};
+use super::attention::{Ancestor, Prefix, Segment};
 use super::decoder::{Decoder, Pass, continued};
 use super::error::LmError;
+use super::kv::{BlockAllocator, KvStore};
 use super::rotary::RotaryTable;
 use super::scoring::common_length;
 use super::{GenerateRequest, StopRule};
@@ -45,16 +46,15 @@ pub(super) fn generate(
         .enumerate()
         .map(|(index, request)| prompt(decoder, index, request))
         .collect::<Result<Vec<_>, _>>()?;
-    let Some(longest) = prompts.iter().zip(requests).map(|(p, r)| p.len() + r.max_new_tokens).max()
-    else {
+    if requests.is_empty() {
         return Ok(Vec::new());
-    };
+    }
 
     let groups = groups(decoder, &prompts, requests);
     let pool = rayon::current_num_threads();
     let threads = pool.div_ceil(groups.len());
-    let rotary = decoder.config.rotary.table(longest);
     let shared = shared_beginning(&prompts);
+    let rotary = decoder.config.rotary.table(shared);
     let prefix = (shared > 0).then(|| decoder.prefix(&prompts[0][..shared], &rotary, pool));
     let results: Vec<_> = groups
         .into_par_iter()
@@ -64,7 +64,7 @@ pub(super) fn generate(
                 requests,
                 stop,
                 prefix: prefix.as_ref(),
-                rotary: &rotary,
+                rotary: decoder.config.rotary.table(0),
                 threads,
                 blocks: BlockAllocator::default(),
                 store: decoder.kv_store(0, true),
@@ -145,7 +145,7 @@ struct Group<'a> {
     requests: &'a [GenerateRequest],
     stop: StopRule<'a>,
     prefix: Option<&'a Prefix>,
-    rotary: &'a RotaryTable,
+    rotary: RotaryTable,
     threads: usize,
     blocks: BlockAllocator,
     store: KvStore,
@@ -167,28 +167,32 @@ impl Group<'_> {
             segments.push(continued(block, 0, shared, 0..0));
             live.push(Sequence { request, prompt, answer: Vec::new(), next: 0 });
         }
-        self.store.grow(self.blocks.positions);
-        let mut tokens = self.feed_prompts(&live, &mut segments);
+        self.make_room(&segments);
+        let mut predictions = self.feed_prompts(&live, &mut segments);
         while !live.is_empty() {
-            let finished = self.take(&mut live, &tokens)?;
-            let mut index = 0;
-            segments.retain(|_| {
-                index += 1;
-                !finished[index - 1]
-            });
-            let mut index = 0;
+            let finished = self.take(&mut live, &predictions)?;
+            let mut keep = finished.iter().map(|finished| !finished);
+            segments.retain(|_| keep.next().unwrap_or(false));
+            let mut keep = finished.iter().map(|finished| !finished);
             live.retain_mut(|sequence| {
-                index += 1;
-                if finished[index - 1] {
+                let kept = keep.next().unwrap_or(false);
+                if !kept {
                     answers[sequence.request - range.start] = std::mem::take(&mut sequence.answer);
                 }
-                !finished[index - 1]
+                kept
             });
             if !live.is_empty() {
-                tokens = self.step(&live, &mut segments);
+                predictions = self.step(&live, &mut segments);
             }
         }
         Ok(answers)
+    }
+
+    /// Prepares for what the segments' blocks may come to hold.
+    fn make_room(&mut self, segments: &[Segment]) {
+        self.store.grow(self.blocks.positions);
+        let ends = segments.iter().map(|segment| segment.position + segment.block.capacity);
+        self.rotary.extend(&self.decoder.config.rotary, ends.max().unwrap_or(0));
     }
 
     /// Passes all prompts through the model, in passes of bounded size, and returns each sequence's
@@ -200,7 +204,6 @@ impl Group<'_> {
             let mut tokens = Vec::new();
             let mut parts = Vec::new();
             let mut wanted = Vec::new();
-            let first = sequence;
             while sequence < live.len() && tokens.len() < self.decoder.batch_rows {
                 let held = segments[sequence].held;
                 let rest = &live[sequence].prompt[held..];
@@ -216,7 +219,6 @@ impl Group<'_> {
                 wanted.push(tokens.len() - 1);
                 sequence += 1;
             }
-            debug_assert!(sequence > first || !tokens.is_empty());
             predictions.extend(self.predict(&tokens, &parts, &wanted));
         }
         predictions
@@ -226,7 +228,7 @@ impl Group<'_> {
     fn step(&mut self, live: &[Sequence<'_>], segments: &mut [Segment]) -> Vec<Prediction> {
         for (row, segment) in segments.iter_mut().enumerate() {
             segment.tokens = row..row + 1;
-            if segment.held == segment.block.capacity() {
+            if segment.held == segment.block.capacity {
                 let Segment { block, held, position, .. } = *segment;
                 segment.ancestors.push(Ancestor { block, len: held, position });
                 segment.block = self.blocks.allot(PAGE);
@@ -234,7 +236,7 @@ impl Group<'_> {
                 segment.held = 0;
             }
         }
-        self.store.grow(self.blocks.positions);
+        self.make_room(segments);
         let tokens: Vec<u32> = live.iter().map(|sequence| sequence.next).collect();
         let wanted: Vec<usize> = (0..live.len()).collect();
         let predictions = self.predict(&tokens, segments, &wanted);
@@ -248,8 +250,8 @@ impl Group<'_> {
         segments: &[Segment],
         wanted: &[usize],
     ) -> Vec<Prediction> {
-        let Self { decoder, prefix, rotary, threads, .. } = *self;
-        let pass = Pass { tokens, segments, prefix, rotary, threads };
+        let Self { decoder, prefix, threads, .. } = *self;
+        let pass = Pass { tokens, segments, prefix, rotary: &self.rotary, threads };
         let states = decoder.hidden(&pass, wanted, &mut self.store);
         let mut predictions = Vec::with_capacity(wanted.len());
         decoder.head(&states, threads, |_, _, summary| {

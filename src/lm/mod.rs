@@ -12,6 +12,7 @@ mod config;
 mod decoder;
 mod error;
 mod generation;
+mod kv;
 mod rotary;
 mod scoring;
 mod vector;

@@ -46,7 +46,7 @@ impl Rotary {
                 && value.as_f64() != Some(1.0)
             {
                 return Err(LmError::UnsupportedSetting {
-                    field: "partial_rotary_factor (of rope)".to_owned(),
+                    field: "partial_rotary_factor".to_owned(),
                     value: shortened(value),
                 });
             }
@@ -108,17 +108,10 @@ impl Rotary {
 
     /// The turns for positions 0 to `positions`, exclusive.
     pub(super) fn table(&self, positions: usize) -> RotaryTable {
-        let half = self.frequencies.len();
-        let mut cosines = Vec::with_capacity(positions * half);
-        let mut sines = Vec::with_capacity(positions * half);
-        for position in 0..positions {
-            for frequency in &self.frequencies {
-                let angle = f64::from(position as f32 * frequency);
-                cosines.push(angle.cos() as f32);
-                sines.push(angle.sin() as f32);
-            }
-        }
-        RotaryTable { half, cosines, sines }
+        let mut table =
+            RotaryTable { half: self.frequencies.len(), cosines: Vec::new(), sines: Vec::new() };
+        table.extend(self, positions);
+        table
     }
 }
 
@@ -152,6 +145,17 @@ pub(super) struct RotaryTable {
 }
 
 impl RotaryTable {
+    /// Adds the turns up to `positions`, exclusive, that are not there yet.
+    pub(super) fn extend(&mut self, rotary: &Rotary, positions: usize) {
+        for position in self.cosines.len() / self.half..positions {
+            for frequency in &rotary.frequencies {
+                let angle = f64::from(position as f32 * frequency);
+                self.cosines.push(angle.cos() as f32);
+                self.sines.push(angle.sin() as f32);
+            }
+        }
+    }
+
     /// Turns every head of a row `[heads · head_dim]` that stands at `position`.
     #[inline(always)]
     pub(super) fn turn(&self, row: &mut [f32], position: usize) {

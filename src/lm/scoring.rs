@@ -11,9 +11,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::attention::{Ancestor, BlockAllocator, Prefix, Segment};
+use super::attention::{Ancestor, Prefix, Segment};
 use super::decoder::{Decoder, Pass};
 use super::error::LmError;
+use super::kv::BlockAllocator;
 use super::rotary::RotaryTable;
 use super::{Score, ScoreRequest};
 
@@ -229,4 +230,61 @@ fn score_batch(
 /// How many first tokens two sequences share.
 pub(super) fn common_length(a: &[u32], b: &[u32]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn items(inputs: &[(&[u32], usize)]) -> Vec<Item<'static>> {
+        inputs
+            .iter()
+            .enumerate()
+            .map(|(request, (input, first))| Item {
+                request,
+                input: input.to_vec(),
+                targets: &[9; 8][..input.len() - first],
+                first: *first,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn shared_beginnings_pass_once() {
+        let items = items(&[
+            (&[1, 2], 1),
+            (&[1, 2], 1),
+            (&[1, 2, 3, 4], 2),
+            (&[1, 2, 3, 5, 6], 2),
+            (&[2, 2], 0),
+        ]);
+        let layout = Layout::new(&items, 0);
+        assert_eq!(layout.tokens, [1, 2, 3, 4, 5, 6, 2, 2]);
+        let starts: Vec<_> =
+            layout.segments.iter().map(|s| (s.position, s.ancestors.len())).collect();
+        assert_eq!(starts, [(0, 0), (2, 1), (3, 2), (3, 2), (0, 0)]);
+        let rows = |item| -> Vec<usize> {
+            layout.predictions.iter().filter(|p| p.item == item).map(|p| p.row).collect()
+        };
+        assert_eq!([rows(0), rows(1)], [[1], [1]]);
+        assert_eq!([rows(2), rows(3), rows(4)], [vec![2, 3], vec![2, 4, 5], vec![6, 7]]);
+        // Below a stored beginning of one token, only the rest passes.
+        assert_eq!(Layout::new(&items[..4], 1).tokens, [2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn batches_are_bounded_and_share_what_nobody_predicts_from() {
+        let items = items(&[
+            (&[1, 2, 3, 4], 3),
+            (&[1, 2, 3, 5], 3),
+            (&[1, 2, 3, 6, 7, 8], 2),
+            (&[1, 2, 3, 7], 3),
+        ]);
+        let (shared, whole) = batches(&items, 100);
+        assert_eq!((shared, whole.len(), whole[0].clone()), (0, 1, 0..4));
+        // Two tokens before the first prediction are common; batches hold the rest of the tree.
+        assert_eq!(batches(&items, 3), (2, vec![0..2, 2..3, 3..4]));
+        assert_eq!(batches(&items, 1), (2, vec![0..1, 1..2, 2..3, 3..4]));
+        assert_eq!(batches(&[], 1), (0, vec![]));
+    }
 }

@@ -2,8 +2,8 @@
 //!
 //! Each loop keeps a fixed number of lanes and a fixed order of additions, and never fuses a
 //! multiplication with an addition, so that results do not depend on the width of the machine's
-//! registers. [`widened`] compiles the loops inside it for the widest registers found at run time;
-//! functions meant for it are `#[inline(always)]`.
+//! registers. [`run_widened`] runs a [`Loop`] as compiled for the widest registers found at run time;
+//! functions meant for loops are `#[inline(always)]`.
 
 use faer::linalg::matmul::matmul;
 use faer::traits::pulp;
@@ -23,10 +23,30 @@ pub(super) enum Output {
     Add,
 }
 
-/// Runs `loops` compiled for the machine's widest registers.
-#[inline(always)]
-pub(super) fn widened<R>(loops: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(loops)
+/// A loop over slices, with what it works on.
+///
+/// `run` and all it calls must be `#[inline(always)]`: code that stays a function of its own is
+/// compiled for the narrowest registers. (For that reason this is not a closure.)
+pub(super) trait Loop {
+    type Output;
+
+    fn run(self) -> Self::Output;
+}
+
+struct Widened<L>(L);
+
+impl<L: Loop> pulp::WithSimd for Widened<L> {
+    type Output = L::Output;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> L::Output {
+        self.0.run()
+    }
+}
+
+/// Runs a loop as compiled for the machine's widest registers.
+pub(super) fn run_widened<L: Loop>(work: L) -> L::Output {
+    pulp::Arch::new().dispatch(Widened(work))
 }
 
 /// `output[rows, outputs] (+)= input[rows, inputs] · weightᵀ`, `weight` being `[outputs, inputs]`.
@@ -100,14 +120,54 @@ fn sum_of_squares(values: &[f32]) -> f32 {
     for (lane, value) in lanes.iter_mut().zip(rest) {
         *lane += value * value;
     }
-    lanes.iter().sum()
+    folded(lanes, |a, b| a + b)
+}
+
+/// Reduces lanes by halves, in a fixed order.
+#[inline(always)]
+fn folded<T: Copy>(mut lanes: [T; LANES], combine: impl Fn(T, T) -> T) -> T {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] = combine(lanes[lane], lanes[lane + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// RMSNorm of every row.
+pub(super) struct NormalizeRows<'a> {
+    pub(super) rows: &'a mut [f32],
+    pub(super) weight: &'a [f32],
+    pub(super) epsilon: f32,
+}
+
+impl Loop for NormalizeRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for row in self.rows.chunks_exact_mut(self.weight.len()) {
+            rms_norm(row, self.weight, self.epsilon);
+        }
+    }
 }
 
 /// `gate ← silu(gate) · up`, `silu(x) = x / (1 + e⁻ˣ)`.
-#[inline(always)]
-pub(super) fn silu_times(gate: &mut [f32], up: &[f32]) {
-    for (gate, up) in gate.iter_mut().zip(up) {
-        *gate = *gate / (1.0 + exp(-*gate)) * up;
+pub(super) struct SiluTimes<'a> {
+    pub(super) gate: &'a mut [f32],
+    pub(super) up: &'a [f32],
+}
+
+impl Loop for SiluTimes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (gate, up) in self.gate.iter_mut().zip(self.up) {
+            *gate = *gate / (1.0 + exp(-*gate)) * up;
+        }
     }
 }
 
@@ -127,7 +187,7 @@ pub(super) fn exponentiate(values: &mut [f32]) -> f32 {
         *value = exp(*value - largest);
         *lane += *value;
     }
-    lanes.iter().sum()
+    folded(lanes, |a, b| a + b)
 }
 
 /// Largest value; unspecified if one is not a number.
@@ -144,7 +204,7 @@ fn maximum(values: &[f32]) -> f32 {
     for (lane, value) in lanes.iter_mut().zip(rest) {
         *lane = larger(*lane, *value);
     }
-    lanes.into_iter().fold(f32::NEG_INFINITY, larger)
+    folded(lanes, larger)
 }
 
 /// What a row of logits says: its logarithmic normaliser and its most probable token.
@@ -159,21 +219,28 @@ pub(super) struct RowSummary {
 }
 
 /// Summarises a row of logits, with exponentials in f32 and their sum in f64.
-#[inline(always)]
-pub(super) fn summarize(logits: &[f32]) -> RowSummary {
-    let largest = maximum(logits);
-    let mut lanes = [0.0_f64; LANES];
-    let (chunks, rest) = logits.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (lane, logit) in lanes.iter_mut().zip(chunk) {
+pub(super) struct Summarize<'a>(pub(super) &'a [f32]);
+
+impl Loop for Summarize<'_> {
+    type Output = RowSummary;
+
+    #[inline(always)]
+    fn run(self) -> RowSummary {
+        let Self(logits) = self;
+        let largest = maximum(logits);
+        let mut lanes = [0.0_f64; LANES];
+        let (chunks, rest) = logits.as_chunks::<LANES>();
+        for chunk in chunks {
+            for (lane, logit) in lanes.iter_mut().zip(chunk) {
+                *lane += f64::from(exp(*logit - largest));
+            }
+        }
+        for (lane, logit) in lanes.iter_mut().zip(rest) {
             *lane += f64::from(exp(*logit - largest));
         }
+        let argmax = logits.iter().position(|logit| *logit == largest).unwrap_or(0) as u32;
+        RowSummary { largest, log_sum: folded(lanes, |a, b| a + b).ln(), argmax }
     }
-    for (lane, logit) in lanes.iter_mut().zip(rest) {
-        *lane += f64::from(exp(*logit - largest));
-    }
-    let argmax = logits.iter().position(|logit| *logit == largest).unwrap_or(0) as u32;
-    RowSummary { largest, log_sum: lanes.iter().sum::<f64>().ln(), argmax }
 }
 
 /// `eˣ` to within one and a half units in the last place for x in −87 to 88; outside of that the
@@ -245,14 +312,18 @@ mod tests {
         }
     }
 
+    fn summarized(logits: &[f32]) -> RowSummary {
+        run_widened(Summarize(logits))
+    }
+
     #[test]
     fn ties_go_to_the_lowest_index() {
-        let summary = summarize(&[0.0, 2.0, 1.0, 2.0]);
+        let summary = summarized(&[0.0, 2.0, 1.0, 2.0]);
         assert_eq!(summary.argmax, 1);
         let sum = (-2.0_f64).exp() + 1.0 + (-1.0_f64).exp() + 1.0;
         assert!((summary.log_sum - sum.ln()).abs() < 1e-7);
-        assert!(!summarize(&[0.0, f32::NAN]).log_sum.is_finite());
-        assert!(!summarize(&[0.0, f32::INFINITY]).log_sum.is_finite());
-        assert!(!summarize(&[f32::NEG_INFINITY; 3]).log_sum.is_finite());
+        assert!(!summarized(&[0.0, f32::NAN]).log_sum.is_finite());
+        assert!(!summarized(&[0.0, f32::INFINITY]).log_sum.is_finite());
+        assert!(!summarized(&[f32::NEG_INFINITY; 3]).log_sum.is_finite());
     }
 }

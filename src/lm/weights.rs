@@ -27,11 +27,6 @@ impl Weight {
         let (start, end) = layout.contiguous_offsets().expect("checked by `Tensors::take`");
         Elements { storage, range: start..end }
     }
-
-    #[cfg(test)]
-    pub(super) fn tensor(&self) -> &Tensor {
-        &self.0
-    }
 }
 
 impl<G: Deref<Target = Storage>> Deref for Elements<G> {
@@ -167,5 +162,25 @@ impl Tensors {
             return Err(LmError::NotOnCpu { tensor: name.to_owned() });
         }
         Ok(Weight(tensor.to_dtype(DType::F32)?.contiguous()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f32_tensors_are_used_where_they_are() {
+        let values: Vec<f32> = (0..12).map(|value| value as f32).collect();
+        let address = values.as_ptr();
+        let tensor = Tensor::from_vec(values, (4, 3), &Device::Cpu).expect("twelve values");
+        let part = tensor.narrow(0, 1, 2).expect("rows 1 and 2 exist");
+        let named = [("whole".to_owned(), tensor), ("part".to_owned(), part)];
+        let mut tensors = Tensors(named.into_iter().collect());
+        let whole = tensors.take("whole", &[4, 3]).expect("it is there");
+        assert_eq!(whole.elements().as_ptr(), address);
+        let part = tensors.take("part", &[2, 3]).expect("it is there");
+        assert_eq!(part.elements().as_ptr(), address.wrapping_add(3));
+        assert_eq!(part.elements()[..], [3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
     }
 }

@@ -29,3 +29,10 @@ pub(super) fn strip(text: &str) -> &str {
 pub(super) fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
+
+/// What Python makes of templates, patterns and values; see tests/golden/evaluate/python.py.
+#[cfg(test)]
+pub(super) fn golden_table() -> serde_json::Value {
+    let text = include_str!("../../../tests/golden/evaluate/python.json");
+    serde_json::from_str(text).expect("golden data is valid")
+}

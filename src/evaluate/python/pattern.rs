@@ -170,6 +170,18 @@ mod tests {
     }
 
     #[test]
+    fn finds_and_removes_as_python_does() {
+        for row in crate::evaluate::python::golden_table()["patterns"].as_array().expect("a list") {
+            let [pattern, text, _, rest] = [0, 1, 2, 3].map(|column| row[column].as_str());
+            let (pattern, text) = (pattern.expect("a pattern"), text.expect("a text"));
+            let compiled =
+                Pattern::new(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+            assert_eq!(serde_json::json!(compiled.find_all(text)), row[2], "{pattern} in {text:?}");
+            assert_eq!(Some(compiled.remove(text).as_str()), rest, "{pattern} in {text:?}");
+        }
+    }
+
+    #[test]
     fn removes_matches() {
         let pattern = Pattern::new(r"\.$").expect("a pattern");
         assert_eq!(pattern.remove("1.5."), "1.5");

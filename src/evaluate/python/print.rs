@@ -168,6 +168,15 @@ mod tests {
     }
 
     #[test]
+    fn values_print_as_in_python_and_are_read_back() {
+        for row in crate::evaluate::python::golden_table()["values"].as_array().expect("a list") {
+            let text = printed(row[0].clone());
+            assert_eq!(text, row[1].as_str().expect("a text"));
+            assert_eq!(crate::evaluate::python::parse_literal(&text).as_ref(), Some(&row[0]));
+        }
+    }
+
+    #[test]
     fn text_is_not_quoted() {
         assert_eq!(to_text(&Value::from("it's")), "it's");
         assert_eq!(to_text(&Value::from(())), "None");
