@@ -7,7 +7,7 @@ use crate::plan::{Action, MergePlan};
 use super::error::EngineError;
 
 /// Elements per chunk when memory is no concern: the buffers of a few models stay in a core's cache.
-const LARGEST_CHUNK: usize = 1 << 15;
+const LARGEST_CHUNK: usize = 1 << 14;
 
 /// Elements per chunk below which more time goes into bookkeeping than into merging.
 const SMALLEST_CHUNK: usize = 1 << 10;
