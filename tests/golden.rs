@@ -30,9 +30,7 @@ fn differences(case: &Path, models: &Path, engine: &Engine) -> Vec<String> {
     let config = MergeConfig::parse(&text, &case.join("config.yml")).unwrap();
     let plan = MergePlan::new(&config, &ModelStore::new(), &PlanOptions::default()).unwrap();
     let out = tempfile::tempdir().unwrap();
-    engine
-        .merge_to_directory(&plan, out.path(), &WriteOptions::default(), &|_| ())
-        .unwrap();
+    engine.merge_to_directory(&plan, out.path(), &WriteOptions::default(), &|_| ()).unwrap();
 
     let meta = json(&case.join("meta.json"));
     let tolerance = |key: &str| meta["tolerance"][key].as_f64().unwrap();
