@@ -28,10 +28,12 @@ struct ExpectedDocument {
     metrics: IndexMap<String, f64>,
     prompts: Option<Vec<String>>,
     prompt_ids: Option<Vec<Vec<u32>>>,
-    /// Index of the prompt, tokens, log-likelihood, whether greedy.
-    requests: Option<Vec<(usize, Vec<u32>, f64, bool)>>,
+    requests: Option<Vec<ExpectedRequest>>,
     answer: Option<String>,
 }
+
+/// Index of the prompt, tokens, log-likelihood, whether greedy.
+type ExpectedRequest = (usize, Vec<u32>, f64, bool);
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/evaluate")
@@ -248,6 +250,21 @@ fn a_minimal_task_loads() {
 }
 
 #[test]
+fn what_makes_figures_doubtful_is_said() {
+    let text = GENERATION.replace("test_split", "fewshot_split: test\nvalidation_split");
+    let task = TaskFile::new(&format!("{text}num_fewshot: 1\n")).load().expect("a task");
+    let [warning] = task.warnings() else { panic!("{:?}", task.warnings()) };
+    assert!(
+        warning.ends_with(
+            "t.yaml:4:16: fewshot_split: examples come from the evaluated split `test`, and a \
+             document may be among its own examples, as in the harness"
+        ),
+        "{warning}"
+    );
+    assert!(TaskFile::new(&text).load().expect("a task").warnings().is_empty());
+}
+
+#[test]
 fn mistakes_say_where_they_are() {
     let with = |line: &str| TaskFile::new(&format!("{GENERATION}{line}\n")).message();
     let without = |line: &str| TaskFile::new(&GENERATION.replace(line, "")).message();
@@ -374,10 +391,10 @@ fn a_score_that_is_no_number_is_an_error() {
     let tokenizer = Tokenizer::open(&golden().join("model")).expect("a tokenizer");
     let options = TaskOptions { limit: Some(3), ..TaskOptions::default() };
     let task = library.load("ge_which_context", &tokenizer, &options).expect("a task");
-    let error = task.evaluate(&Constant(f64::NAN), &[1]).err().expect("not a number");
+    let error = task.evaluate(&Constant(f64::NAN), &[1]).expect_err("not a number");
     assert!(matches!(error, EvaluateError::TooLong { .. }), "{error}");
     let task = library.load("ge_mc_letters", &tokenizer, &options).expect("a task");
-    let error = task.evaluate(&Constant(f64::NAN), &[1]).err().expect("not a number");
+    let error = task.evaluate(&Constant(f64::NAN), &[1]).expect_err("not a number");
     assert_eq!(error.to_string(), "task `ge_mc_letters`: the score of item 1 is not a number");
     let scores = task.evaluate(&Constant(f64::NEG_INFINITY), &[1]).expect("a number");
     assert_eq!(scores.values["acc,none"], [0.0]);

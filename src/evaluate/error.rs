@@ -17,7 +17,7 @@ pub enum EvaluateError {
 
     /// A task file is not what it should be.
     #[error(transparent)]
-    Yaml(#[from] YamlError),
+    Yaml(Box<YamlError>),
 
     /// A score is not a number.
     #[error("task `{task}`: the score of item {item} is not a number")]
@@ -253,6 +253,12 @@ pub enum EvaluateError {
     },
 }
 
+impl From<YamlError> for EvaluateError {
+    fn from(error: YamlError) -> Self {
+        Self::Yaml(Box::new(error))
+    }
+}
+
 /// A document of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Row {
@@ -287,6 +293,7 @@ impl EvaluateError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Yaml(error) => error.hint(),
+            Self::Model(error) => error.hint(),
             Self::NoTask { unreadable: Some(error), .. } => {
                 Some(format!("a task file could not be read: {error}"))
             }
@@ -315,7 +322,8 @@ impl EvaluateError {
     /// Whether another input would help, as opposed to another machine.
     pub fn is_users_mistake(&self) -> bool {
         match self {
-            Self::Model(_) | Self::NotANumber { .. } => false,
+            Self::NotANumber { .. } => false,
+            Self::Model(error) => error.is_users_mistake(),
             Self::Yaml(error) => error.is_users_mistake(),
             Self::Read { source, .. } => matches!(
                 source.kind(),
