@@ -158,15 +158,15 @@ pub enum EvaluateError {
         found: String,
     },
 
-    /// A data file is neither in the working directory nor beside the task file.
+    /// A data file is neither in the working directory nor beside or above the task file.
     #[error("{at}: there is no data file `{}`", path.display())]
     NoDataFile {
         /// The field.
         at: Box<Place>,
         /// The path as written.
         path: PathBuf,
-        /// The paths tried.
-        tried: Vec<PathBuf>,
+        /// The directory of the task file.
+        folder: PathBuf,
     },
 
     /// A data file is not text.
@@ -310,7 +310,10 @@ impl EvaluateError {
             Self::Unsupported { supported, .. } => {
                 Some(format!("supported are {}", quoted(supported)))
             }
-            Self::NoDataFile { tried, .. } => Some(format!("tried {}", list_paths(tried))),
+            Self::NoDataFile { path, folder, .. } if path.is_relative() => Some(format!(
+                "relative paths start at the working directory, at `{}` or at a directory above it",
+                folder.display()
+            )),
             Self::NoSplit { split, known, .. } => Some(did_you_mean(split, known)),
             Self::Function { .. } => {
                 Some("write the value as a Jinja template if it can be one".to_owned())
