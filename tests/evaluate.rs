@@ -28,10 +28,12 @@ struct ExpectedDocument {
     metrics: IndexMap<String, f64>,
     prompts: Option<Vec<String>>,
     prompt_ids: Option<Vec<Vec<u32>>>,
-    /// Index of the prompt, tokens, log-likelihood, whether greedy.
-    requests: Option<Vec<(usize, Vec<u32>, f64, bool)>>,
+    requests: Option<Vec<ExpectedRequest>>,
     answer: Option<String>,
 }
+
+/// Index of the prompt, tokens, log-likelihood, whether greedy.
+type ExpectedRequest = (usize, Vec<u32>, f64, bool);
 
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/evaluate")
@@ -248,6 +250,108 @@ fn a_minimal_task_loads() {
 }
 
 #[test]
+fn data_is_found_from_anywhere() {
+    let file = TaskFile::new("");
+    std::fs::create_dir_all(file.directory.path().join("deep/er")).expect("a directory");
+    file.write("deep/er/u.yaml", GENERATION.replace("task: t", "task: u").as_bytes());
+    let tokenizer = Tokenizer::open(&golden().join("model")).expect("a tokenizer");
+    let library = TaskLibrary::new(&[file.directory.path().to_owned()]).expect("tasks");
+    assert_eq!(library.names(), ["u"]);
+    let task = library.load("u", &tokenizer, &TaskOptions::default()).expect("a task");
+    assert_eq!(task.n_items(), 1);
+}
+
+#[test]
+fn examples_may_look_different_from_the_question() {
+    let config = "num_fewshot: 1
+description: \"D\\n\"
+gen_prefix: So
+fewshot_config:
+  sampler: first_n
+  samples: [{q: Q1, a: A1}]
+  doc_to_text: 'Ex: {{q}}'
+  target_delimiter: '=>'
+  fewshot_delimiter: '--'
+";
+    let prompt = |config: &str| {
+        let task = TaskFile::new(&format!("{GENERATION}{config}")).load();
+        task.unwrap_or_else(|error| panic!("{error}")).prompt(0).to_owned()
+    };
+    assert_eq!(prompt(config), "D\nEx: Q1=>So A1--1+1= So");
+    // An example without an answer ends with what the answer starts with.
+    assert_eq!(prompt(&config.replace("a: A1", "a: ''")), "D\nEx: Q1=>So1+1= So");
+    assert_eq!(prompt(&config.replace("gen_prefix: So", "")), "D\nEx: Q1=>A1--1+1=");
+}
+
+/// A model that writes the same text whatever it is asked, until it is stopped.
+struct Writer(Vec<u32>);
+
+impl LanguageModel for Writer {
+    fn score(&self, _requests: &[ScoreRequest]) -> Result<Vec<Score>, LmError> {
+        Ok(Vec::new())
+    }
+
+    fn generate(
+        &self,
+        requests: &[GenerateRequest],
+        stop: StopRule<'_>,
+    ) -> Result<Vec<Vec<u32>>, LmError> {
+        let answer = |index: usize, request: &GenerateRequest| {
+            let most = self.0.len().min(request.max_new_tokens);
+            let length = (1..=most).find(|&length| stop(index, &self.0[..length])).unwrap_or(most);
+            self.0[..length].to_vec()
+        };
+        Ok(requests.iter().enumerate().map(|(index, request)| answer(index, request)).collect())
+    }
+
+    fn max_length(&self) -> usize {
+        512
+    }
+}
+
+#[test]
+fn answers_are_cut_filtered_and_compared() {
+    let config = "generation_kwargs: {until: [stop]}
+repeats: 2
+metric_list: [{metric: exact_match, ignore_case: true}]
+filter_list:
+- name: whole
+  filter: [{function: remove_whitespace}, {function: take_first}]
+- name: number
+  filter: [{function: regex, regex_pattern: '([0-9]+)', group_select: -1}, {function: majority_vote}, {function: take_first}]
+";
+    let tokenizer = Tokenizer::open(&golden().join("model")).expect("a tokenizer");
+    let model = Writer(tokenizer.encode(" It is 1, no 2 stop 3"));
+    let values = |target: &str| {
+        let text = GENERATION.replace("doc_to_target: a", &format!("doc_to_target: {target}"));
+        let task = TaskFile::new(&format!("{text}{config}")).load();
+        let task = task.unwrap_or_else(|error| panic!("{error}"));
+        let scores = task.evaluate(&model, &[0]).expect("scores");
+        [scores.values["exact_match,whole"][0], scores.values["exact_match,number"][0]]
+    };
+    assert_eq!(values("a"), [0.0, 1.0]);
+    assert_eq!(values("it is 1, NO 2"), [1.0, 0.0]);
+    // Of several right answers one is enough; the data's values count as Python prints them.
+    assert_eq!(values("['it is 1, no 2', 2]"), [1.0, 1.0]);
+    assert_eq!(values("c"), [0.0, 1.0]);
+}
+
+#[test]
+fn what_makes_figures_doubtful_is_said() {
+    let text = GENERATION.replace("test_split", "fewshot_split: test\nvalidation_split");
+    let task = TaskFile::new(&format!("{text}num_fewshot: 1\n")).load().expect("a task");
+    let [warning] = task.warnings() else { panic!("{:?}", task.warnings()) };
+    assert!(
+        warning.ends_with(
+            "t.yaml:4:16: fewshot_split: examples come from the evaluated split `test`, and a \
+             document may be among its own examples, as in the harness"
+        ),
+        "{warning}"
+    );
+    assert!(TaskFile::new(&text).load().expect("a task").warnings().is_empty());
+}
+
+#[test]
 fn mistakes_say_where_they_are() {
     let with = |line: &str| TaskFile::new(&format!("{GENERATION}{line}\n")).message();
     let without = |line: &str| TaskFile::new(&GENERATION.replace(line, "")).message();
@@ -374,10 +478,10 @@ fn a_score_that_is_no_number_is_an_error() {
     let tokenizer = Tokenizer::open(&golden().join("model")).expect("a tokenizer");
     let options = TaskOptions { limit: Some(3), ..TaskOptions::default() };
     let task = library.load("ge_which_context", &tokenizer, &options).expect("a task");
-    let error = task.evaluate(&Constant(f64::NAN), &[1]).err().expect("not a number");
+    let error = task.evaluate(&Constant(f64::NAN), &[1]).expect_err("not a number");
     assert!(matches!(error, EvaluateError::TooLong { .. }), "{error}");
     let task = library.load("ge_mc_letters", &tokenizer, &options).expect("a task");
-    let error = task.evaluate(&Constant(f64::NAN), &[1]).err().expect("not a number");
+    let error = task.evaluate(&Constant(f64::NAN), &[1]).expect_err("not a number");
     assert_eq!(error.to_string(), "task `ge_mc_letters`: the score of item 1 is not a number");
     let scores = task.evaluate(&Constant(f64::NEG_INFINITY), &[1]).expect("a number");
     assert_eq!(scores.values["acc,none"], [0.0]);

@@ -142,7 +142,9 @@ fn a_merge_writes_a_whole_model() {
     );
     assert_eq!(fs::read_to_string(place.path("merged/mergekit_config.yml")).unwrap(), TIES);
     let card = fs::read_to_string(place.path("merged/README.md")).unwrap();
-    for part in ["# Merged model\n", "Base model: `base`", "* `a`\n* `b`\n", "- mergekit\n- merge\n", TIES] {
+    for part in
+        ["# Merged model\n", "Base model: `base`", "* `a`\n* `b`\n", "- mergekit\n- merge\n", TIES]
+    {
         assert!(card.contains(part), "{part} is not in:\n{card}");
     }
     let merged = Checkpoint::open(&place.path("merged")).unwrap();
@@ -164,7 +166,8 @@ fn options_decide_what_is_written() {
     assert!(!written.iter().any(|name| name.contains("token") || name == "README.md"));
 
     // mergekit-yaml's other options are understood.
-    let options = ["--overwrite", "--device", "cpu", "--lazy-unpickle", "--num-threads", "2", "-vv"];
+    let options =
+        ["--overwrite", "--device", "cpu", "--lazy-unpickle", "--num-threads", "2", "-vv"];
     let outcome = place.merge(TIES, &options);
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
     assert!(outcome.stderr.contains("lm_head.weight bfloat16 [4, 4]"), "{}", outcome.stderr);
@@ -218,7 +221,10 @@ fn mistakes_in_configs_are_named_with_their_place() {
         (TIES.replacen("density: 0.5", "density: 1.5", 1), "merge.yml:5:"),
         (TIES.replacen("density: 0.5", "density: 1.5", 1), "density"),
         // missing model
-        (TIES.replace("- model: b\n", "- model: missing\n"), "model directory `missing` does not exist"),
+        (
+            TIES.replace("- model: b\n", "- model: missing\n"),
+            "model directory `missing` does not exist",
+        ),
     ];
     for (config, expected) in cases {
         let message = place.refused(&config);

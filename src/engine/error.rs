@@ -58,9 +58,7 @@ pub enum EngineError {
     },
 
     /// Models differ in a tensor of whole numbers, which cannot be merged.
-    #[error(
-        "tensor `{tensor}` holds whole numbers, which differ between `{first}` and `{model}`"
-    )]
+    #[error("tensor `{tensor}` holds whole numbers, which differ between `{first}` and `{model}`")]
     Unequal {
         /// The output tensor.
         tensor: String,
@@ -132,7 +130,9 @@ impl EngineError {
         match self {
             Self::Checkpoint(error) => error.is_users_mistake(),
             Self::Architecture(error) => error.is_users_mistake(),
-            Self::Write { .. } | Self::Threads(_) | Self::Tensor { .. } | Self::Interrupted => false,
+            Self::Write { .. } | Self::Threads(_) | Self::Tensor { .. } | Self::Interrupted => {
+                false
+            }
             Self::NotFinite { .. }
             | Self::Overflow { .. }
             | Self::Unequal { .. }

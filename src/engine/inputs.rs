@@ -54,9 +54,9 @@ impl<'p> Inputs<'p> {
         cache: &'p StatisticsCache,
     ) -> Self {
         let mut identity = elements.to_string();
-        for (role, operand) in base.map(|base| ('b', base)).into_iter().chain(
-            inputs.iter().map(|input| ('i', input)),
-        ) {
+        for (role, operand) in
+            base.map(|base| ('b', base)).into_iter().chain(inputs.iter().map(|input| ('i', input)))
+        {
             let (id, loaded_as) = (operand.model.id(), operand.loaded_as);
             write!(identity, "\0{role}{id}:{loaded_as}:{}", operand.tensor)
                 .expect("writing to a string does not fail");

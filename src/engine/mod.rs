@@ -130,8 +130,7 @@ impl Engine {
         work: impl FnOnce(&Run<'_>) -> Result<T, EngineError> + Send,
     ) -> Result<T, EngineError> {
         let (limit, threads) = (self.options.memory_limit, self.threads());
-        let (budget, allowed) =
-            Budget::new(plan, limit, threads, self.options.chunk_elements)?;
+        let (budget, allowed) = Budget::new(plan, limit, threads, self.options.chunk_elements)?;
         let run = Run { engine: self, seed: plan.seed(), budget, buffers: Buffers::default() };
         match allowed < threads {
             true => pool(allowed)?.install(|| work(&run)),
@@ -154,10 +153,7 @@ struct Run<'e> {
 }
 
 impl Run<'_> {
-    fn prepare<'p>(
-        &self,
-        planned: &'p PlannedTensor,
-    ) -> Result<PreparedTensor<'p>, EngineError> {
+    fn prepare<'p>(&self, planned: &'p PlannedTensor) -> Result<PreparedTensor<'p>, EngineError> {
         self.engine.check_cancelled()?;
         if self.engine.options.remember_statistics {
             PreparedTensor::new(planned, self.seed, &self.engine.statistics, &self.budget)

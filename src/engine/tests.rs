@@ -76,7 +76,11 @@ fn neither_threads_nor_chunks_nor_the_sink_change_a_bit() {
             let expected = bytes(&engine(1, 1 << 15).merge_to_memory(&plan).unwrap());
             for (threads, chunk) in [(1, 7), (2, 13), (2, 1), (7, 1 << 15), (7, 3)] {
                 let merged = engine(threads, chunk).merge_to_memory(&plan).unwrap();
-                assert_eq!(bytes(&merged), expected, "{threads} threads, {chunk} elements: {config}");
+                assert_eq!(
+                    bytes(&merged),
+                    expected,
+                    "{threads} threads, {chunk} elements: {config}"
+                );
             }
             let out = directory();
             let out = out.path().join("merged");

@@ -105,13 +105,17 @@ fn identity(path: &Path) -> PathBuf {
 
 /// An include that does not exist is a mistake of the file that names it.
 fn not_found_at(error: EvaluateError, include: &Node<'_>, path: &Path) -> EvaluateError {
-    match error {
-        EvaluateError::Yaml(YamlError::Read { path: unread, source })
-            if unread == path && source.kind() == std::io::ErrorKind::NotFound =>
-        {
-            EvaluateError::NoInclude { at: include.place().into(), path: unread }
-        }
-        other => other,
+    match &error {
+        EvaluateError::Yaml(problem) => match &**problem {
+            YamlError::Read { path: unread, source }
+                if unread == path && source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                let (at, path) = (include.place().into(), path.to_owned());
+                EvaluateError::NoInclude { at, path }
+            }
+            _ => error,
+        },
+        _ => error,
     }
 }
 

@@ -17,7 +17,7 @@ pub enum EvaluateError {
 
     /// A task file is not what it should be.
     #[error(transparent)]
-    Yaml(#[from] YamlError),
+    Yaml(Box<YamlError>),
 
     /// A score is not a number.
     #[error("task `{task}`: the score of item {item} is not a number")]
@@ -158,15 +158,15 @@ pub enum EvaluateError {
         found: String,
     },
 
-    /// A data file is neither in the working directory nor beside the task file.
+    /// A data file is neither in the working directory nor beside or above the task file.
     #[error("{at}: there is no data file `{}`", path.display())]
     NoDataFile {
         /// The field.
         at: Box<Place>,
         /// The path as written.
         path: PathBuf,
-        /// The paths tried.
-        tried: Vec<PathBuf>,
+        /// The directory of the task file.
+        folder: PathBuf,
     },
 
     /// A data file is not text.
@@ -253,6 +253,12 @@ pub enum EvaluateError {
     },
 }
 
+impl From<YamlError> for EvaluateError {
+    fn from(error: YamlError) -> Self {
+        Self::Yaml(Box::new(error))
+    }
+}
+
 /// A document of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Row {
@@ -287,6 +293,7 @@ impl EvaluateError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Yaml(error) => error.hint(),
+            Self::Model(error) => error.hint(),
             Self::NoTask { unreadable: Some(error), .. } => {
                 Some(format!("a task file could not be read: {error}"))
             }
@@ -303,7 +310,10 @@ impl EvaluateError {
             Self::Unsupported { supported, .. } => {
                 Some(format!("supported are {}", quoted(supported)))
             }
-            Self::NoDataFile { tried, .. } => Some(format!("tried {}", list_paths(tried))),
+            Self::NoDataFile { path, folder, .. } if path.is_relative() => Some(format!(
+                "relative paths start at the working directory, at `{}` or at a directory above it",
+                folder.display()
+            )),
             Self::NoSplit { split, known, .. } => Some(did_you_mean(split, known)),
             Self::Function { .. } => {
                 Some("write the value as a Jinja template if it can be one".to_owned())
@@ -315,7 +325,8 @@ impl EvaluateError {
     /// Whether another input would help, as opposed to another machine.
     pub fn is_users_mistake(&self) -> bool {
         match self {
-            Self::Model(_) | Self::NotANumber { .. } => false,
+            Self::NotANumber { .. } => false,
+            Self::Model(error) => error.is_users_mistake(),
             Self::Yaml(error) => error.is_users_mistake(),
             Self::Read { source, .. } => matches!(
                 source.kind(),

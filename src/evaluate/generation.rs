@@ -97,6 +97,7 @@ pub(super) struct Generation {
     stops: Vec<String>,
     max_tokens: usize,
     repeats: usize,
+    warnings: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -117,6 +118,13 @@ impl Generation {
         let items = data.prepare_items(options, |index, prompts| {
             Item::prepare(&data, tokenizer, index, prompts)
         })?;
+        let mut warnings = data.warnings(options);
+        if let Some(penalty) = tokenizer.repetition_penalty() {
+            warnings.push(format!(
+                "the model's generation_config.json has a repetition penalty of {penalty}, which \
+                 changes answers in the harness but not here"
+            ));
+        }
         let config = data.config;
         let mut stops = config.generation.until;
         if let Some(end) = tokenizer.end_text()
@@ -133,6 +141,7 @@ impl Generation {
             stops,
             max_tokens: config.generation.max_tokens,
             repeats: config.repeats,
+            warnings,
         })
     }
 
@@ -253,6 +262,10 @@ impl Evaluator for Generation {
         &self.items[item].prompt
     }
 
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     fn metrics(&self) -> IndexMap<String, bool> {
         let keys = self.pipelines.iter().flat_map(|pipeline| {
             self.metrics.iter().map(move |metric| {
@@ -347,6 +360,7 @@ mod tests {
             stops: stops.iter().map(|&stop| stop.to_owned()).collect(),
             max_tokens: 1,
             repeats: 1,
+            warnings: Vec::new(),
         };
         assert_eq!(generation(&["\n", "b\nQ:"]).cut("ab\nQ:"), "ab");
         assert_eq!(generation(&["b\nQ:", "\n"]).cut("ab\nQ:"), "a");

@@ -63,6 +63,11 @@ pub trait Evaluator: Send + Sync {
         ""
     }
 
+    /// What a person should know before trusting the figures, one sentence each.
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
+
     /// Names of the metrics with their filter (`acc,none`, `exact_match,strict-match`), and
     /// whether higher is better.
     fn metrics(&self) -> IndexMap<String, bool>;
@@ -74,7 +79,7 @@ pub trait Evaluator: Send + Sync {
         items: &[usize],
     ) -> Result<TaskScores, EvaluateError>;
 
-    /// Sets the metric from its values on single items, in the same way as the harness.
+    /// The metric's figure for values on single items, in the same way as the harness.
     fn aggregate(&self, metric: &str, values: &[f64]) -> f64;
 
     /// Standard error of [`Evaluator::aggregate`] as the harness gives it; `None` where it gives

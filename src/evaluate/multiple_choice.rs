@@ -21,6 +21,7 @@ pub(super) struct MultipleChoice {
     items: Vec<Item>,
     metrics: Vec<Metric>,
     pipelines: Vec<String>,
+    warnings: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -50,9 +51,16 @@ impl MultipleChoice {
         let items = data.prepare_items(options, |index, contexts| {
             Item::prepare(&data, tokenizer, index, contexts)
         })?;
+        let warnings = data.warnings(options);
         let config = data.config;
         let pipelines = config.pipelines.into_iter().map(|pipeline| pipeline.name).collect();
-        Ok(MultipleChoice { name: config.name, items, metrics: config.metrics, pipelines })
+        Ok(MultipleChoice {
+            name: config.name,
+            items,
+            metrics: config.metrics,
+            pipelines,
+            warnings,
+        })
     }
 }
 
@@ -147,6 +155,10 @@ impl Evaluator for MultipleChoice {
 
     fn prompt(&self, item: usize) -> &str {
         &self.items[item].prompt
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     fn metrics(&self) -> IndexMap<String, bool> {

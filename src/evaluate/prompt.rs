@@ -83,6 +83,23 @@ impl TaskData {
         items.into_iter().collect()
     }
 
+    /// What is questionable about the prompts.
+    pub(super) fn warnings(&self, options: &TaskOptions) -> Vec<String> {
+        let (data, fewshot) = (&self.config.data, &self.config.fewshot);
+        match (&data.test, &data.validation, &fewshot.split) {
+            (None, Some(evaluated), Some(split))
+                if evaluated.name == split.name && self.shots(options) > 0 =>
+            {
+                vec![format!(
+                    "{}: examples come from the evaluated split `{}`, and a document may be among \
+                     its own examples, as in the harness",
+                    split.at, split.name
+                )]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// What stands in front of the answer, for each document in order.
     fn prompts(&self, options: &TaskOptions) -> Result<Vec<Vec<String>>, EvaluateError> {
         let shots = self.shots(options);

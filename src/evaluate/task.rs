@@ -276,29 +276,31 @@ fn split_name(node: Option<Node<'_>>) -> Result<Option<SplitName>, YamlError> {
     Ok(Some(SplitName { name: node.text()?.to_owned(), at: node.place() }))
 }
 
-/// The files of a split. A relative path starts at the working directory, as in the harness; if
-/// nothing is there, at the directory of the file that names it.
+/// The files of a split.
 fn find_files(node: &Node<'_>) -> Result<Vec<PathBuf>, EvaluateError> {
     let nodes = if node.value().is_string() { vec![node.clone()] } else { node.items()? };
     if nodes.is_empty() {
         return Err(node.wrong_type("a path or a list of paths").into());
     }
-    let mut files = Vec::new();
-    for node in nodes {
-        let path = PathBuf::from(node.text()?);
-        let mut tried = vec![path.clone()];
-        if let Some(file) = node.place().file {
-            let beside = file.parent().unwrap_or(Path::new("")).join(&path);
-            if beside != path {
-                tried.push(beside);
-            }
-        }
-        match tried.iter().find(|path| path.is_file()) {
-            Some(found) => files.push(found.clone()),
-            None => return Err(EvaluateError::NoDataFile { at: node.place().into(), path, tried }),
-        }
+    nodes.iter().map(find_file).collect()
+}
+
+/// A data file. A relative path starts at the working directory, as in the harness; if nothing is
+/// there, at the directory of the file that names it or the nearest one above, so that tasks can be
+/// used from anywhere.
+fn find_file(node: &Node<'_>) -> Result<PathBuf, EvaluateError> {
+    let path = PathBuf::from(node.text()?);
+    let at = node.place();
+    let file = at.file.clone().unwrap_or_default();
+    let folder = std::path::absolute(&file).unwrap_or(file);
+    let folder = folder.parent().unwrap_or(Path::new("")).to_owned();
+    if path.is_file() {
+        return Ok(path);
     }
-    Ok(files)
+    match folder.ancestors().map(|above| above.join(&path)).find(|path| path.is_file()) {
+        Some(found) => Ok(found),
+        None => Err(EvaluateError::NoDataFile { at: at.into(), path, folder }),
+    }
 }
 
 impl PromptConfig {

@@ -17,6 +17,7 @@ pub struct Tokenizer {
     eos: Option<SpecialToken>,
     end_tokens: Vec<u32>,
     cleans_up_spaces: bool,
+    repetition_penalty: Option<f64>,
 }
 
 /// A token with a meaning of its own.
@@ -88,8 +89,16 @@ impl Tokenizer {
             SpecialTokens::PostProcessor
         };
         let cleans_up_spaces = config["clean_up_tokenization_spaces"].as_bool() == Some(true);
-        let end_tokens = end_tokens(directory, eos.as_ref())?;
-        Ok(Tokenizer { inner, special_tokens, bos, eos, end_tokens, cleans_up_spaces })
+        let generation = read_object(&directory.join("generation_config.json"))?;
+        Ok(Tokenizer {
+            inner,
+            special_tokens,
+            end_tokens: end_tokens(directory, &generation, eos.as_ref())?,
+            bos,
+            eos,
+            cleans_up_spaces,
+            repetition_penalty: generation["repetition_penalty"].as_f64().filter(|&p| p != 1.0),
+        })
     }
 
     /// The tokens of a text, framed by special tokens as the tokenizer does by itself, unless the
@@ -148,6 +157,11 @@ impl Tokenizer {
     /// `generation_config.json` (of `config.json` if there is none).
     pub fn end_tokens(&self) -> &[u32] {
         &self.end_tokens
+    }
+
+    /// The factor, other than 1, by which the model's own settings make repeated tokens less likely.
+    pub(super) fn repetition_penalty(&self) -> Option<f64> {
+        self.repetition_penalty
     }
 
     /// Text of the end-of-sequence token, if there is one.
@@ -230,10 +244,16 @@ fn clean_up_spaces(text: &str) -> String {
     pairs.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
-fn end_tokens(directory: &Path, eos: Option<&SpecialToken>) -> Result<Vec<u32>, EvaluateError> {
-    let generation = directory.join("generation_config.json");
-    let path = if generation.exists() { generation } else { directory.join("config.json") };
-    let configured = match &read_object(&path)?["eos_token_id"] {
+fn end_tokens(
+    directory: &Path,
+    generation: &Value,
+    eos: Option<&SpecialToken>,
+) -> Result<Vec<u32>, EvaluateError> {
+    let config = match generation {
+        Value::Null => read_object(&directory.join("config.json"))?,
+        _ => generation.clone(),
+    };
+    let configured = match &config["eos_token_id"] {
         Value::Array(ids) => ids.clone(),
         id => vec![id.clone()],
     };

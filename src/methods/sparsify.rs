@@ -160,7 +160,9 @@ impl Mask {
                     let bytes = &mut bytes[..4 * block.len()];
                     words.fill_bytes(bytes);
                     let (words, _) = bytes.as_chunks::<4>();
-                    keep_if(block, |index, _| u64::from(u32::from_le_bytes(words[index])) < threshold);
+                    keep_if(block, |index, _| {
+                        u64::from(u32::from_le_bytes(words[index])) < threshold
+                    });
                 }
             }
             Self::RankedDraw { key, lowest, spread, row, inner } => {

@@ -11,8 +11,8 @@ use crate::methods::{
     ParameterValue, Parameters, TensorMethod,
 };
 
-use super::recipe::{Scope, Source, path};
 use super::PlanError;
+use super::recipe::{Scope, Source, path};
 
 /// Where one output tensor is, as far as its parameters depend on it.
 pub(super) struct Place<'p, 'c> {

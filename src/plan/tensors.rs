@@ -78,13 +78,11 @@ impl Planner<'_> {
         index: usize,
         n_layers: usize,
     ) -> Result<(), PlanError> {
-        let Some(found) = find(slice, template, location, index, self.dtype)? else { return Ok(()) };
-        let scopes: Vec<&Scope<'_>> = slice
-            .scope
-            .iter()
-            .chain(&module.scope)
-            .chain(std::iter::once(self.top))
-            .collect();
+        let Some(found) = find(slice, template, location, index, self.dtype)? else {
+            return Ok(());
+        };
+        let scopes: Vec<&Scope<'_>> =
+            slice.scope.iter().chain(&module.scope).chain(std::iter::once(self.top)).collect();
         let candidate = Candidate {
             name: template.name_for(location, n_layers),
             template,

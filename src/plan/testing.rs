@@ -37,8 +37,7 @@ impl TinyModel {
             "torch_dtype": dtype.to_string(),
             "vocab_size": VOCABULARY,
         });
-        let mut model =
-            Self { path: path.to_owned(), config, tensors: MemoryCheckpoint::new() };
+        let mut model = Self { path: path.to_owned(), config, tensors: MemoryCheckpoint::new() };
         let architecture = ModelConfig::new(model.config.clone(), "config.json".into())
             .and_then(|config| config.architecture())
             .unwrap();
@@ -89,7 +88,8 @@ impl TinyModel {
     pub(crate) fn open(self) -> InputModel {
         let Self { path, config, tensors } = self;
         let source: Box<dyn TensorSource> = Box::new(tensors);
-        let config = ModelConfig::new(config, PathBuf::from(format!("{path}/config.json"))).unwrap();
+        let config =
+            ModelConfig::new(config, PathBuf::from(format!("{path}/config.json"))).unwrap();
         let reference: ModelReference = path.parse().unwrap();
         InputModel::new(reference, PathBuf::from(path), source, config).unwrap()
     }

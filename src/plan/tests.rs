@@ -196,7 +196,9 @@ fn wrong_models_and_slices_are_described() {
     let linear = |model: &str| LINEAR.replace("model: b", &format!("model: {model}"));
     let ties = "merge_method: ties\nparameters: {weight: 1}\nmodels: [{model: a}]\n";
     let stack = |sources: &str| {
-        format!("merge_method: linear\nparameters: {{weight: 1}}\nslices: [{{sources: [{sources}]}}]\n")
+        format!(
+            "merge_method: linear\nparameters: {{weight: 1}}\nslices: [{{sources: [{sources}]}}]\n"
+        )
     };
     let cases = [
         (linear("deep"), "`models`: `deep` gives 3 layers, but `a` gives 2"),
@@ -212,14 +214,18 @@ fn wrong_models_and_slices_are_described() {
         (linear("mistral"), "`mistral` is a mistral model, but `a` is a llama model"),
         (linear("a"), "`models[1]`: model `a` is already listed as `models[0]`"),
         (linear("absent"), "model directory `absent` does not exist"),
-        (linear("a@main"), "model `a@main` asks for a revision, but models are read from local directories"),
+        (
+            linear("a@main"),
+            "model `a@main` asks for a revision, but models are read from local directories",
+        ),
         (ties.to_owned(), "merge method `ties` needs a `base_model`"),
         (
             "merge_method: passthrough\nmodels: [{model: a}, {model: base}]\n".to_owned(),
             "`models`: merge method `passthrough` takes exactly 1 model, but 2 are given",
         ),
         (
-            format!("{}base_model: base\n", stack("{model: a, layer_range: [0, 1]}")).replace("linear", "ties"),
+            format!("{}base_model: base\n", stack("{model: a, layer_range: [0, 1]}"))
+                .replace("linear", "ties"),
             "`slices[0]`: base model `base` is not among the sources",
         ),
         (
