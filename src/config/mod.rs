@@ -1,10 +1,28 @@
 //! What the user asked for: merge configs as typed values.
 //!
 //! The types mirror the file: nothing is resolved here. `plan` turns a [`MergeConfig`] into tensors.
+//! What a config can show alone is checked when it is read: the form of every field, the method's
+//! name, and type and range of every parameter that the method reads. What takes the models to know
+//! is checked by `plan`, which names fields by path; [`ConfigFile::place_of`] finds their line.
+
+mod error;
+mod read;
+mod reference;
+mod resolve;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod write;
+pub mod yaml;
 
 use indexmap::IndexMap;
 
 use crate::kernels::dtype::DType;
+
+pub use error::{ConfigError, Warning};
+pub use read::ConfigFile;
+pub use reference::ReferenceError;
+pub use resolve::lookup;
 
 /// A merge config as written.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,8 +35,8 @@ pub struct MergeConfig {
     pub base_model: Option<ModelReference>,
     /// Parameters of lowest precedence.
     pub parameters: Settings,
-    /// Element type that inputs are rounded to in the reference; here the output's type unless
-    /// `out_dtype` is given.
+    /// Element type that inputs are rounded to when they are read; also the output's type unless
+    /// `out_dtype` is given. Arithmetic is in `f32` whatever it is.
     pub dtype: Option<DType>,
     /// Element type of the output.
     pub out_dtype: Option<DType>,

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::{Chunk, MethodError, TensorInputs};
 use crate::kernels::reduce::dot;
-use crate::kernels::select::{Histogram, MagnitudeThreshold, magnitude_bits};
+use crate::kernels::select::{CompactHistogram, Histogram, MagnitudeThreshold, magnitude_bits};
 
 /// Elements per block of the statistics pass.
 pub const STATISTICS_BLOCK: usize = 1 << 16;
@@ -107,9 +107,10 @@ impl TensorInputs<'_> {
         k: usize,
     ) -> Result<MagnitudeThreshold, MethodError> {
         let upper = self.reader.remember(&format!("delta histogram {input}"), &mut || {
-            Ok(Arc::new(self.histogram(input, |histogram, delta| histogram.add_upper(delta))?))
+            let upper = self.histogram(input, |histogram, delta| histogram.add_upper(delta))?;
+            Ok(Arc::new(upper.compact()))
         })?;
-        let upper: &Histogram = upper.downcast_ref().expect("the key belongs to this type");
+        let upper: &CompactHistogram = upper.downcast_ref().expect("the key belongs to this type");
         let (bucket, rank) = upper.locate(k as u64).expect("k is at most the number of elements");
         let lower = self.histogram(input, |histogram, delta| histogram.add_lower(bucket, delta))?;
         let (low, ties) = lower.locate(rank).expect("the bucket has at least `rank` elements");

@@ -3,8 +3,25 @@
 //! Nothing here knows of models, files, clocks or threads. An optimizer is a function of (options,
 //! seed, the outcomes told and their order), so replaying a journal rebuilds it exactly. Values are
 //! minimised; a caller whose scores are higher-is-better negates them.
+//!
+//! [`CmaEs`] is the search, [`RandomSearch`] the baseline it is compared with. Both search a box of
+//! [`Variable`]s and can be stopped and continued through [`Optimizer::state`] and [`restore`].
+
+mod bounds;
+mod cma;
+mod draws;
+mod eigen;
+mod error;
+mod random_search;
+mod record;
+mod variable;
 
 use serde::{Deserialize, Serialize};
+
+pub use cma::{CmaEs, CmaOptions, Constants, Tolerances};
+pub use error::{OptimizerError, TellError};
+pub use random_search::{RandomSearch, RandomSearchOptions};
+pub use variable::{Range, Variable};
 
 /// A search driven by its caller: ask for candidates, evaluate them anywhere, tell the outcomes.
 pub trait Optimizer: Send {
@@ -16,14 +33,30 @@ pub trait Optimizer: Send {
     /// Telling an unknown or an already told id is an error that leaves the state unchanged.
     fn tell(&mut self, id: u64, outcome: Outcome) -> Result<(), TellError>;
 
+    /// The candidates asked for and not yet told, in the order asked. `ask` will not return them
+    /// again: they are what a restored search evaluates first.
+    fn pending(&self) -> Vec<Candidate>;
+
     /// Where the search stands.
     fn status(&self) -> Status;
 
     /// Why going on is useless; empty while it is not. Advisory: `ask` still works afterwards.
     fn stop(&self) -> Vec<Reason>;
 
-    /// The whole state as plain data.
+    /// The whole state as plain data, at any moment. [`restore`] continues from it bit for bit,
+    /// provided that the data is written with round-trip floats.
     fn state(&self) -> serde_json::Value;
+}
+
+/// Rebuilds an optimizer from its [`state`](Optimizer::state).
+///
+/// Fails if the state is of another version or algorithm, or is not one that was ever saved.
+pub fn restore(state: &serde_json::Value) -> Result<Box<dyn Optimizer>, OptimizerError> {
+    match record::algorithm(state)? {
+        cma::ALGORITHM => Ok(Box::new(CmaEs::restore(state)?)),
+        random_search::ALGORITHM => Ok(Box::new(RandomSearch::restore(state)?)),
+        other => Err(OptimizerError::StateAlgorithm { found: other.to_owned() }),
+    }
 }
 
 /// A point put up for evaluation.
@@ -31,9 +64,10 @@ pub trait Optimizer: Send {
 pub struct Candidate {
     /// Counts from 0 in the order asked.
     pub id: u64,
-    /// What is evaluated: inside the box.
+    /// What is evaluated: one number per variable, in its own units and inside the box.
     pub x: Vec<f64>,
-    /// The point of the search distribution, which may lie outside the box.
+    /// The point of the search distribution, in the optimizer's coordinates: one number per
+    /// variable that is free to vary, the box being [0, 1]. May lie outside of it.
     pub raw: Vec<f64>,
     /// The generation it was sampled in, from 0.
     pub born: u64,
@@ -50,18 +84,6 @@ pub enum Outcome {
     Lost,
 }
 
-/// A `tell` that could not be taken.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TellError {
-    /// No candidate with this id is waiting.
-    #[error("no candidate with id {0} is waiting for an outcome")]
-    UnknownId(u64),
-    /// Minus infinity would win every comparison.
-    #[error("the value of candidate {0} is minus infinity")]
-    MinusInfinity(u64),
-}
-
 /// Where a search stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -71,15 +93,20 @@ pub struct Status {
     pub evaluations: u64,
     /// Candidates per generation.
     pub population_size: usize,
-    /// Overall step size.
+    /// Overall step size, as a share of the box.
     pub sigma: f64,
-    /// Mean of the search distribution, mapped into the box.
+    /// Mean of the search distribution, mapped into the box: one number per variable, in its own
+    /// units. Under noise a better answer than `best`, whose value is biased by having been chosen.
     pub mean: Vec<f64>,
-    /// Standard deviation per coordinate.
+    /// Standard deviation per variable before mapping into the box, as a share of its range;
+    /// in its own units where it has no range, 0 where it is fixed.
     pub deviations: Vec<f64>,
-    /// Condition number of the covariance matrix.
+    /// Condition number of the covariance matrix: squared ratio of its longest to its shortest axis.
     pub condition: f64,
-    /// Best scored candidate so far: its point and value.
+    /// How often the covariance matrix was beyond repair and had to be started anew.
+    pub covariance_resets: u64,
+    /// Best scored candidate so far: its point in the variables' units, and its value. Of several
+    /// with that value, the one asked for first.
     pub best: Option<(Vec<f64>, f64)>,
 }
 

@@ -1,0 +1,271 @@
+//! Reading merge configs, and checking all that can be checked without the models.
+
+use std::path::Path;
+
+use super::settings::{self, Owner};
+use super::yaml::{Document, Fields, Node, Place, YamlError};
+use super::{
+    ConfigError, MergeConfig, ModelEntry, ModelReference, ModuleEntry, OutputSlice, Recipe,
+    Settings, SliceSource, Warning,
+};
+use crate::kernels::dtype::DType;
+use crate::methods::{self, METHODS, MethodDefinition, NOT_AVAILABLE};
+
+/// Element types that a config can ask for.
+pub(super) const DTYPES: [DType; 5] = [DType::BF16, DType::F16, DType::F32, DType::F64, DType::I64];
+
+/// `name` names a merge in a recipe of several; alone it means nothing, and many configs have it.
+const TOP_LEVEL: [&str; 12] = [
+    "merge_method",
+    "base_model",
+    "models",
+    "slices",
+    "modules",
+    "parameters",
+    "dtype",
+    "out_dtype",
+    "tokenizer",
+    "tokenizer_source",
+    "chat_template",
+    "name",
+];
+
+const RECIPES: &[&str] = &["models", "slices", "modules"];
+const RECIPES_OF_MODULE: &[&str] = &["models", "slices"];
+
+const INSTEAD_OF_TOKENIZER: &str =
+    "without it the output has the base model's tokenizer, and all models need its vocabulary";
+const INSTEAD_OF_CHAT_TEMPLATE: &str = "without it the output has the base model's chat template";
+const INSTEAD_OF_LORA: &str = "merge the adapter into its model first, and name the result";
+
+/// A merge config with the file it was read from.
+#[derive(Debug, Clone)]
+pub struct ConfigFile {
+    /// The config.
+    pub config: MergeConfig,
+    /// What in it has no effect, in the order of the file.
+    pub warnings: Vec<Warning>,
+    /// The file, to find places in.
+    pub document: Document,
+}
+
+impl ConfigFile {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Self::from_document(Document::read(path)?)
+    }
+
+    /// Parses a text; `file` is its name in messages.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        Self::from_document(Document::parse(text, file)?)
+    }
+
+    /// Reads a document that is a merge config as a whole.
+    pub fn from_document(document: Document) -> Result<Self, ConfigError> {
+        let (config, warnings) = MergeConfig::from_node(&document.root())?;
+        Ok(Self { config, warnings, document })
+    }
+
+    /// Where a field is, given its path such as `models[2].parameters.density`; where the innermost
+    /// part of the path is that exists.
+    pub fn place_of(&self, field: &str) -> Place {
+        self.document.place_of(field)
+    }
+}
+
+impl MergeConfig {
+    /// Reads a file. [`ConfigFile::read`] also gives warnings.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Ok(ConfigFile::read(path)?.config)
+    }
+
+    /// Parses a text; `file` is its name in messages.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        Ok(ConfigFile::parse(text, file)?.config)
+    }
+
+    /// Reads a config that is no text, such as one made by a search; errors name fields only.
+    pub fn from_value(value: &serde_yaml::Value) -> Result<Self, ConfigError> {
+        let (config, _) = Self::from_node(&Document::from_value(value.clone()).root())?;
+        Ok(config)
+    }
+
+    /// Reads a config that may be a part of a document, with what in it has no effect, in the order
+    /// of the document.
+    pub fn from_node(node: &Node<'_>) -> Result<(Self, Vec<Warning>), ConfigError> {
+        let fields = node.fields()?;
+        fields.only(&TOP_LEVEL)?;
+        let method = read_method(&fields.require("merge_method")?)?;
+        for (name, what, instead) in [
+            ("tokenizer", "`tokenizer`", INSTEAD_OF_TOKENIZER),
+            ("tokenizer_source", "`tokenizer_source`", INSTEAD_OF_TOKENIZER),
+            ("chat_template", "`chat_template`", INSTEAD_OF_CHAT_TEMPLATE),
+        ] {
+            if let Some(node) = fields.get(name) {
+                return Err(ConfigError::NotAvailable { at: node.place(), what, instead });
+            }
+        }
+        let mut reader = Reader { method, warnings: Vec::new() };
+        let config = Self {
+            merge_method: method.name.to_owned(),
+            base_model: fields.get("base_model").as_ref().map(read_model).transpose()?,
+            recipe: reader.recipe(&fields, RECIPES)?,
+            parameters: reader.settings(&fields, Owner::Output)?,
+            dtype: fields.get("dtype").as_ref().map(read_dtype).transpose()?,
+            out_dtype: fields.get("out_dtype").as_ref().map(read_dtype).transpose()?,
+        };
+        reader.warnings.sort_by_key(|warning| (warning.at().line, warning.at().column));
+        Ok((config, reader.warnings))
+    }
+}
+
+/// What the parts of a config have in common while it is read.
+struct Reader {
+    method: &'static MethodDefinition,
+    warnings: Vec<Warning>,
+}
+
+impl Reader {
+    /// The one of the fields `allowed` that has entries; empty ones count as absent.
+    fn recipe(
+        &mut self,
+        fields: &Fields<'_>,
+        allowed: &'static [&'static str],
+    ) -> Result<Recipe, ConfigError> {
+        let mut given = None;
+        for &name in allowed {
+            let Some(node) = fields.get(name) else { continue };
+            let is_empty = match name {
+                "modules" => node.fields()?.all()?.is_empty(),
+                _ => node.items()?.is_empty(),
+            };
+            if is_empty {
+                continue;
+            }
+            if let Some((first, _)) = given {
+                let at = node.place();
+                return Err(ConfigError::SeveralRecipes { at, first, second: name });
+            }
+            given = Some((name, node));
+        }
+        let Some((name, node)) = given else {
+            return Err(ConfigError::NoRecipe { at: fields.node().place(), allowed });
+        };
+        match name {
+            "models" => Ok(Recipe::Models(self.each(&node, Self::model_entry)?)),
+            "slices" => Ok(Recipe::Slices(self.each(&node, Self::output_slice)?)),
+            _ => {
+                let modules = node
+                    .fields()?
+                    .all()?
+                    .into_iter()
+                    .map(|(name, node)| Ok((name.to_owned(), self.module_entry(&node)?)));
+                Ok(Recipe::Modules(modules.collect::<Result<_, ConfigError>>()?))
+            }
+        }
+    }
+
+    fn each<T>(
+        &mut self,
+        list: &Node<'_>,
+        read: impl Fn(&mut Self, &Node<'_>) -> Result<T, ConfigError>,
+    ) -> Result<Vec<T>, ConfigError> {
+        list.items()?.iter().map(|item| read(self, item)).collect()
+    }
+
+    fn model_entry(&mut self, node: &Node<'_>) -> Result<ModelEntry, ConfigError> {
+        let fields = node.fields()?;
+        fields.only(&["model", "parameters"])?;
+        Ok(ModelEntry {
+            model: read_model(&fields.require("model")?)?,
+            parameters: self.settings(&fields, Owner::Input)?,
+        })
+    }
+
+    fn output_slice(&mut self, node: &Node<'_>) -> Result<OutputSlice, ConfigError> {
+        let fields = node.fields()?;
+        fields.only(&["sources", "base_model", "parameters", "residual_weight"])?;
+        if let Some(node) = fields.get("residual_weight") {
+            node.number()?;
+            self.warnings.push(Warning::NoEffect { at: node.key_place(), name: "residual_weight" });
+        }
+        let sources = fields.require("sources")?;
+        let slice = OutputSlice {
+            sources: self.each(&sources, Self::slice_source)?,
+            base_model: fields.get("base_model").as_ref().map(read_model).transpose()?,
+            parameters: self.settings(&fields, Owner::Output)?,
+        };
+        if slice.sources.is_empty() {
+            return Err(sources.wrong_type("at least one source").into());
+        }
+        Ok(slice)
+    }
+
+    fn slice_source(&mut self, node: &Node<'_>) -> Result<SliceSource, ConfigError> {
+        let fields = node.fields()?;
+        fields.only(&["model", "layer_range", "parameters"])?;
+        Ok(SliceSource {
+            model: read_model(&fields.require("model")?)?,
+            layers: read_layers(&fields.require("layer_range")?)?,
+            parameters: self.settings(&fields, Owner::Input)?,
+        })
+    }
+
+    fn module_entry(&mut self, node: &Node<'_>) -> Result<ModuleEntry, ConfigError> {
+        let fields = node.fields()?;
+        fields.only(&["models", "slices", "parameters"])?;
+        Ok(ModuleEntry {
+            recipe: self.recipe(&fields, RECIPES_OF_MODULE)?,
+            parameters: self.settings(&fields, Owner::Output)?,
+        })
+    }
+
+    fn settings(&mut self, fields: &Fields<'_>, owner: Owner) -> Result<Settings, ConfigError> {
+        settings::read(fields.get("parameters"), owner, self.method, &mut self.warnings)
+    }
+}
+
+fn read_method(node: &Node<'_>) -> Result<&'static MethodDefinition, ConfigError> {
+    let name = node.text()?;
+    if let Some(method) = methods::find(name) {
+        return Ok(method);
+    }
+    let (at, name) = (node.place(), name.to_owned());
+    let known = METHODS.iter().map(|method| method.name.to_owned()).collect();
+    if NOT_AVAILABLE.contains(&name.as_str()) {
+        return Err(ConfigError::MethodNotAvailable { at, name, known });
+    }
+    Err(ConfigError::UnknownMethod { at, name, known })
+}
+
+fn read_model(node: &Node<'_>) -> Result<ModelReference, ConfigError> {
+    let model = ModelReference::from_node(node)?;
+    if model.lora.is_some() {
+        return Err(ConfigError::NotAvailable {
+            at: node.place(),
+            what: "a model with an adapter",
+            instead: INSTEAD_OF_LORA,
+        });
+    }
+    Ok(model)
+}
+
+fn read_dtype(node: &Node<'_>) -> Result<DType, ConfigError> {
+    let name = node.text()?;
+    let bare = name.strip_prefix("torch.").unwrap_or(name);
+    DTYPES
+        .into_iter()
+        .find(|dtype| dtype.to_string() == bare)
+        .ok_or_else(|| ConfigError::UnknownDType { at: node.place(), name: name.to_owned() })
+}
+
+fn read_layers(node: &Node<'_>) -> Result<std::ops::Range<usize>, ConfigError> {
+    let wrong = || -> YamlError { node.wrong_type("two whole numbers `[first, behind last]`") };
+    let items = node.items().map_err(|_| wrong())?;
+    let [start, end] = items.as_slice() else { return Err(wrong().into()) };
+    let (start, end) = (start.count()?, end.count()?);
+    if end <= start {
+        return Err(ConfigError::EmptyLayerRange { at: node.place(), start, end });
+    }
+    Ok(start..end)
+}

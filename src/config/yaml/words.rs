@@ -1,0 +1,44 @@
+//! What a scalar means where a type is expected, in YAML 1.1 as in 1.2.
+
+/// Largest whole number up to which every one is an `f64`.
+const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// The boolean that a word stands for; case aside.
+pub fn boolean_of(word: &str) -> Option<bool> {
+    match word.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" => Some(true),
+        "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// The finite number that a text reads as, such as `0.5` in quotes.
+pub fn number_of(text: &str) -> Option<f64> {
+    text.trim().parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+/// The number as a whole one, when it is one and exact: `4.0` is, `1e300` is not.
+pub fn whole_of(number: f64) -> Option<i64> {
+    (number.fract() == 0.0 && number.abs() <= LARGEST_EXACT).then_some(number as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_texts() {
+        assert_eq!(
+            ["Yes", "oN", "false", "maybe"].map(boolean_of),
+            [Some(true), Some(true), Some(false), None]
+        );
+        assert_eq!(number_of(" 1e-5 "), Some(1e-5));
+        assert_eq!(["nan", "inf", "", "1,5"].map(number_of), [None; 4]);
+    }
+
+    #[test]
+    fn whole_numbers_are_exact() {
+        assert_eq!(whole_of(-4.0), Some(-4));
+        assert_eq!([0.5, 1e300, f64::NAN, f64::INFINITY].map(whole_of), [None; 4]);
+    }
+}
