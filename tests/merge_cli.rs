@@ -316,7 +316,7 @@ fn ctrl_c_leaves_nothing() {
     let place = Workplace::new();
     // Large enough that the signal arrives in time on any machine; small enough for a test.
     for name in ["base", "a", "b"] {
-        place.add_model(&format!("large_{name}"), 1500, |element| (element % 97) as f32 * 0.01);
+        place.add_model(&format!("large_{name}"), 1200, |element| (element % 97) as f32 * 0.01);
     }
     let config = TIES.replace(": base", ": large_base").replace("model: ", "model: large_");
     let config = config.replace("base_model: large_large_base", "base_model: large_base");
