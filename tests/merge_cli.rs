@@ -215,6 +215,7 @@ fn mistakes_in_configs_are_named_with_their_place() {
         (TIES.replace("ties", "tiez"), "merge.yml:1:15"),
         (TIES.replace("ties", "tiez"), "`ties`"),
         // missing required parameter
+        (TIES.replacen("weight: 0.5, ", "", 1), "merge.yml:5:"),
         (TIES.replacen("weight: 0.5, ", "", 1), "`models[0].parameters.weight` is missing"),
         (TIES.replacen("weight: 0.5, ", "", 1), "model `a` for tensor `model.embed_tokens.weight`"),
         // density out of range

@@ -302,17 +302,22 @@ fn count(least: usize, most: usize) -> String {
 }
 
 impl PlanError {
-    /// The path in the config of what should be changed, where there is one such place.
+    /// The path in the config of what should be changed, where there is one such place. A field that is
+    /// missing is not there yet.
     pub fn field(&self) -> Option<&str> {
         match self {
             Self::UnknownMethod { .. } => Some("merge_method"),
             Self::LayerRange { field, .. }
             | Self::EmptyRange { field, .. }
             | Self::Duplicate { field, .. }
+            | Self::MissingParameter { field, .. }
             | Self::ParameterKind { field, .. }
             | Self::Parameter { field, .. } => Some(field),
             Self::WholeNumbers { field, .. } => Some(field),
             Self::SeveralModules { .. } => Some("slices"),
+            Self::LayerCounts { field, .. } | Self::BaseNotListed { field, .. } => {
+                Some(if field.is_empty() { "models" } else { field })
+            }
             _ => None,
         }
     }
