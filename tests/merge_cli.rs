@@ -143,7 +143,7 @@ fn a_merge_writes_a_whole_model() {
     assert_eq!(fs::read_to_string(place.path("merged/mergekit_config.yml")).unwrap(), TIES);
     let card = fs::read_to_string(place.path("merged/README.md")).unwrap();
     for part in
-        ["# merged\n", "Base model: `base`", "* `a`\n* `b`\n", "- mergekit\n- merge\n", TIES]
+        ["# Merged model\n", "Base model: `base`", "* `a`\n* `b`\n", "- mergekit\n- merge\n", TIES]
     {
         assert!(card.contains(part), "{part} is not in:\n{card}");
     }

@@ -8,6 +8,8 @@ use crate::config::yaml::Place;
 use crate::config::{ConfigError, ConfigFile};
 use crate::engine::EngineError;
 use crate::plan::PlanError;
+use crate::search::SearchError;
+use crate::space::SpaceError;
 
 /// What went wrong, as a person sees it.
 #[derive(Debug)]
@@ -22,7 +24,7 @@ const USERS_MISTAKE: u8 = 2;
 /// Exit code when the machine failed.
 const MACHINE: u8 = 1;
 /// Exit code after Ctrl-C, as shells expect it: 128 and the signal's number.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 impl Failure {
     /// A failure from its parts. Causes of `error` are added to the sentence.
@@ -51,6 +53,11 @@ impl Failure {
         failure
     }
 
+    /// Work that Ctrl-C stopped in good order, with what to do to go on.
+    pub fn interrupted(message: String, hint: String) -> Self {
+        Self { message, hint: Some(hint), code: INTERRUPTED }
+    }
+
     /// Prints `error: …` and, when something would fix it, a blank line and `hint: …`.
     pub fn print(&self) {
         eprintln!("error: {}", self.message);
@@ -76,7 +83,7 @@ macro_rules! failure_from {
     )*};
 }
 
-failure_from!(ConfigError, PlanError);
+failure_from!(ConfigError, PlanError, SearchError, SpaceError);
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {

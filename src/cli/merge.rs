@@ -191,7 +191,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// Reads a size such as `500m`.
-fn memory_limit(text: &str) -> Result<u64, String> {
+pub(super) fn memory_limit(text: &str) -> Result<u64, String> {
     let size: Result<ShardSize, _> = text.parse();
     match size {
         Ok(size) if size != ShardSize::UNLIMITED => Ok(size.bytes()),

@@ -4,9 +4,11 @@
 //! codes: 0 when all went well, 1 when the machine failed, 2 when something that was given has to be
 //! changed, 130 after Ctrl-C.
 
+mod evolve;
 mod failure;
 mod interrupt;
 mod merge;
+mod search_progress;
 mod terminal;
 
 use std::process::ExitCode;
@@ -16,6 +18,9 @@ use clap::{Parser, Subcommand};
 pub use failure::Failure;
 pub use interrupt::cancelled_by_ctrl_c;
 pub use terminal::{Talk, Verbosity};
+
+use failure::INTERRUPTED;
+use merge::memory_limit;
 
 /// Merge language models, and search for the best merge.
 #[derive(Debug, Parser)]
@@ -28,6 +33,15 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Merge(merge::Arguments),
+    Evolve(evolve::Arguments),
+}
+
+// `mergekit evolve` under the name that it has in mergekit. No doc comment: clap would show it.
+#[derive(Debug, Parser)]
+#[command(name = "mergekit-evolve", version, arg_required_else_help = true)]
+struct EvolveArguments {
+    #[command(flatten)]
+    arguments: evolve::Arguments,
 }
 
 /// The program `mergekit`.
@@ -35,7 +49,13 @@ pub fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     exit(match command {
         Command::Merge(arguments) => merge::run(&arguments),
+        Command::Evolve(arguments) => evolve::run(&arguments),
     })
+}
+
+/// The program `mergekit-evolve`.
+pub fn evolve_main() -> ExitCode {
+    exit(evolve::run(&EvolveArguments::parse().arguments))
 }
 
 /// Prints what went wrong, if anything did, and gives the exit code for it.
@@ -58,5 +78,6 @@ mod tests {
     #[test]
     fn arguments_are_consistent() {
         Arguments::command().debug_assert();
+        EvolveArguments::command().debug_assert();
     }
 }

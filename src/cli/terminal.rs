@@ -33,6 +33,11 @@ impl Talk {
         Self { verbosity }
     }
 
+    /// Whether only warnings and errors are wanted.
+    pub fn is_quiet(&self) -> bool {
+        self.verbosity.quiet
+    }
+
     /// Says that something may not be as meant. Always shown.
     pub fn warn(&self, text: &dyn std::fmt::Display, hint: Option<String>) {
         eprintln!("warning: {text}");

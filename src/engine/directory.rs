@@ -56,8 +56,7 @@ pub(super) fn write(
     let more = &donor.architecture.definition().side_files;
     copy_side_files(&donor.directory, output.path(), more, options.copy_tokenizer)?;
     if let Some(recipe) = &options.recipe {
-        let name = output.target().file_name().unwrap_or_default().to_string_lossy();
-        let card = model_card::model_card(&name, plan, recipe);
+        let card = model_card::model_card(plan, recipe);
         for (file, text) in [(RECIPE_FILE, recipe), ("README.md", &card)] {
             let path = output.path().join(file);
             fs::write(&path, text).map_err(|source| EngineError::Write { path, source })?;

@@ -4,13 +4,14 @@ use std::fmt::Write;
 
 use crate::plan::MergePlan;
 
-/// The card of a model called `name`. `recipe` is the merge config's text.
-pub(super) fn model_card(name: &str, plan: &MergePlan, recipe: &str) -> String {
+/// The card of a merged model. `recipe` is the merge config's text. Where the model lies does not
+/// show, so that the same merge gives the same card everywhere.
+pub(super) fn model_card(plan: &MergePlan, recipe: &str) -> String {
     let mut card = "---\nlibrary_name: transformers\ntags:\n- mergekit\n- merge\n---\n".to_owned();
     let mut line = |text: &str| {
         writeln!(card, "{text}").expect("writing to a string does not fail");
     };
-    line(&format!("# {name}\n"));
+    line("# Merged model\n");
     line("This language model was not trained but merged from others, with mergekit.\n");
     line("## How it was made\n");
     let method = plan.method();
