@@ -307,17 +307,20 @@ fn a_changed_search_is_refused_with_what_changed() {
     assert_eq!(seed.status.code(), Some(2));
     assert!(stderr.contains("the seed was 0 and is 9"), "{stderr}");
 
-    // An unfinished search notices changed models, too.
+    // An unfinished search notices changed models and a changed answer, too.
     let journal = place.path("out/journal.jsonl");
     let text = fs::read_to_string(&journal).unwrap();
     let lines: Vec<_> = text.lines().collect();
     fs::write(&journal, lines[..lines.len() - 2].join("\n") + "\n").unwrap();
+    let items = fs::read_to_string(place.path("tasks/choose.jsonl")).unwrap();
+    let changed = items.replacen("\"answer\":1", "\"answer\":0", 1);
+    fs::write(place.path("tasks/choose.jsonl"), changed).unwrap();
     fs::remove_dir_all(place.path("models/a")).unwrap();
     place.add_model("a", 99);
     let model = place.run(&few);
     let stderr = String::from_utf8(model.stderr).unwrap();
     assert_eq!(model.status.code(), Some(2), "{stderr}");
-    assert!(stderr.contains("model `models/a` changed"), "{stderr}");
+    assert!(stderr.contains("model `models/a` changed; task `choose` changed"), "{stderr}");
 }
 
 #[test]

@@ -265,9 +265,9 @@ fn task_identity(task: &DividedTask) -> (String, TaskIdentity) {
     let evaluator = &task.evaluator;
     let mut hash = Sha256::new();
     for item in 0..evaluator.n_items() {
-        let prompt = evaluator.prompt(item);
-        hash.update((prompt.len() as u64).to_le_bytes());
-        hash.update(prompt.as_bytes());
+        let fingerprint = evaluator.fingerprint(item);
+        hash.update((fingerprint.len() as u64).to_le_bytes());
+        hash.update(fingerprint.as_bytes());
     }
     for metric in evaluator.metrics().keys() {
         hash.update(metric.as_bytes());
