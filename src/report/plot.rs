@@ -23,12 +23,13 @@ const SKY: RGBColor = RGBColor(0x56, 0xB4, 0xE9);
 const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 const GRID: RGBColor = RGBColor(0xE4, 0xE4, 0xE4);
 
-/// For parents, in order; they repeat when there are more.
-const PARENTS: [RGBColor; 4] = [
+/// For parents, in order. When there are more the colours repeat, with other dashes.
+const PARENTS: [RGBColor; 5] = [
     RGBColor(0xD5, 0x5E, 0x00),
     RGBColor(0x00, 0x9E, 0x73),
     RGBColor(0xCC, 0x79, 0xA7),
     RGBColor(0xE6, 0x9F, 0x00),
+    RGBColor(0x77, 0x77, 0x77),
 ];
 
 /// Lengths of dash and gap, so that lines can be told apart without colour.
@@ -124,8 +125,9 @@ fn reference_lines(references: &[Reference]) -> Vec<ReferenceLine> {
             Role::Winner => continue,
             Role::UniformAverage => (INK, (6, 3)),
             Role::Parent => {
+                let (round, place) = (parents / PARENTS.len(), parents % PARENTS.len());
                 parents += 1;
-                (PARENTS[(parents - 1) % PARENTS.len()], DASHES[(parents - 1) % DASHES.len()])
+                (PARENTS[place], DASHES[(place + round) % DASHES.len()])
             }
         };
         if let Some(scores) = &reference.search {
