@@ -241,16 +241,27 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_cut_at_any_byte_opens_with_its_whole_records() {
+    fn a_journal_cut_at_any_byte_keeps_its_whole_records() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = written(directory.path());
+        for length in 0..=text.len() {
+            let cut = &text[..length];
+            let whole = cut.iter().filter(|&&byte| byte == b'\n').count();
+            let end = cut.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+            let (found, bytes) = parse(cut, Path::new("journal")).unwrap();
+            assert_eq!((found, bytes), (records()[..whole].to_vec(), end), "cut to {length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_torn_journal_goes_on_where_it_was_torn() {
         let directory = tempfile::tempdir().unwrap();
         let text = written(directory.path());
         let path = directory.path().join(JOURNAL_FILE);
-        for length in 0..text.len() {
+        for length in [0, 1, 17, text.len() / 2, text.len() - 40, text.len() - 1, text.len()] {
             std::fs::write(&path, &text[..length]).unwrap();
-            let whole = text[..length].iter().filter(|&&byte| byte == b'\n').count();
             let (mut journal, found) = Journal::open(directory.path()).unwrap();
-            assert_eq!(found, records()[..whole], "cut to {length} bytes");
-            for record in &records()[whole..] {
+            for record in &records()[found.len()..] {
                 journal.append(record).unwrap();
             }
             assert_eq!(std::fs::read(&path).unwrap(), text, "cut to {length} bytes");
