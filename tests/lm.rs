@@ -370,3 +370,44 @@ fn unusable_models_are_refused_by_name() {
     assert_eq!(error.to_string(), "the model has no tensor `lm_head.weight`");
     assert!(Decoder::new(&json!(3), IndexMap::new(), &DecoderOptions::default()).is_err());
 }
+
+#[test]
+fn absurd_configs_never_panic() {
+    let absurd = [
+        Value::Null,
+        json!(true),
+        json!(-1),
+        json!(0),
+        json!(1),
+        json!(3),
+        json!(0.5),
+        json!(1e308),
+        json!(1e-308),
+        json!(268_435_456),
+        json!(u64::MAX),
+        json!(""),
+        json!("default"),
+        json!([]),
+        json!([null, 1]),
+        json!({}),
+        json!({"rope_type": "llama3", "factor": 1e-300, "low_freq_factor": 1e300,
+               "high_freq_factor": 1, "original_max_position_embeddings": 1}),
+    ];
+    let extra = ["rope_theta", "rope_scaling", "rope_parameters", "dtype", "n_positions"];
+    let text: Vec<u32> = (0..40).collect();
+    for golden in goldens() {
+        let tensors = tensors(&golden.config);
+        let own = golden.config.as_object().expect("a config is an object").keys();
+        for field in own.map(String::as_str).chain(extra) {
+            for value in &absurd {
+                let mut config = golden.config.clone();
+                config[field] = value.clone();
+                let model = Decoder::new(&config, tensors.clone(), &DecoderOptions::default());
+                if let Ok(model) = model {
+                    // Whether it works is not the question.
+                    let _ = model.score(&[request(&text[..20], &text[20..])]);
+                }
+            }
+        }
+    }
+}

@@ -79,7 +79,7 @@ pub(super) fn generate(
     Ok(answers)
 }
 
-/// The tokens of a prompt for which there is room beside the answer, from the left.
+/// The end of a prompt, as much of it as leaves room for the answer.
 fn prompt<'a>(
     decoder: &Decoder,
     index: usize,

@@ -12,9 +12,9 @@ use faer::{Accum, MatMut, MatRef, Par};
 /// Partial sums of a reduction.
 const LANES: usize = 16;
 
-/// Products smaller than this (in multiply-adds) are not worth a second thread: measured break-even
-/// on two cores.
-const SMALLEST_SHARED_PRODUCT: usize = 16 << 20;
+/// Products smaller than this (in multiply-adds) stay on one thread. It is a tenth of a millisecond
+/// of work, against some microseconds for handing a part of it to another thread.
+const SMALLEST_SHARED_PRODUCT: usize = 4 << 20;
 
 /// Whether a product replaces what stands in its output or adds to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,21 +75,38 @@ pub(super) fn multiply(
         output.copy_from_slice(&both[..outputs]);
         return;
     }
-    let parallelism = if threads > 1 && rows * inputs * outputs >= SMALLEST_SHARED_PRODUCT {
-        Par::rayon(threads)
-    } else {
-        Par::Seq
+    let parts = if rows * inputs * outputs >= SMALLEST_SHARED_PRODUCT { threads } else { 1 };
+    let accumulate = match mode {
+        Output::Replace => Accum::Replace,
+        Output::Add => Accum::Add,
     };
-    matmul(
+    multiply_parts(
         MatMut::from_row_major_slice_mut(output, rows, outputs),
-        match mode {
-            Output::Replace => Accum::Replace,
-            Output::Add => Accum::Add,
-        },
         MatRef::from_row_major_slice(input, rows, inputs),
-        MatRef::from_row_major_slice(weight, outputs, inputs).transpose(),
-        1.0,
-        parallelism,
+        MatRef::from_row_major_slice(weight, outputs, inputs),
+        accumulate,
+        parts,
+    );
+}
+
+/// The product in `parts` tasks, each of which reads its own share of the weight.
+fn multiply_parts(
+    output: MatMut<'_, f32>,
+    input: MatRef<'_, f32>,
+    weight: MatRef<'_, f32>,
+    accumulate: Accum,
+    parts: usize,
+) {
+    let middle = (weight.nrows() / 2).next_multiple_of(LANES);
+    if parts < 2 || middle >= weight.nrows() {
+        matmul(output, accumulate, input, weight.transpose(), 1.0, Par::Seq);
+        return;
+    }
+    let (left, right) = output.split_at_col_mut(middle);
+    let (upper, lower) = weight.split_at_row(middle);
+    rayon::join(
+        || multiply_parts(left, input, upper, accumulate, parts.div_ceil(2)),
+        || multiply_parts(right, input, lower, accumulate, parts / 2),
     );
 }
 
@@ -291,7 +308,7 @@ mod tests {
     #[test]
     fn products_agree_with_candle_and_do_not_depend_on_the_number_of_rows() {
         use candle_core::{Device, Tensor};
-        let (rows, inputs, outputs) = (37, 50, 23);
+        let (rows, inputs, outputs) = (37, 50, 203);
         let input: Vec<f32> = (0..rows * inputs).map(|i| (i as f32 * 0.37).sin()).collect();
         let weight: Vec<f32> = (0..outputs * inputs).map(|i| (i as f32 * 0.71).cos()).collect();
         let mut all = vec![0.0; rows * outputs];
@@ -309,6 +326,17 @@ mod tests {
             let mut few = vec![0.0; count * outputs];
             multiply(&mut few, &input[..count * inputs], &weight, inputs, Output::Replace, 2);
             assert_eq!(few, all[..count * outputs]);
+        }
+        for (count, parts) in [(2, 2), (37, 5)] {
+            let mut divided = vec![1.0; count * outputs];
+            multiply_parts(
+                MatMut::from_row_major_slice_mut(&mut divided, count, outputs),
+                MatRef::from_row_major_slice(&input[..count * inputs], count, inputs),
+                MatRef::from_row_major_slice(&weight, outputs, inputs),
+                Accum::Replace,
+                parts,
+            );
+            assert_eq!(divided, all[..count * outputs]);
         }
     }
 
