@@ -215,6 +215,7 @@ fn mistakes_in_configs_are_named_with_their_place() {
         (TIES.replace("ties", "tiez"), "merge.yml:1:15"),
         (TIES.replace("ties", "tiez"), "`ties`"),
         // missing required parameter
+        (TIES.replacen("weight: 0.5, ", "", 1), "merge.yml:5:"),
         (TIES.replacen("weight: 0.5, ", "", 1), "`models[0].parameters.weight` is missing"),
         (TIES.replacen("weight: 0.5, ", "", 1), "model `a` for tensor `model.embed_tokens.weight`"),
         // density out of range
@@ -316,7 +317,7 @@ fn ctrl_c_leaves_nothing() {
     let place = Workplace::new();
     // Large enough that the signal arrives in time on any machine; small enough for a test.
     for name in ["base", "a", "b"] {
-        place.add_model(&format!("large_{name}"), 1500, |element| (element % 97) as f32 * 0.01);
+        place.add_model(&format!("large_{name}"), 1200, |element| (element % 97) as f32 * 0.01);
     }
     let config = TIES.replace(": base", ": large_base").replace("model: ", "model: large_");
     let config = config.replace("base_model: large_large_base", "base_model: large_base");

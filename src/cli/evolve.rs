@@ -95,6 +95,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     for warning in &file.warnings {
         talk.warn(warning, warning.hint());
     }
+    if file.evaluation.batch_size.is_some() {
+        let text = "`batch_size` has no effect: prompts are batched by the model's size";
+        talk.warn(&text, Some("write `batch_size: auto`, or leave it out".to_owned()));
+    }
     file.optimizer.seed = arguments.seed.unwrap_or(file.optimizer.seed);
     file.budget.evaluations =
         arguments.evaluations.map_or(file.budget.evaluations, NonZeroU64::get);
@@ -110,7 +114,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
     let interrupt = Arc::new(Interrupt::default());
     stop_on_ctrl_c(Arc::clone(&interrupt));
-    let mut progress = SearchProgress::new(talk, &file.budget, search.n_comparisons());
+    let before = Duration::from_secs_f64(session.results().elapsed_seconds());
+    let mut progress = SearchProgress::new(talk, &file.budget, search.n_comparisons(), before);
     let mut outputs = RunningOutputs::new(&directory, session.results().header.clone());
     let run = search.run(&mut session, &interrupt, &mut |event| {
         progress.show(&event);
@@ -166,10 +171,10 @@ fn announce(search: &PreparedSearch, results: &Results, talk: &Talk) {
     let tasks: Vec<_> = header.split.tasks.iter().collect();
     let items: usize = tasks.iter().map(|(_, task)| task.search).sum();
     talk.say(&format_args!(
-        "searching over {} variables with {} models, on {items} search items of {} tasks",
-        header.variables.len(),
-        header.models.len(),
-        tasks.len(),
+        "searching over {} of {}, on {items} search items of {}",
+        count(header.variables.len(), "variable"),
+        count(header.models.len(), "model"),
+        count(tasks.len(), "task"),
     ));
     for (name, task) in tasks {
         let (search, validation) = (task.search, task.validation);
@@ -182,8 +187,13 @@ fn announce(search: &PreparedSearch, results: &Results, talk: &Talk) {
     }
     if !results.history.is_empty() {
         let kept = results.history.len();
-        talk.say(&format_args!("continuing: the journal holds {kept} evaluations"));
+        talk.say(&format_args!("continuing: the journal holds {}", count(kept, "evaluation")));
     }
+}
+
+/// A number of things.
+fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The files that keep up with a running search. They are made from what the journal holds already,

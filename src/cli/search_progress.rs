@@ -19,7 +19,8 @@ pub(super) struct SearchProgress {
     bar: ProgressBar,
     is_terminal: bool,
     evaluations: u64,
-    wall_clock: Option<Duration>,
+    /// Of the wall-clock budget, what earlier sessions left.
+    time_left: Option<Duration>,
     comparisons: usize,
     compared: usize,
     done: u64,
@@ -34,8 +35,8 @@ pub(super) struct SearchProgress {
 }
 
 impl SearchProgress {
-    /// Says nothing yet.
-    pub(super) fn new(talk: Talk, budget: &Budget, comparisons: usize) -> Self {
+    /// Says nothing yet. The search ran for `before` in earlier sessions.
+    pub(super) fn new(talk: Talk, budget: &Budget, comparisons: usize, before: Duration) -> Self {
         let is_terminal = stderr().is_terminal();
         let target = match talk.is_quiet() || !is_terminal {
             true => ProgressDrawTarget::hidden(),
@@ -50,7 +51,7 @@ impl SearchProgress {
             bar,
             is_terminal,
             evaluations: budget.evaluations,
-            wall_clock: budget.wall_clock,
+            time_left: budget.wall_clock.map(|limit| limit.saturating_sub(before)),
             comparisons,
             compared: 0,
             done: 0,
@@ -121,8 +122,8 @@ impl SearchProgress {
         if let Some(rate) = self.rate() {
             message.push_str(&format!("  {:.1} candidates per minute", 60.0 * rate));
             let mut left = self.evaluations.saturating_sub(self.done) as f64 / rate;
-            if let Some(wall_clock) = self.wall_clock {
-                left = left.min((wall_clock.saturating_sub(self.started.elapsed())).as_secs_f64());
+            if let Some(time_left) = self.time_left {
+                left = left.min(time_left.saturating_sub(self.started.elapsed()).as_secs_f64());
             }
             message.push_str(&format!("  {} left", duration_words(Duration::from_secs_f64(left))));
         }

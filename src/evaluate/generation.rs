@@ -262,6 +262,12 @@ impl Evaluator for Generation {
         &self.items[item].prompt
     }
 
+    fn fingerprint(&self, item: usize) -> String {
+        let Item { prompt, tokens, gold } = &self.items[item];
+        let (stops, most, repeats) = (&self.stops, self.max_tokens, self.repeats);
+        format!("{prompt}\n{tokens:?} {gold:?} {stops:?} {most} {repeats}")
+    }
+
     fn warnings(&self) -> &[String] {
         &self.warnings
     }

@@ -68,6 +68,12 @@ pub trait Evaluator: Send + Sync {
         &[]
     }
 
+    /// All that an item's values depend on besides the model, as text to compare and to digest: with
+    /// equal fingerprints, an item of the same task is the same.
+    fn fingerprint(&self, item: usize) -> String {
+        self.prompt(item).to_owned()
+    }
+
     /// Names of the metrics with their filter (`acc,none`, `exact_match,strict-match`), and
     /// whether higher is better.
     fn metrics(&self) -> IndexMap<String, bool>;

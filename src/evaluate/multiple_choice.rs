@@ -157,6 +157,12 @@ impl Evaluator for MultipleChoice {
         &self.items[item].prompt
     }
 
+    fn fingerprint(&self, item: usize) -> String {
+        let Item { prompt, pairs, gold, .. } = &self.items[item];
+        let pairs: Vec<_> = pairs.iter().map(|pair| (&pair.context, &pair.continuation)).collect();
+        format!("{prompt}\n{pairs:?} {gold:?}")
+    }
+
     fn warnings(&self) -> &[String] {
         &self.warnings
     }

@@ -4,7 +4,10 @@
 //! 16 bits finds the bucket of the k-th largest, a second one over the lower 16 bits of that bucket
 //! finds the value itself. Among equal magnitudes the elements with the lowest indices are kept, so
 //! that exactly k remain and the result is the same on every machine. NaN counts as larger than
-//! infinity. Memory: 512 KiB of counters, whatever the length.
+//! infinity. A bucket with few elements is listed instead, which finds threshold and tie at once.
+//! Memory: 512 KiB of counters, whatever the length.
+
+use std::cmp::Reverse;
 
 /// Number of buckets in each of the two counting passes.
 pub const BUCKETS: usize = 1 << 16;
@@ -79,6 +82,12 @@ impl CompactHistogram {
     pub fn locate(&self, rank: u64) -> Option<(u32, u64)> {
         locate(self.buckets.iter().copied(), rank)
     }
+
+    /// How many counted values are in `bucket`.
+    pub fn count(&self, bucket: u32) -> u64 {
+        let found = self.buckets.binary_search_by_key(&Reverse(bucket), |&(b, _)| Reverse(b));
+        found.map_or(0, |index| self.buckets[index].1)
+    }
 }
 
 /// `buckets` come with the largest first.
@@ -91,6 +100,18 @@ fn locate(buckets: impl Iterator<Item = (u32, u64)>, rank: u64) -> Option<(u32, 
         left -= count;
     }
     None
+}
+
+/// The threshold of the `rank`-th largest (from 1) of `members`, bits and index of some elements that
+/// every other element is either larger or smaller than.
+///
+/// # Panics
+///
+/// When there are fewer members.
+pub fn threshold_among(members: &mut [(u32, usize)], rank: usize) -> MagnitudeThreshold {
+    let order = |&(bits, index): &(u32, usize)| (Reverse(bits), index);
+    let (_, &mut (bits, last_tie), _) = members.select_nth_unstable_by_key(rank - 1, order);
+    MagnitudeThreshold { bits, last_tie }
 }
 
 /// Which elements belong to the k largest magnitudes.
@@ -137,7 +158,13 @@ mod tests {
         let bits = bucket << 16 | low;
         let tied = values.iter().enumerate().filter(|(_, value)| magnitude_bits(**value) == bits);
         let last_tie = tied.map(|(index, _)| index).nth(ties as usize - 1).unwrap();
-        MagnitudeThreshold { bits, last_tie }
+        let threshold = MagnitudeThreshold { bits, last_tie };
+
+        let members = values.iter().map(|&value| magnitude_bits(value)).zip(0..);
+        let mut members: Vec<_> = members.filter(|(bits, _)| bits >> 16 == bucket).collect();
+        assert_eq!(members.len() as u64, upper.compact().count(bucket));
+        assert_eq!(threshold_among(&mut members, rank as usize), threshold);
+        threshold
     }
 
     proptest! {

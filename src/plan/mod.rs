@@ -12,6 +12,7 @@ mod recipe;
 mod tensors;
 #[cfg(test)]
 pub(crate) mod testing;
+mod warning;
 
 use std::sync::Arc;
 
@@ -23,8 +24,9 @@ use crate::config::MergeConfig;
 use crate::kernels::dtype::DType;
 use crate::methods::{self, MethodDefinition, TensorMethod};
 
-pub use error::{PlanError, PlanWarning};
+pub use error::PlanError;
 pub use models::{InputModel, ModelStore};
+pub use warning::PlanWarning;
 
 use recipe::{ModuleRecipe, Scope};
 

@@ -126,10 +126,15 @@ fn verdict(table: &[Row]) -> Option<String> {
         )
     } else if gain.high < 0.0 {
         format!("The evolved merge is worse than {name} on validation items ({lead}).")
-    } else {
+    } else if gain.value > 0.0 {
         format!(
             "The gain is not established: on validation items the lead over {name} may be chance \
              ({lead})."
+        )
+    } else {
+        format!(
+            "The gain is not established: on validation items the evolved merge is not ahead of \
+             {name} ({lead})."
         )
     };
     let optimism = winner.search?.value - winner.validation?.value;

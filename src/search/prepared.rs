@@ -17,7 +17,7 @@ use super::record::{FORMAT, Header, Role, SplitIdentity, TaskIdentity, Term};
 use super::session::{Comparison, Run, Search, Session};
 use super::split::ItemSplit;
 use crate::config::{MergeConfig, ModelEntry, ModelReference, Recipe, Scalar, Setting, Value};
-use crate::engine::{Engine, EngineOptions, WriteOptions};
+use crate::engine::{Engine, EngineError, EngineOptions, WriteOptions};
 use crate::evaluate::{Evaluator, TaskLibrary, TaskOptions, Tokenizer};
 use crate::optimize::{
     CmaEs, CmaOptions, Optimizer, RandomSearch, RandomSearchOptions, Range, Tolerances, Variable,
@@ -46,7 +46,7 @@ pub struct PrepareOptions {
 }
 
 /// A search that is ready to run: the models are open, the prompts tokenized, and the first candidate
-/// is planned, so that what fails from here on is a candidate's own fault.
+/// is merged, so that what fails from here on is a candidate's own fault.
 pub struct PreparedSearch {
     header: Header,
     search_file: String,
@@ -105,6 +105,7 @@ impl PreparedSearch {
             remember_statistics: true,
             ..EngineOptions::default()
         })?;
+        check_merge(&engine, &plan)?;
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("score-{index}"))
@@ -186,6 +187,17 @@ fn check_benchmarks(file: &SearchFile, options: &PrepareOptions) -> Result<(), S
     }
 }
 
+/// Merges the first point of the search, to find what would fail every candidate. Nothing is wasted:
+/// the engine keeps the statistics of the models. Whatever else fails may be this point's own fault.
+fn check_merge(engine: &Engine, plan: &MergePlan) -> Result<(), SearchError> {
+    match engine.merge_to_memory(plan) {
+        Err(error @ (EngineError::NotFinite { .. } | EngineError::MemoryLimit { .. })) => {
+            Err(error.into())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Number of layers of a model's first part.
 fn layer_count(model: &InputModel) -> usize {
     model.architecture.modules().next().map_or(0, |(_, _, n_layers)| n_layers)
@@ -253,9 +265,9 @@ fn task_identity(task: &DividedTask) -> (String, TaskIdentity) {
     let evaluator = &task.evaluator;
     let mut hash = Sha256::new();
     for item in 0..evaluator.n_items() {
-        let prompt = evaluator.prompt(item);
-        hash.update((prompt.len() as u64).to_le_bytes());
-        hash.update(prompt.as_bytes());
+        let fingerprint = evaluator.fingerprint(item);
+        hash.update((fingerprint.len() as u64).to_le_bytes());
+        hash.update(fingerprint.as_bytes());
     }
     for metric in evaluator.metrics().keys() {
         hash.update(metric.as_bytes());
