@@ -99,6 +99,16 @@ pub(crate) fn write_tasks(directory: &Path, exam: &[(Skill, Vec<Item>)]) -> Resu
     write(&directory.join("addition_choice.yaml"), choice_task(Skill::Addition).as_bytes())
 }
 
+/// What a skill asks, in one sentence.
+fn description(skill: Skill) -> &'static str {
+    match skill {
+        Skill::Addition => "Adds two numbers of two digits.",
+        Skill::Sorting => "Puts six letters in alphabetical order.",
+        Skill::Reversal => "Writes seven letters backwards.",
+        Skill::Dates => "Writes a date in digits, month first.",
+    }
+}
+
 fn task_head(task: &str, skill: Skill, comment: &str) -> String {
     format!(
         "# {comment}\n\
@@ -112,7 +122,7 @@ fn task_head(task: &str, skill: Skill, comment: &str) -> String {
 }
 
 fn generation_task(skill: Skill) -> String {
-    let mut text = task_head(skill.name(), skill, skill.description());
+    let mut text = task_head(skill.name(), skill, description(skill));
     text.push_str(
         "output_type: generate_until\n\
          doc_to_text: \"{{prompt}}\"\n\
@@ -213,7 +223,7 @@ impl Facts {
                 skill.name(),
                 item.prompt,
                 item.answer,
-                skill.description()
+                description(skill)
             );
         }
         let _ = write!(
@@ -269,7 +279,7 @@ fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

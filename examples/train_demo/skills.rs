@@ -88,16 +88,6 @@ impl Skill {
         }
     }
 
-    /// One sentence for people.
-    pub(crate) fn description(self) -> &'static str {
-        match self {
-            Skill::Addition => "Adds two numbers of two digits.",
-            Skill::Sorting => "Puts six letters in alphabetical order.",
-            Skill::Reversal => "Writes seven letters backwards.",
-            Skill::Dates => "Writes a date in digits, month first.",
-        }
-    }
-
     /// Four answers to choose from and the place of the right one, for additions.
     ///
     /// The wrong ones are what slips look like: one or ten too many or too few.

@@ -14,8 +14,6 @@ use crate::skills::{Item, Level, Skill};
 pub(crate) const BATCH: usize = 64;
 /// Longest derivative (Euclidean norm over all parameters) that is not scaled down.
 const CLIP: f64 = 1.0;
-/// Share of the learning rate that the cosine schedule ends at.
-const FINAL_SHARE: f64 = 0.1;
 
 /// One training run.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +24,8 @@ pub(crate) struct Run {
     /// Steps in which the learning rate grows from zero.
     pub(crate) warm_up: usize,
     pub(crate) learning_rate: f64,
+    /// Share of the learning rate that the cosine schedule ends at; 1 keeps it constant.
+    pub(crate) final_share: f64,
     pub(crate) seed: u64,
 }
 
@@ -60,7 +60,7 @@ impl Run {
         let warm = (step as f64 / self.warm_up as f64).min(1.0);
         let done = (step - 1) as f64 / self.steps as f64;
         let cosine = 0.5 * (1.0 + (std::f64::consts::PI * done).cos());
-        self.learning_rate * warm * (FINAL_SHARE + (1.0 - FINAL_SHARE) * cosine)
+        self.learning_rate * warm * (self.final_share + (1.0 - self.final_share) * cosine)
     }
 
     fn draw(&self, rng: &mut ChaCha8Rng) -> Item {
