@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::ArchitectureError;
 
-/// What models of any architecture may have beside weights and `config.json`.
-const SIDE_FILES: [&str; 11] = [
+/// The files of a tokenizer.
+const TOKENIZER_FILES: [&str; 9] = [
     "tokenizer_config.json",
     "special_tokens_map.json",
     "tokenizer.json",
@@ -17,12 +17,13 @@ const SIDE_FILES: [&str; 11] = [
     "merges.txt",
     "chat_template.jinja",
     "chat_template.json",
-    "generation_config.json",
-    "video_preprocessor_config.json",
 ];
 
-/// Copies the tokenizer, the generation config and the files in `more` from the model directory
-/// `donor` to the directory `out`, as far as they exist, and returns their names.
+/// What else models of any architecture may have beside weights and `config.json`.
+const OTHER_FILES: [&str; 2] = ["generation_config.json", "video_preprocessor_config.json"];
+
+/// Copies the generation config, the files in `more` and, `with_tokenizer`, the tokenizer from the
+/// model directory `donor` to the directory `out`, as far as they exist, and returns their names.
 ///
 /// `more` is usually the [`side_files`](super::ArchitectureDefinition::side_files) of the definition.
 /// Copies are new files: they do not inherit the permissions of a cache.
@@ -30,9 +31,12 @@ pub fn copy_side_files(
     donor: &Path,
     out: &Path,
     more: &[String],
+    with_tokenizer: bool,
 ) -> Result<Vec<String>, ArchitectureError> {
     let mut copied: Vec<String> = Vec::new();
-    for name in SIDE_FILES.into_iter().chain(more.iter().map(String::as_str)) {
+    let tokenizer = TOKENIZER_FILES.iter().filter(|_| with_tokenizer);
+    let names = tokenizer.chain(&OTHER_FILES).copied().chain(more.iter().map(String::as_str));
+    for name in names {
         let (from, to) = (donor.join(name), out.join(name));
         if copied.iter().any(|done| done == name) || !from.is_file() {
             continue;
@@ -61,9 +65,19 @@ mod tests {
             fs::write(donor.path().join(name), name).unwrap();
         }
         let more = ["extra.json", "tokenizer.json", "absent.json"].map(str::to_owned);
-        let copied = copy_side_files(donor.path(), out.path(), &more).unwrap();
+        let copied = copy_side_files(donor.path(), out.path(), &more, true).unwrap();
         assert_eq!(copied, ["tokenizer.json", "generation_config.json", "extra.json"]);
         assert_eq!(fs::read_dir(out.path()).unwrap().count(), 3);
         assert_eq!(fs::read(out.path().join("extra.json")).unwrap(), b"extra.json");
+    }
+
+    #[test]
+    fn the_tokenizer_can_stay_behind() {
+        let (donor, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for name in ["tokenizer.json", "generation_config.json"] {
+            fs::write(donor.path().join(name), name).unwrap();
+        }
+        let copied = copy_side_files(donor.path(), out.path(), &[], false).unwrap();
+        assert_eq!(copied, ["generation_config.json"]);
     }
 }

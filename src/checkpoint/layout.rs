@@ -32,6 +32,11 @@ impl ShardSize {
         Self { bytes }
     }
 
+    /// Most bytes of data per shard; 0 for no limit.
+    pub const fn bytes(self) -> u64 {
+        self.bytes
+    }
+
     fn is_exceeded_by(self, bytes: u64) -> bool {
         self.bytes > 0 && bytes > self.bytes
     }

@@ -1,1 +1,83 @@
-//! The command line: one file per subcommand.
+//! The command line: one file per subcommand, with its arguments and its `run`.
+//!
+//! What a program is asked for goes to standard output, everything else to standard error. Exit
+//! codes: 0 when all went well, 1 when the machine failed, 2 when something that was given has to be
+//! changed, 130 after Ctrl-C.
+
+mod evolve;
+mod failure;
+mod interrupt;
+mod merge;
+mod search_progress;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use failure::Failure;
+pub use interrupt::cancelled_by_ctrl_c;
+pub use terminal::{Talk, Verbosity};
+
+use failure::INTERRUPTED;
+use merge::memory_limit;
+
+/// Merge language models, and search for the best merge.
+#[derive(Debug, Parser)]
+#[command(name = "mergekit", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Merge(merge::Arguments),
+    Evolve(evolve::Arguments),
+}
+
+// `mergekit evolve` under the name that it has in mergekit. No doc comment: clap would show it.
+#[derive(Debug, Parser)]
+#[command(name = "mergekit-evolve", version, arg_required_else_help = true)]
+struct EvolveArguments {
+    #[command(flatten)]
+    arguments: evolve::Arguments,
+}
+
+/// The program `mergekit`.
+pub fn main() -> ExitCode {
+    let Arguments { command } = Arguments::parse();
+    exit(match command {
+        Command::Merge(arguments) => merge::run(&arguments),
+        Command::Evolve(arguments) => evolve::run(&arguments),
+    })
+}
+
+/// The program `mergekit-evolve`.
+pub fn evolve_main() -> ExitCode {
+    exit(evolve::run(&EvolveArguments::parse().arguments))
+}
+
+/// Prints what went wrong, if anything did, and gives the exit code for it.
+pub fn exit(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            failure.exit_code()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Arguments::command().debug_assert();
+        EvolveArguments::command().debug_assert();
+    }
+}

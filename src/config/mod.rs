@@ -35,8 +35,8 @@ pub struct MergeConfig {
     pub base_model: Option<ModelReference>,
     /// Parameters of lowest precedence.
     pub parameters: Settings,
-    /// Element type that inputs are rounded to in the reference; here the output's type unless
-    /// `out_dtype` is given.
+    /// Element type that inputs are rounded to when they are read; also the output's type unless
+    /// `out_dtype` is given. Arithmetic is in `f32` whatever it is.
     pub dtype: Option<DType>,
     /// Element type of the output.
     pub out_dtype: Option<DType>,

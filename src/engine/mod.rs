@@ -1,1 +1,192 @@
-//! Runs a plan inside a memory budget, into files or into tensors in memory.
+//! Runs a [`MergePlan`] inside a memory budget, into files or into tensors.
+//!
+//! For each output tensor the method's statistics pass comes first, then chunks of all inputs are
+//! widened, merged, rounded and handed over, on all threads at once. Chunks go straight to their
+//! place, a byte range of a file or a part of a tensor, so nothing waits for anything else and peak
+//! memory is chunks × threads. Neither chunk size nor threads change a single bit of the result.
+
+mod directory;
+mod error;
+mod inputs;
+mod memory;
+mod model_card;
+mod tensor;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::{Device, Tensor};
+use indexmap::IndexMap;
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::checkpoint::CheckpointWriter;
+use crate::plan::{MergePlan, PlannedTensor};
+
+pub use directory::WriteOptions;
+pub use error::EngineError;
+
+use inputs::StatisticsCache;
+use memory::Budget;
+use tensor::{Buffers, PreparedTensor};
+
+/// How an engine works.
+#[derive(Debug, Clone, Default)]
+pub struct EngineOptions {
+    /// Threads; as many as the machine has cores when not given.
+    pub threads: Option<usize>,
+    /// Most bytes of working memory. The mapped input files and the finished tensors of
+    /// [`Engine::merge_to_memory`] are not counted: the system can drop the former at any time.
+    pub memory_limit: Option<u64>,
+    /// Whether statistics are kept for later runs. Worth it when the same models are merged again
+    /// with other parameters, as a search does; costs memory for as long as the engine lives.
+    pub remember_statistics: bool,
+    /// Most elements per chunk. Changes speed and memory, never the result.
+    pub chunk_elements: Option<usize>,
+    /// Once it is true, running merges stop with [`EngineError::Interrupted`].
+    pub cancelled: Arc<AtomicBool>,
+}
+
+/// Runs plans, one after the other or several at once.
+pub struct Engine {
+    options: EngineOptions,
+    pool: ThreadPool,
+    statistics: StatisticsCache,
+}
+
+impl Engine {
+    /// An engine with its own threads.
+    pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
+        let pool = pool(options.threads.unwrap_or(0))?;
+        Ok(Self { options, pool, statistics: StatisticsCache::default() })
+    }
+
+    /// Number of threads.
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
+    /// Merges into tensors on the CPU, in output order.
+    ///
+    /// They are `f32`, with values already rounded to the plan's output type: exactly what reading
+    /// the written output back would give.
+    pub fn merge_to_memory(
+        &self,
+        plan: &MergePlan,
+    ) -> Result<IndexMap<String, Tensor>, EngineError> {
+        self.run(plan, |run| {
+            let tensors = plan.tensors().par_iter().with_max_len(1);
+            let merged: Result<Vec<_>, _> = tensors.map(|planned| run.tensor(planned)).collect();
+            Ok(merged?.into_iter().collect())
+        })
+    }
+
+    /// Merges into the model directory `out`, which appears complete or not at all.
+    ///
+    /// `progress` is told how many more bytes of weights have been written, from many threads; in
+    /// the end they add up to [`MergePlan::output_bytes`].
+    pub fn merge_to_directory(
+        &self,
+        plan: &MergePlan,
+        out: &Path,
+        options: &WriteOptions,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), EngineError> {
+        directory::write(self, plan, out, options, progress)
+    }
+
+    /// Writes every tensor of the plan at its place.
+    fn merge_to_writer(
+        &self,
+        plan: &MergePlan,
+        writer: &CheckpointWriter,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), EngineError> {
+        // In the order on disk, which is usually that of the inputs as well.
+        let mut order: Vec<usize> = (0..plan.tensors().len()).collect();
+        order.sort_by_key(|&index| writer.layout().place(index));
+        self.run(plan, |run| {
+            order.par_iter().with_max_len(1).try_for_each(|&index| {
+                run.write(&plan.tensors()[index], |offset, bytes| {
+                    writer.write_at(index, offset, bytes)?;
+                    progress(bytes.len() as u64);
+                    Ok(())
+                })
+            })
+        })
+    }
+
+    fn check_cancelled(&self) -> Result<(), EngineError> {
+        match self.options.cancelled.load(Ordering::Relaxed) {
+            true => Err(EngineError::Interrupted),
+            false => Ok(()),
+        }
+    }
+
+    fn run<T: Send>(
+        &self,
+        plan: &MergePlan,
+        work: impl FnOnce(&Run<'_>) -> Result<T, EngineError> + Send,
+    ) -> Result<T, EngineError> {
+        let (limit, threads) = (self.options.memory_limit, self.threads());
+        let (budget, allowed) = Budget::new(plan, limit, threads, self.options.chunk_elements)?;
+        let run = Run { engine: self, seed: plan.seed(), budget, buffers: Buffers::default() };
+        match allowed < threads {
+            true => pool(allowed)?.install(|| work(&run)),
+            false => self.pool.install(|| work(&run)),
+        }
+    }
+}
+
+fn pool(threads: usize) -> Result<ThreadPool, EngineError> {
+    let name = |index| format!("merge-{index}");
+    Ok(ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build()?)
+}
+
+/// One plan at work.
+struct Run<'e> {
+    engine: &'e Engine,
+    seed: u64,
+    budget: Budget,
+    buffers: Buffers,
+}
+
+impl Run<'_> {
+    fn prepare<'p>(&self, planned: &'p PlannedTensor) -> Result<PreparedTensor<'p>, EngineError> {
+        self.engine.check_cancelled()?;
+        if self.engine.options.remember_statistics {
+            PreparedTensor::new(planned, self.seed, &self.engine.statistics, &self.budget)
+        } else {
+            PreparedTensor::new(planned, self.seed, &StatisticsCache::default(), &self.budget)
+        }
+    }
+
+    fn write(
+        &self,
+        planned: &PlannedTensor,
+        write: impl Fn(usize, &[u8]) -> Result<(), EngineError> + Sync,
+    ) -> Result<(), EngineError> {
+        let tensor = self.prepare(planned)?;
+        (0..tensor.n_chunks()).into_par_iter().with_max_len(1).try_for_each(|chunk| {
+            self.engine.check_cancelled()?;
+            tensor.bytes(chunk, &self.buffers, &write)
+        })
+    }
+
+    fn tensor(&self, planned: &PlannedTensor) -> Result<(String, Tensor), EngineError> {
+        let tensor = self.prepare(planned)?;
+        let mut values = vec![0.0f32; planned.info.elements()];
+        let chunks = values.par_chunks_mut(tensor.chunk).enumerate().with_max_len(1);
+        chunks.try_for_each(|(index, out)| {
+            self.engine.check_cancelled()?;
+            tensor.values(index * tensor.chunk, out, &self.buffers)
+        })?;
+        let tensor = Tensor::from_vec(values, planned.info.shape.as_slice(), &Device::Cpu);
+        let failed = |source| EngineError::Tensor { tensor: planned.name.clone(), source };
+        Ok((planned.name.clone(), tensor.map_err(failed)?))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,54 @@
-//! Tasks, prompts and metrics.
+//! Tasks, prompts and metrics: the tasks of lm-evaluation-harness, from its own files, with its
+//! numbers.
+//!
+//! A [`TaskLibrary`] finds task files by name. Loading a task reads its documents, makes every
+//! prompt and tokenizes it, once: an [`Evaluator`] then scores any number of models on it. The
+//! kinds of tasks stand in `registry`, the metrics in `metric`, the filters in `filter`.
+
+mod data;
+mod document;
+mod error;
+mod field;
+mod filter;
+mod generation;
+mod library;
+mod metric;
+mod multiple_choice;
+mod prompt;
+mod python;
+mod registry;
+mod task;
+mod template;
+mod tokenizer;
 
 use indexmap::IndexMap;
 
-use crate::lm::{LanguageModel, LmError};
+pub use error::{EvaluateError, Row};
+pub use library::TaskLibrary;
+pub use tokenizer::{PairProblem, TokenPair, Tokenizer};
+
+use crate::lm::LanguageModel;
+
+/// The seed of few-shot draws in the harness.
+const FEWSHOT_SEED: u64 = 1234;
+
+/// How a task is loaded, where that is not the task's own affair.
+#[derive(Debug, Clone)]
+pub struct TaskOptions {
+    /// Only the first so many documents; all if `None`.
+    pub limit: Option<usize>,
+    /// Number of examples in front of each document instead of the task's own, except for tasks
+    /// that say 0.
+    pub num_fewshot: Option<usize>,
+    /// Seed of the draw of examples; the harness's is the default.
+    pub fewshot_seed: u64,
+}
+
+impl Default for TaskOptions {
+    fn default() -> Self {
+        Self { limit: None, num_fewshot: None, fewshot_seed: FEWSHOT_SEED }
+    }
+}
 
 /// Scores a model on the items of one task.
 pub trait Evaluator: Send + Sync {
@@ -11,6 +57,22 @@ pub trait Evaluator: Send + Sync {
 
     /// Number of items.
     fn n_items(&self) -> usize;
+
+    /// The text that stands in front of an item's answer; the first where there are several.
+    fn prompt(&self, _item: usize) -> &str {
+        ""
+    }
+
+    /// What a person should know before trusting the figures, one sentence each.
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
+
+    /// All that an item's values depend on besides the model, as text to compare and to digest: with
+    /// equal fingerprints, an item of the same task is the same.
+    fn fingerprint(&self, item: usize) -> String {
+        self.prompt(item).to_owned()
+    }
 
     /// Names of the metrics with their filter (`acc,none`, `exact_match,strict-match`), and
     /// whether higher is better.
@@ -23,8 +85,14 @@ pub trait Evaluator: Send + Sync {
         items: &[usize],
     ) -> Result<TaskScores, EvaluateError>;
 
-    /// Sets the metric from its values on single items, in the same way as the harness.
+    /// The metric's figure for values on single items, in the same way as the harness.
     fn aggregate(&self, metric: &str, values: &[f64]) -> f64;
+
+    /// Standard error of [`Evaluator::aggregate`] as the harness gives it; `None` where it gives
+    /// none.
+    fn standard_error(&self, _metric: &str, _values: &[f64]) -> Option<f64> {
+        None
+    }
 }
 
 /// Values of every metric on every item asked for, in the order asked.
@@ -34,20 +102,7 @@ pub struct TaskScores {
     pub values: IndexMap<String, Vec<f64>>,
 }
 
-/// Everything that can go wrong with a task or with scoring a model on it.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum EvaluateError {
-    /// The model failed.
-    #[error(transparent)]
-    Model(#[from] LmError),
-
-    /// A score is not a number.
-    #[error("task `{task}`: the score of item {item} is not a number")]
-    NotANumber {
-        /// The task's name.
-        task: String,
-        /// Index of the item.
-        item: usize,
-    },
+/// The name under which the values of a metric are found: `acc,none`.
+fn metric_key(metric: &str, pipeline: &str) -> String {
+    format!("{metric},{pipeline}")
 }

@@ -122,6 +122,59 @@ pub fn narrow(dtype: DType, values: &[f32], out: &mut [u8]) {
     }
 }
 
+/// Rounds values in place to what `dtype` can hold, as [`narrow`] followed by [`widen`] would.
+pub fn round_to(dtype: DType, values: &mut [f32]) {
+    const BLOCK: usize = 1024;
+    match dtype {
+        DType::F32 | DType::F64 => {}
+        DType::BF16 => values.iter_mut().for_each(|x| *x = bf16::from_f32(*x).to_f32()),
+        DType::F16 => values.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32()),
+        _ => {
+            let mut bytes = [0; 8 * BLOCK];
+            for block in values.chunks_mut(BLOCK) {
+                let bytes = &mut bytes[..block.len() * dtype.size()];
+                narrow(dtype, block, bytes);
+                widen(dtype, bytes, block);
+            }
+        }
+    }
+}
+
+/// Index of the first value that is NaN or infinite.
+pub fn first_not_finite(values: &[f32]) -> Option<usize> {
+    const BLOCK: usize = 4096;
+    let is_bad = |value: &f32| !value.is_finite();
+    // A block is looked at as a whole first, which the compiler turns into vector instructions.
+    values.chunks(BLOCK).enumerate().find_map(|(index, block)| {
+        let largest = block.iter().map(|value| value.to_bits() & 0x7fff_ffff).fold(0, u32::max);
+        (largest >= 0x7f80_0000).then(|| {
+            let offset = block.iter().position(is_bad).expect("the block has such a value");
+            index * BLOCK + offset
+        })
+    })
+}
+
+/// Index of the first NaN among stored little-endian elements. Whole numbers have none.
+pub fn first_nan(dtype: DType, bytes: &[u8]) -> Option<usize> {
+    fn find<const N: usize>(bytes: &[u8], is_nan: impl Fn([u8; N]) -> bool) -> Option<usize> {
+        const BLOCK: usize = 4096;
+        let (elements, _) = bytes.as_chunks::<N>();
+        elements.chunks(BLOCK).enumerate().find_map(|(index, block)| {
+            // No early exit inside a block, so that vector instructions can be used.
+            let any = block.iter().fold(false, |any, &element| any | is_nan(element));
+            let offset = any.then(|| block.iter().position(|&element| is_nan(element)))??;
+            Some(index * BLOCK + offset)
+        })
+    }
+    match dtype {
+        DType::BF16 => find(bytes, |b| u16::from_le_bytes(b) & 0x7fff > 0x7f80),
+        DType::F16 => find(bytes, |b| u16::from_le_bytes(b) & 0x7fff > 0x7c00),
+        DType::F32 => find(bytes, |b| f32::from_le_bytes(b).is_nan()),
+        DType::F64 => find(bytes, |b| f64::from_le_bytes(b).is_nan()),
+        DType::I64 | DType::I32 | DType::I16 | DType::I8 | DType::U8 | DType::Bool => None,
+    }
+}
+
 fn store<const N: usize>(values: &[f32], out: &mut [u8], narrow_one: impl Fn(f32) -> [u8; N]) {
     let (elements, _) = out.as_chunks_mut::<N>();
     for (element, &value) in elements.iter_mut().zip(values) {

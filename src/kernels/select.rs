@@ -4,7 +4,10 @@
 //! 16 bits finds the bucket of the k-th largest, a second one over the lower 16 bits of that bucket
 //! finds the value itself. Among equal magnitudes the elements with the lowest indices are kept, so
 //! that exactly k remain and the result is the same on every machine. NaN counts as larger than
-//! infinity. Memory: 512 KiB of counters, whatever the length.
+//! infinity. A bucket with few elements is listed instead, which finds threshold and tie at once.
+//! Memory: 512 KiB of counters, whatever the length.
+
+use std::cmp::Reverse;
 
 /// Number of buckets in each of the two counting passes.
 pub const BUCKETS: usize = 1 << 16;
@@ -55,15 +58,60 @@ impl Histogram {
     /// The bucket that holds the `rank`-th largest counted value (from 1), and that value's rank
     /// inside the bucket. `None` when fewer values were counted.
     pub fn locate(&self, rank: u64) -> Option<(u32, u64)> {
-        let mut left = rank;
-        for (bucket, &count) in self.counts.iter().enumerate().rev() {
-            if left <= count {
-                return Some((bucket as u32, left));
-            }
-            left -= count;
-        }
-        None
+        let buckets = self.counts.iter().enumerate().rev();
+        locate(buckets.map(|(bucket, &count)| (bucket as u32, count)), rank)
     }
+
+    /// The same counts in less memory, to be kept.
+    pub fn compact(&self) -> CompactHistogram {
+        let buckets = self.counts.iter().enumerate().rev().filter(|(_, count)| **count > 0);
+        let buckets = buckets.map(|(bucket, &count)| (bucket as u32, count)).collect();
+        CompactHistogram { buckets }
+    }
+}
+
+/// The buckets of a [`Histogram`] that hold something, a few thousand as a rule.
+#[derive(Debug, Clone)]
+pub struct CompactHistogram {
+    /// Bucket and count, largest bucket first.
+    buckets: Box<[(u32, u64)]>,
+}
+
+impl CompactHistogram {
+    /// As [`Histogram::locate`].
+    pub fn locate(&self, rank: u64) -> Option<(u32, u64)> {
+        locate(self.buckets.iter().copied(), rank)
+    }
+
+    /// How many counted values are in `bucket`.
+    pub fn count(&self, bucket: u32) -> u64 {
+        let found = self.buckets.binary_search_by_key(&Reverse(bucket), |&(b, _)| Reverse(b));
+        found.map_or(0, |index| self.buckets[index].1)
+    }
+}
+
+/// `buckets` come with the largest first.
+fn locate(buckets: impl Iterator<Item = (u32, u64)>, rank: u64) -> Option<(u32, u64)> {
+    let mut left = rank;
+    for (bucket, count) in buckets {
+        if left <= count {
+            return Some((bucket, left));
+        }
+        left -= count;
+    }
+    None
+}
+
+/// The threshold of the `rank`-th largest (from 1) of `members`, bits and index of some elements that
+/// every other element is either larger or smaller than.
+///
+/// # Panics
+///
+/// When there are fewer members.
+pub fn threshold_among(members: &mut [(u32, usize)], rank: usize) -> MagnitudeThreshold {
+    let order = |&(bits, index): &(u32, usize)| (Reverse(bits), index);
+    let (_, &mut (bits, last_tie), _) = members.select_nth_unstable_by_key(rank - 1, order);
+    MagnitudeThreshold { bits, last_tie }
 }
 
 /// Which elements belong to the k largest magnitudes.
@@ -80,6 +128,18 @@ impl MagnitudeThreshold {
     pub fn keeps(&self, index: usize, value: f32) -> bool {
         let bits = magnitude_bits(value);
         bits > self.bits || (bits == self.bits && index <= self.last_tie)
+    }
+
+    /// Sets the elements that are not kept to zero. `values` begin at element `start`.
+    pub fn zero_others(&self, start: usize, values: &mut [f32]) {
+        // Ties are kept up to an index, so on either side of it one comparison decides.
+        let ties = (self.last_tie + 1).saturating_sub(start).min(values.len());
+        let (with_ties, without) = values.split_at_mut(ties);
+        for (part, smallest) in [(with_ties, self.bits), (without, self.bits + 1)] {
+            for value in part {
+                *value = if magnitude_bits(*value) >= smallest { *value } else { 0.0 };
+            }
+        }
     }
 }
 
@@ -98,7 +158,13 @@ mod tests {
         let bits = bucket << 16 | low;
         let tied = values.iter().enumerate().filter(|(_, value)| magnitude_bits(**value) == bits);
         let last_tie = tied.map(|(index, _)| index).nth(ties as usize - 1).unwrap();
-        MagnitudeThreshold { bits, last_tie }
+        let threshold = MagnitudeThreshold { bits, last_tie };
+
+        let members = values.iter().map(|&value| magnitude_bits(value)).zip(0..);
+        let mut members: Vec<_> = members.filter(|(bits, _)| bits >> 16 == bucket).collect();
+        assert_eq!(members.len() as u64, upper.compact().count(bucket));
+        assert_eq!(threshold_among(&mut members, rank as usize), threshold);
+        threshold
     }
 
     proptest! {
@@ -121,7 +187,16 @@ mod tests {
             expected.sort_unstable();
             let kept: Vec<usize> =
                 (0..values.len()).filter(|&index| threshold.keeps(index, values[index])).collect();
-            prop_assert_eq!(kept, expected);
+            prop_assert_eq!(&kept, &expected);
+
+            let start = values.len() / 3;
+            let mut rest = values[start..].to_vec();
+            threshold.zero_others(start, &mut rest);
+            for (index, value) in rest.into_iter().enumerate() {
+                let kept = kept.binary_search(&(start + index)).is_ok();
+                let expected = if kept { values[start + index] } else { 0.0 };
+                prop_assert_eq!(value.to_bits(), expected.to_bits());
+            }
         }
     }
 
@@ -130,5 +205,7 @@ mod tests {
         let mut histogram = Histogram::default();
         histogram.add_upper(&[1.0, 2.0]);
         assert_eq!(histogram.locate(3), None);
+        assert_eq!(histogram.compact().locate(3), None);
+        assert_eq!(histogram.compact().locate(2), histogram.locate(2));
     }
 }

@@ -1,6 +1,25 @@
 //! Decoder-only language models on candle: built from tensors in memory, scoring and generation.
 //!
 //! This room knows token ids, not text: tokenizers and prompts live in `evaluate`.
+//!
+//! [`Decoder`] keeps its weights in the candle tensors it is given, without copying them, and works
+//! on their slices: sequences lie end to end without padding, shared beginnings are computed once,
+//! and the head runs only where a token is scored. Arithmetic is f32; a score is the same, bit for
+//! bit, whatever else is asked at the same time and however many threads there are.
+
+mod attention;
+mod config;
+mod decoder;
+mod error;
+mod generation;
+mod kv;
+mod rotary;
+mod scoring;
+mod vector;
+mod weights;
+
+pub use decoder::{Decoder, DecoderOptions};
+pub use error::LmError;
 
 /// A continuation to score after a context, as token ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,10 +57,27 @@ pub type StopRule<'a> = &'a (dyn Fn(usize, &[u32]) -> bool + Sync);
 /// A language model as evaluators see it.
 pub trait LanguageModel: Send + Sync {
     /// Scores every request; answers are in the order of the requests.
+    ///
+    /// A request longer than [`max_length`](Self::max_length) loses the beginning of its context, as
+    /// in lm-evaluation-harness: the model sees the last `max_length` tokens before the final one.
+    ///
+    /// # Errors
+    ///
+    /// A request without context or continuation, with more than `max_length` tokens to score, or
+    /// with an unknown token; and logits that are not finite.
     fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<Score>, LmError>;
 
     /// Continues every prompt greedily; answers are in the order of the requests and hold the
     /// produced tokens only, including those on which `stop` ended the sequence.
+    ///
+    /// A prompt that leaves no room for `max_new_tokens` within [`max_length`](Self::max_length)
+    /// loses its beginning. `stop` is called from several threads, for each sequence in the order of
+    /// its tokens, and not for tokens that are in `end_tokens`.
+    ///
+    /// # Errors
+    ///
+    /// An empty prompt, one with an unknown token, or one to be continued by `max_length` tokens or
+    /// more; and logits that are not finite.
     fn generate(
         &self,
         requests: &[GenerateRequest],
@@ -52,11 +88,20 @@ pub trait LanguageModel: Send + Sync {
     fn max_length(&self) -> usize;
 }
 
-/// Everything that can go wrong when a model is built or run.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LmError {
-    /// A tensor operation failed.
-    #[error(transparent)]
-    Candle(#[from] candle_core::Error),
+impl LanguageModel for Decoder {
+    fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<Score>, LmError> {
+        scoring::score(self, requests)
+    }
+
+    fn generate(
+        &self,
+        requests: &[GenerateRequest],
+        stop: StopRule<'_>,
+    ) -> Result<Vec<Vec<u32>>, LmError> {
+        generation::generate(self, requests, stop)
+    }
+
+    fn max_length(&self) -> usize {
+        self.max_length
+    }
 }

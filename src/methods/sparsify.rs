@@ -63,6 +63,23 @@ pub(super) enum Mask {
     },
 }
 
+impl Rule {
+    /// Whether the rule is defined for `density`, which belongs to input `index`.
+    pub(super) fn check(self, density: f64, index: usize) -> Result<(), MethodError> {
+        let Self::Ranked { epsilon } = self else { return Ok(()) };
+        let is_drawn = density > 0.0 && density < 1.0;
+        if is_drawn && (density - epsilon <= 0.0 || density + epsilon >= 1.0) {
+            return Err(MethodError::Parameter {
+                name: "epsilon",
+                input: Some(index),
+                value: epsilon,
+                allowed: format!("which makes probabilities leave (0, 1) at density {density}"),
+            });
+        }
+        Ok(())
+    }
+}
+
 impl Mask {
     /// Prepares `rule` for the task vector of input `index`.
     pub(super) fn new(
@@ -85,16 +102,6 @@ impl Mask {
             Rule::Magnitude => Self::Largest(inputs.largest_deltas(index, share(density).max(1))?),
             Rule::Bernoulli => Self::Draw { key, density },
             Rule::Ranked { epsilon } => {
-                if density - epsilon <= 0.0 || density + epsilon >= 1.0 {
-                    return Err(MethodError::Parameter {
-                        name: "epsilon",
-                        input: Some(index),
-                        value: epsilon,
-                        allowed: format!(
-                            "which makes probabilities leave (0, 1) at density {density}"
-                        ),
-                    });
-                }
                 let row = inputs.row_elements();
                 let inner = inputs.shape.get(2..).map_or(1, |shape| shape.iter().product());
                 Self::RankedDraw {
@@ -136,17 +143,27 @@ impl Mask {
         match self {
             Self::Everything => {}
             Self::Nothing => delta.fill(0.0),
-            Self::Largest(threshold) => {
-                keep_if(delta, |index, value| threshold.keeps(start + index, value));
+            Self::Largest(threshold) => threshold.zero_others(start, delta),
+            Self::Between { inner, outer } => {
+                inner.zero_others(start, delta);
+                if let Some(outer) = outer {
+                    keep_if(delta, |index, value| !outer.keeps(start + index, value));
+                }
             }
-            Self::Between { inner, outer } => keep_if(delta, |index, value| {
-                inner.keeps(start + index, value)
-                    && !outer.is_some_and(|outer| outer.keeps(start + index, value))
-            }),
             Self::Draw { key, density } => {
+                const BLOCK: usize = 1024;
                 let mut words = key.words(start);
                 let threshold = threshold(*density);
-                keep_if(delta, |_, _| u64::from(words.next_u32()) < threshold);
+                // Words are made in bulk, which is faster than one by one and gives the same words.
+                let mut bytes = [0; 4 * BLOCK];
+                for block in delta.chunks_mut(BLOCK) {
+                    let bytes = &mut bytes[..4 * block.len()];
+                    words.fill_bytes(bytes);
+                    let (words, _) = bytes.as_chunks::<4>();
+                    keep_if(block, |index, _| {
+                        u64::from(u32::from_le_bytes(words[index])) < threshold
+                    });
+                }
             }
             Self::RankedDraw { key, lowest, spread, row, inner } => {
                 let mut words = key.words(start);
@@ -169,9 +186,9 @@ fn threshold(probability: f64) -> u64 {
 
 fn keep_if(delta: &mut [f32], mut keep: impl FnMut(usize, f32) -> bool) {
     for (index, value) in delta.iter_mut().enumerate() {
-        if !keep(index, *value) {
-            *value = 0.0;
-        }
+        // A mask of bits instead of a jump, since whether an element stays cannot be predicted.
+        let mask = 0u32.wrapping_sub(u32::from(keep(index, *value)));
+        *value = f32::from_bits(value.to_bits() & mask);
     }
 }
 

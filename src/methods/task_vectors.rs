@@ -154,7 +154,9 @@ fn bind(
                 allowed: "outside 0..=1".to_owned(),
             });
         }
-        models.push(Model { weight: weight as f32, density, rule: rule(parameters, index) });
+        let rule = rule(parameters, index);
+        rule.check(density, index)?;
+        models.push(Model { weight: weight as f32, density, rule });
     }
     Ok(Box::new(TaskVectors {
         models,
@@ -254,21 +256,25 @@ impl Apply for Prepared {
 impl Prepared {
     /// Replaces sums by those over the models that agree with the sum's sign.
     fn agree(&self, deltas: &[Vec<f32>], sums: &mut [f32]) {
-        for (index, sum) in sums.iter_mut().enumerate() {
-            let is_positive = *sum >= 0.0;
-            let (mut agreed, mut divisor) = (0.0, 0.0);
+        const BLOCK: usize = 512;
+        for (index, sums) in sums.chunks_mut(BLOCK).enumerate() {
+            let (mut agreed, mut divisors) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
             for (model, delta) in self.models.iter().zip(deltas) {
-                let delta = delta[index];
-                let agrees = if is_positive { delta > 0.0 } else { delta < 0.0 };
-                if agrees {
-                    agreed += delta;
-                    divisor += model.weight;
+                let delta = &delta[index * BLOCK..][..sums.len()];
+                let totals = agreed.iter_mut().zip(&mut divisors);
+                for ((&delta, &sum), (agreed, divisor)) in delta.iter().zip(&*sums).zip(totals) {
+                    // A mask of bits instead of a jump, since who agrees cannot be predicted. A zero
+                    // delta has no sign and agrees with nobody.
+                    let agrees = (sum >= 0.0) & (delta > 0.0) | (sum < 0.0) & (delta < 0.0);
+                    let mask = 0u32.wrapping_sub(u32::from(agrees));
+                    *agreed += f32::from_bits(delta.to_bits() & mask);
+                    *divisor += f32::from_bits(model.weight.to_bits() & mask);
                 }
             }
-            // A sum that is not a number must not be hidden by an empty vote.
-            *sum = if sum.is_nan() { *sum } else { agreed };
-            if self.normalize && divisor != 0.0 {
-                *sum /= divisor;
+            for (sum, (agreed, divisor)) in sums.iter_mut().zip(agreed.iter().zip(divisors)) {
+                let divisor = if self.normalize & (divisor != 0.0) { divisor } else { 1.0 };
+                // A sum that is not a number must not be hidden by an empty vote.
+                *sum = if sum.is_nan() { *sum } else { agreed / divisor };
             }
         }
     }

@@ -157,3 +157,23 @@ pub enum TellError {
     #[error("the value of candidate {0} is minus infinity")]
     MinusInfinity(u64),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_say_what_to_do() {
+        let swapped = OptimizerError::Bounds { variable: 0, low: 1.0, high: 0.0 };
+        assert_eq!(swapped.hint().as_deref(), Some("swap the bounds"));
+        let infinite = OptimizerError::Bounds { variable: 0, low: 1.0, high: f64::INFINITY };
+        assert_eq!(infinite.hint().as_deref(), Some("bounds are finite numbers"));
+        assert_eq!(OptimizerError::NothingVaries.hint(), None);
+    }
+
+    #[test]
+    fn options_are_the_users_and_states_are_not() {
+        assert!(OptimizerError::Sigma0 { sigma0: 0.0 }.is_users_mistake());
+        assert!(!OptimizerError::StateVersion { found: 2, expected: 1 }.is_users_mistake());
+    }
+}

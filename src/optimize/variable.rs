@@ -87,7 +87,7 @@ impl Variable {
     }
 
     /// From the variable's units to the optimizer's.
-    fn to_raw(&self, x: f64) -> f64 {
+    fn raw_of(&self, x: f64) -> f64 {
         match self.range {
             Range::Unbounded => x,
             Range::Linear { low, high } => unfold((x - low) / (high - low)),
@@ -99,15 +99,15 @@ impl Variable {
     }
 
     /// From the optimizer's units to the variable's.
-    fn from_raw(&self, raw: f64) -> f64 {
+    fn at_raw(&self, raw: f64) -> f64 {
         match self.range {
             Range::Unbounded => raw,
-            _ => self.at(fold(raw)),
+            _ => self.at_share(fold(raw)),
         }
     }
 
     /// The point that lies `share` of the way, in [0, 1], from the lower to the upper bound.
-    fn at(&self, share: f64) -> f64 {
+    fn at_share(&self, share: f64) -> f64 {
         match self.range {
             Range::Unbounded => share,
             Range::Linear { low, high } => (low * (1.0 - share) + high * share).clamp(low, high),
@@ -154,7 +154,7 @@ impl Domain {
 
     /// Where the search starts, one number per coordinate.
     pub(super) fn start(&self) -> Vec<f64> {
-        self.free_variables().map(|variable| variable.to_raw(variable.start)).collect()
+        self.free_variables().map(|variable| variable.raw_of(variable.start)).collect()
     }
 
     /// The factors on the initial deviations, one per coordinate.
@@ -174,12 +174,12 @@ impl Domain {
 
     /// The point inside the box that coordinates anywhere stand for.
     pub(super) fn point(&self, raw: &[f64]) -> Vec<f64> {
-        self.spread_out(raw, |variable| variable.start, Variable::from_raw)
+        self.spread_out(raw, |variable| variable.start, Variable::at_raw)
     }
 
     /// The point that lies the given shares of the way from the lower to the upper bounds.
     pub(super) fn point_at(&self, shares: &[f64]) -> Vec<f64> {
-        self.spread_out(shares, |variable| variable.start, Variable::at)
+        self.spread_out(shares, |variable| variable.start, Variable::at_share)
     }
 
     /// One number per variable from one per coordinate, 0 for the fixed ones.

@@ -1,1 +1,277 @@
-//! From a merge config to every output tensor: its inputs, its resolved parameters, its bytes.
+//! From a merge config and the models' headers to every tensor of the output.
+//!
+//! A [`MergePlan`] knows each output tensor's name, shape, type, inputs and parameters before one
+//! weight is read, so everything that is wrong with a merge is found here. What a merge does to
+//! tensors follows from two things: the architecture's list of tensors, and slices, the form that
+//! every recipe is brought into.
+
+mod error;
+mod models;
+mod parameters;
+mod recipe;
+mod tensors;
+#[cfg(test)]
+pub(crate) mod testing;
+mod warning;
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use crate::architecture::{LayerCount, ModelConfig};
+use crate::checkpoint::TensorInfo;
+use crate::config::MergeConfig;
+use crate::kernels::dtype::DType;
+use crate::methods::{self, MethodDefinition, TensorMethod};
+
+pub use error::PlanError;
+pub use models::{InputModel, ModelStore};
+pub use warning::PlanWarning;
+
+use recipe::{ModuleRecipe, Scope};
+
+/// What a merge config alone does not decide.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PlanOptions {
+    /// Key of all random numbers. The same seed gives the same bytes.
+    pub seed: u64,
+    /// Merges models of different architectures as far as their tensors fit.
+    pub allow_mixed_architectures: bool,
+    /// Where vocabularies differ in size, keeps the rows that all models have.
+    pub truncate_embeddings: bool,
+}
+
+/// A merge, checked and ready to run.
+pub struct MergePlan {
+    method: &'static MethodDefinition,
+    models: Vec<Arc<InputModel>>,
+    base: Option<Arc<InputModel>>,
+    tensors: Vec<PlannedTensor>,
+    config: ModelConfig,
+    warnings: Vec<PlanWarning>,
+    seed: u64,
+}
+
+/// One tensor of the output.
+pub struct PlannedTensor {
+    /// Its name in the output.
+    pub name: String,
+    /// Its shape and element type in the output.
+    pub info: TensorInfo,
+    /// How its values come about.
+    pub action: Action,
+}
+
+/// How the values of an output tensor come about.
+pub enum Action {
+    /// One input's values.
+    Copy {
+        /// The input.
+        from: Operand,
+        /// Inputs that have to be equal to it, bit by bit.
+        equals: Vec<Operand>,
+    },
+    /// The method's result.
+    Merge {
+        /// The method, bound to this tensor's parameters.
+        method: Box<dyn TensorMethod>,
+        /// The base, for methods that treat it apart.
+        base: Option<Operand>,
+        /// The other inputs, in config order.
+        inputs: Vec<Operand>,
+    },
+}
+
+/// A tensor of an input model. It may have more rows than the output.
+#[derive(Debug, Clone)]
+pub struct Operand {
+    /// The model.
+    pub model: Arc<InputModel>,
+    /// Its name in that model.
+    pub tensor: String,
+    /// Its element type in that model.
+    pub dtype: DType,
+    /// The element type to round it to before anything is computed. Rounding is free where the two
+    /// are equal, which is the usual case.
+    pub loaded_as: DType,
+}
+
+impl MergePlan {
+    /// Plans the merge that `config` asks for. Opens models through `store`, reading headers only.
+    pub fn new(
+        config: &MergeConfig,
+        store: &ModelStore,
+        options: &PlanOptions,
+    ) -> Result<Self, PlanError> {
+        let method = methods::find(&config.merge_method).ok_or_else(|| {
+            let name = config.merge_method.clone();
+            let is_planned = methods::NOT_AVAILABLE.contains(&name.as_str());
+            PlanError::UnknownMethod { name, is_planned }
+        })?;
+        for (field, dtype) in [("dtype", config.dtype), ("out_dtype", config.out_dtype)] {
+            if let Some(dtype) = dtype.filter(|dtype| !dtype.is_float()) {
+                return Err(PlanError::WholeNumbers { field, dtype });
+            }
+        }
+        let models = recipe::references(config)
+            .into_iter()
+            .map(|reference| store.open(reference))
+            .collect::<Result<Vec<_>, _>>()?;
+        let donor = models.first().ok_or(PlanError::NoTensors)?;
+        let definition = donor.architecture.definition();
+        let mut warnings = Vec::new();
+        check_architectures(&models, options, &mut warnings)?;
+        for model in &models {
+            if let [example, ..] = model.unlisted() {
+                warnings.push(PlanWarning::UnlistedTensors {
+                    model: model.label(),
+                    count: model.unlisted().len(),
+                    example: example.clone(),
+                });
+            }
+        }
+
+        let modules = recipe::normalise(config, store, method, definition, &mut warnings)?;
+        let top = Scope { field: String::new(), settings: &config.parameters };
+        let mut planner = tensors::Planner {
+            method,
+            top: &top,
+            dtype: config.dtype,
+            out_dtype: config.out_dtype,
+            truncate_embeddings: options.truncate_embeddings,
+            planned: Vec::new(),
+            warnings,
+            written_despite_tie: false,
+            vocabulary_size: None,
+        };
+        for module in &modules {
+            let (tensors, _) = donor.architecture.module(&module.name).expect("normalised by it");
+            planner.plan_module(module, tensors)?;
+        }
+        if planner.planned.is_empty() {
+            return Err(PlanError::NoTensors);
+        }
+        let output_config = output_config(donor, &modules, &planner)?;
+        let base = config.base_model.is_some().then(|| Arc::clone(donor));
+        let tensors::Planner { planned, warnings, .. } = planner;
+        Ok(Self {
+            method,
+            tensors: planned,
+            config: output_config,
+            warnings,
+            seed: options.seed,
+            base,
+            models,
+        })
+    }
+
+    /// The merge method.
+    pub fn method(&self) -> &'static MethodDefinition {
+        self.method
+    }
+
+    /// Every model that the config mentions, the donor first.
+    pub fn models(&self) -> &[Arc<InputModel>] {
+        &self.models
+    }
+
+    /// The model whose config and tokenizer the output gets: the base, or else the first one.
+    pub fn donor(&self) -> &InputModel {
+        &self.models[0]
+    }
+
+    /// The config's base model.
+    pub fn base(&self) -> Option<&InputModel> {
+        self.base.as_deref()
+    }
+
+    /// Every output tensor, in output order; at least one.
+    pub fn tensors(&self) -> &[PlannedTensor] {
+        &self.tensors
+    }
+
+    /// The output's tensors as a checkpoint lists them.
+    pub fn tensor_infos(&self) -> IndexMap<String, TensorInfo> {
+        self.tensors.iter().map(|tensor| (tensor.name.clone(), tensor.info.clone())).collect()
+    }
+
+    /// Bytes of all output tensors.
+    pub fn output_bytes(&self) -> u64 {
+        self.tensors.iter().map(|tensor| tensor.info.bytes() as u64).sum()
+    }
+
+    /// The output's `config.json`.
+    pub fn model_config(&self) -> &serde_json::Value {
+        self.config.values()
+    }
+
+    /// The output's `config.json`, to be saved.
+    pub fn output_config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// What works, but perhaps not as meant.
+    pub fn warnings(&self) -> &[PlanWarning] {
+        &self.warnings
+    }
+
+    /// Key of all random numbers.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+}
+
+/// All models have the donor's architecture, or else are allowed to differ.
+fn check_architectures(
+    models: &[Arc<InputModel>],
+    options: &PlanOptions,
+    warnings: &mut Vec<PlanWarning>,
+) -> Result<(), PlanError> {
+    let donor = &models[0];
+    for model in &models[1..] {
+        if model.architecture.definition() == donor.architecture.definition() {
+            continue;
+        }
+        if !options.allow_mixed_architectures {
+            return Err(PlanError::Architectures {
+                first: donor.label(),
+                expected: donor.architecture.name().to_owned(),
+                model: model.label(),
+                found: model.architecture.name().to_owned(),
+            });
+        }
+        let (first, model) = (donor.label(), model.label());
+        warnings.push(PlanWarning::MixedArchitectures { first, model });
+    }
+    Ok(())
+}
+
+/// The donor's config, adapted to what is written.
+fn output_config(
+    donor: &InputModel,
+    modules: &[ModuleRecipe<'_>],
+    planner: &tensors::Planner<'_>,
+) -> Result<ModelConfig, PlanError> {
+    let mut config = donor.config.clone();
+    if let Some(dtype) = planner.out_dtype.or(planner.dtype) {
+        config.set_dtype(dtype);
+    }
+    for module in modules.iter().filter(|module| module.is_restacked) {
+        let (tensors, _) = donor.architecture.module(&module.name).expect("normalised by it");
+        if let LayerCount::Key(key) = &tensors.layer_count {
+            let first = |slice: &recipe::Slice<'_>| slice.sources[0].layers.clone();
+            let source_layers: Vec<usize> = module.slices.iter().flat_map(first).collect();
+            config.set_source_layers(key, &source_layers)?;
+        }
+    }
+    if planner.written_despite_tie && donor.is_tied() {
+        config.set_tie_word_embeddings(false);
+    }
+    if let Some(rows) = planner.vocabulary_size {
+        config.set(&donor.architecture.definition().vocabulary_size_key, rows)?;
+    }
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests;

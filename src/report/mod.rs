@@ -1,1 +1,82 @@
 //! What a search shows: tables, plots, CSV.
+//!
+//! All functions here turn the records of a journal into text; writing files is up to the caller.
+
+mod history;
+mod plot;
+mod table;
+
+use std::time::Duration;
+
+use indexmap::IndexSet;
+
+pub use history::history_csv;
+pub use plot::{PlotError, convergence_svg};
+pub use table::closing_text;
+
+use crate::search::{Reference, Role, Row};
+
+/// Seconds as a person says them: `42 s`, `3 min 05 s`, `2 h 10 min`.
+pub fn duration_words(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64().round() as u64;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// Something with a role and a name.
+trait Named {
+    fn role(&self) -> Role;
+    fn name(&self) -> &str;
+}
+
+impl Named for Reference {
+    fn role(&self) -> Role {
+        self.role
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for Row {
+    fn role(&self) -> Role {
+        self.role
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// Names short enough to read: models by their last path component, unless two share it.
+fn short_names<T: Named>(named: &[T]) -> Vec<String> {
+    let last =
+        |name: &str| name.trim_end_matches('/').rsplit('/').next().unwrap_or(name).to_owned();
+    let short: IndexSet<String> = named.iter().map(|one| last(one.name())).collect();
+    let all_differ = short.len() == named.len();
+    named
+        .iter()
+        .map(|one| match one.role() {
+            Role::Parent if all_differ => last(one.name()),
+            _ => one.name().to_owned(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_like_speech() {
+        let words = |seconds| duration_words(Duration::from_secs_f64(seconds));
+        assert_eq!(words(0.2), "0 s");
+        assert_eq!(words(59.7), "1 min 00 s");
+        assert_eq!(words(185.0), "3 min 05 s");
+        assert_eq!(words(7_860.0), "2 h 11 min");
+    }
+}

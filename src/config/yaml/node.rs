@@ -58,6 +58,15 @@ impl<'a> Node<'a> {
         self.value.is_null()
     }
 
+    /// The same place with another value, for values that are worked out from what is written: a
+    /// search file's variables are read as the numbers they may take.
+    pub fn with_value<'b>(&self, value: &'b Value) -> Node<'b>
+    where
+        'a: 'b,
+    {
+        Node { document: self.document, path: self.path.clone(), value }
+    }
+
     /// The error that says what should stand here instead, such as `a list of models`.
     pub fn wrong_type(&self, expected: impl Into<String>) -> YamlError {
         YamlError::WrongType {

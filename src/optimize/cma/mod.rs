@@ -11,6 +11,8 @@ mod distribution;
 mod golden;
 mod options;
 mod parameters;
+#[cfg(test)]
+mod properties;
 mod ranking;
 mod termination;
 #[cfg(test)]

@@ -1,0 +1,96 @@
+//! How every command reports what went wrong.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use crate::config::yaml::Place;
+use crate::config::{ConfigError, ConfigFile};
+use crate::engine::EngineError;
+use crate::plan::PlanError;
+use crate::search::SearchError;
+use crate::space::SpaceError;
+
+/// What went wrong, as a person sees it.
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    hint: Option<String>,
+    code: u8,
+}
+
+/// Exit code when something that was given has to be changed.
+const USERS_MISTAKE: u8 = 2;
+/// Exit code when the machine failed.
+const MACHINE: u8 = 1;
+/// Exit code after Ctrl-C, as shells expect it: 128 and the signal's number.
+pub(super) const INTERRUPTED: u8 = 130;
+
+impl Failure {
+    /// A failure from its parts. Causes of `error` are added to the sentence.
+    pub fn new(error: &dyn Error, hint: Option<String>, is_users_mistake: bool) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // Some errors repeat their cause in their own sentence.
+            if !message.ends_with(&text) {
+                write!(message, ": {text}").expect("writing to a string does not fail");
+            }
+            cause = error.source();
+        }
+        Self { message, hint, code: if is_users_mistake { USERS_MISTAKE } else { MACHINE } }
+    }
+
+    /// What is wrong with the merge that `file` asks for, with the place in the file where it stands.
+    pub fn in_config(error: PlanError, file: &ConfigFile) -> Self {
+        let place = error.field().map(|field| file.place_of(field));
+        let mut failure = Self::from(error);
+        if let Some(Place { file: Some(path), line: Some(line), column, .. }) = place {
+            let column = column.map(|column| format!(":{column}")).unwrap_or_default();
+            failure.message = format!("{}:{line}{column}: {}", path.display(), failure.message);
+        }
+        failure
+    }
+
+    /// Work that Ctrl-C stopped in good order, with what to do to go on.
+    pub fn interrupted(message: String, hint: String) -> Self {
+        Self { message, hint: Some(hint), code: INTERRUPTED }
+    }
+
+    /// Prints `error: …` and, when something would fix it, a blank line and `hint: …`.
+    pub fn print(&self) {
+        eprintln!("error: {}", self.message);
+        if let Some(hint) = &self.hint {
+            eprintln!("\nhint: {hint}");
+        }
+    }
+
+    /// What the process should return.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code)
+    }
+}
+
+/// For error types with `hint` and `is_users_mistake`.
+macro_rules! failure_from {
+    ($($error:ty),* $(,)?) => {$(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::new(&error, error.hint(), error.is_users_mistake())
+            }
+        }
+    )*};
+}
+
+failure_from!(ConfigError, PlanError, SearchError, SpaceError);
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let failure = Self::new(&error, error.hint(), error.is_users_mistake());
+        match error {
+            EngineError::Interrupted => Self { code: INTERRUPTED, ..failure },
+            _ => failure,
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! How a search says where it stands.
+
+use std::io::{IsTerminal, stderr};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::Talk;
+use crate::report::duration_words;
+use crate::search::{Evaluation, Event};
+use crate::space::Budget;
+
+/// Between two lines where there is no terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A bar on a terminal, lines now and then elsewhere.
+pub(super) struct SearchProgress {
+    talk: Talk,
+    bar: ProgressBar,
+    is_terminal: bool,
+    evaluations: u64,
+    /// Of the wall-clock budget, what earlier sessions left.
+    time_left: Option<Duration>,
+    comparisons: usize,
+    compared: usize,
+    done: u64,
+    /// Done in this session, for the speed.
+    scored: u64,
+    failed: u64,
+    best: Option<f64>,
+    started: Instant,
+    /// When the first candidate of this session was started.
+    searching_since: Option<Instant>,
+    last_line: Instant,
+}
+
+impl SearchProgress {
+    /// Says nothing yet. The search ran for `before` in earlier sessions.
+    pub(super) fn new(talk: Talk, budget: &Budget, comparisons: usize, before: Duration) -> Self {
+        let is_terminal = stderr().is_terminal();
+        let target = match talk.is_quiet() || !is_terminal {
+            true => ProgressDrawTarget::hidden(),
+            false => ProgressDrawTarget::stderr_with_hz(10),
+        };
+        let bar = ProgressBar::with_draw_target(Some(budget.evaluations), target);
+        let template = "{bar:24} evaluation {pos}/{len}  {msg}";
+        bar.set_style(ProgressStyle::with_template(template).expect("the template is valid"));
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Self {
+            talk,
+            bar,
+            is_terminal,
+            evaluations: budget.evaluations,
+            time_left: budget.wall_clock.map(|limit| limit.saturating_sub(before)),
+            comparisons,
+            compared: 0,
+            done: 0,
+            scored: 0,
+            failed: 0,
+            best: None,
+            started: Instant::now(),
+            searching_since: None,
+            last_line: Instant::now(),
+        }
+    }
+
+    /// Takes in what happened, and shows it.
+    pub(super) fn show(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Reference(reference) => {
+                self.compared += 1;
+                if let Some(scores) = &reference.search {
+                    self.detail(&format!("{}: score {:.4}", reference.name, scores.score));
+                }
+                self.bar.set_message(self.message());
+            }
+            Event::Replayed(evaluation) => self.count(evaluation),
+            Event::Evaluated(evaluation) => {
+                self.searching_since.get_or_insert(Instant::now());
+                self.count(evaluation);
+                self.scored += 1;
+                self.detail(&describe(evaluation));
+                if self.last_line.elapsed() >= LINE_INTERVAL || self.done == self.evaluations {
+                    self.line();
+                }
+            }
+            Event::Winner(evaluation) => {
+                let index = evaluation.index;
+                self.bar.set_message(format!("scoring evaluation {index} on validation items"));
+            }
+            _ => {}
+        }
+    }
+
+    /// Removes the bar.
+    pub(super) fn close(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn count(&mut self, evaluation: &Evaluation) {
+        self.done += 1;
+        match evaluation.score() {
+            Some(score) => self.best = Some(self.best.map_or(score, |best| best.max(score))),
+            None => self.failed += 1,
+        }
+        self.bar.set_position(self.done);
+        self.bar.set_message(self.message());
+    }
+
+    fn message(&self) -> String {
+        if self.done == 0 {
+            return format!(
+                "scoring models to compare with: {}/{}",
+                self.compared, self.comparisons
+            );
+        }
+        let best = self.best.map_or("none".to_owned(), |best| format!("{best:.4}"));
+        let mut message = format!("best {best}");
+        if self.failed > 0 {
+            message.push_str(&format!("  {} failed", self.failed));
+        }
+        if let Some(rate) = self.rate() {
+            message.push_str(&format!("  {:.1} candidates per minute", 60.0 * rate));
+            let mut left = self.evaluations.saturating_sub(self.done) as f64 / rate;
+            if let Some(time_left) = self.time_left {
+                left = left.min(time_left.saturating_sub(self.started.elapsed()).as_secs_f64());
+            }
+            message.push_str(&format!("  {} left", duration_words(Duration::from_secs_f64(left))));
+        }
+        message
+    }
+
+    /// Candidates per second in this session, once there is something to measure.
+    fn rate(&self) -> Option<f64> {
+        let seconds = self.searching_since?.elapsed().as_secs_f64();
+        (self.scored > 1 && seconds > 0.0).then(|| (self.scored - 1) as f64 / seconds)
+    }
+
+    /// One line where there is no bar.
+    fn line(&mut self) {
+        self.last_line = Instant::now();
+        if !self.is_terminal {
+            let (done, all) = (self.done, self.evaluations);
+            self.talk.say(&format_args!("evaluation {done}/{all}  {}", self.message()));
+        }
+    }
+
+    fn detail(&self, text: &str) {
+        self.bar.suspend(|| self.talk.detail(&text));
+    }
+}
+
+/// An evaluation in one line.
+fn describe(evaluation: &Evaluation) -> String {
+    let outcome = match (evaluation.score(), &evaluation.error) {
+        (Some(score), _) => format!("score {score:.4}"),
+        (None, Some(error)) => format!("{}: {error}", evaluation.status.name()),
+        (None, None) => evaluation.status.name().to_owned(),
+    };
+    let same = evaluation.same_as.map_or(String::new(), |index| format!(", equal to {index}"));
+    let (index, seconds) =
+        (evaluation.index, evaluation.merge_seconds + evaluation.evaluation_seconds);
+    format!("evaluation {index}: {outcome}{same} ({seconds:.2} s)")
+}

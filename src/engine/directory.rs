@@ -1,0 +1,68 @@
+//! The output directory: weights, config, side files, the recipe and a model card.
+
+use std::fs;
+use std::path::Path;
+
+use crate::architecture::copy_side_files;
+use crate::checkpoint::{CheckpointWriter, Layout, OutputDirectory, ShardSize};
+use crate::plan::MergePlan;
+
+use super::error::EngineError;
+use super::{Engine, model_card};
+
+/// The name under which the recipe lies beside the weights, as in mergekit.
+const RECIPE_FILE: &str = "mergekit_config.yml";
+
+/// What an output directory holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// Most bytes of weights per file.
+    pub shard_size: ShardSize,
+    /// Replaces a directory that exists.
+    pub overwrite: bool,
+    /// Copies the donor's tokenizer.
+    pub copy_tokenizer: bool,
+    /// The merge config's text, to be kept as `mergekit_config.yml` and shown in a model card,
+    /// `README.md`. Without it, neither is written.
+    pub recipe: Option<String>,
+}
+
+impl Default for WriteOptions {
+    fn default() -> Self {
+        Self {
+            shard_size: ShardSize::default(),
+            overwrite: false,
+            copy_tokenizer: true,
+            recipe: None,
+        }
+    }
+}
+
+pub(super) fn write(
+    engine: &Engine,
+    plan: &MergePlan,
+    out: &Path,
+    options: &WriteOptions,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(), EngineError> {
+    let layout = Layout::new(plan.tensor_infos(), options.shard_size)?;
+    let output = OutputDirectory::create(out, options.overwrite)?;
+    let writer = CheckpointWriter::create(output.path(), layout)?;
+    engine.merge_to_writer(plan, &writer, progress)?;
+    writer.finish()?;
+
+    plan.output_config().save(output.path())?;
+    let donor = plan.donor();
+    let more = &donor.architecture.definition().side_files;
+    copy_side_files(&donor.directory, output.path(), more, options.copy_tokenizer)?;
+    if let Some(recipe) = &options.recipe {
+        let card = model_card::model_card(plan, recipe);
+        for (file, text) in [(RECIPE_FILE, recipe), ("README.md", &card)] {
+            let path = output.path().join(file);
+            fs::write(&path, text).map_err(|source| EngineError::Write { path, source })?;
+        }
+    }
+    engine.check_cancelled()?;
+    output.commit()?;
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Everything that can go wrong while a plan runs.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::architecture::ArchitectureError;
+use crate::checkpoint::CheckpointError;
+use crate::kernels::dtype::DType;
+use crate::methods::MethodError;
+
+/// Everything that can go wrong while a plan runs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// Weights could not be read or written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+
+    /// The output's config or side files could not be written.
+    #[error(transparent)]
+    Architecture(#[from] ArchitectureError),
+
+    /// A file beside the weights could not be written.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// What was to be written.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+
+    /// An input has a weight that is no number.
+    #[error("model `{model}`: tensor `{tensor}` has the value {value} at element {element}")]
+    NotFinite {
+        /// The model.
+        model: String,
+        /// The tensor's name in that model.
+        tensor: String,
+        /// Index of the first such element found, flattened row-major.
+        element: usize,
+        /// NaN or an infinity.
+        value: f32,
+    },
+
+    /// The method's result is no number, or larger than the output's type can hold.
+    #[error(
+        "merging tensor `{tensor}` gives {value} at element {element}, which {dtype} cannot hold"
+    )]
+    Overflow {
+        /// The output tensor.
+        tensor: String,
+        /// Index of the first such element found, flattened row-major.
+        element: usize,
+        /// The result, before it was rounded.
+        value: f32,
+        /// The output's type.
+        dtype: DType,
+    },
+
+    /// Models differ in a tensor of whole numbers, which cannot be merged.
+    #[error("tensor `{tensor}` holds whole numbers, which differ between `{first}` and `{model}`")]
+    Unequal {
+        /// The output tensor.
+        tensor: String,
+        /// The first model.
+        first: String,
+        /// One that differs.
+        model: String,
+    },
+
+    /// The method refused a tensor.
+    #[error("merging tensor `{tensor}`")]
+    Method {
+        /// The output tensor.
+        tensor: String,
+        /// Why.
+        source: MethodError,
+    },
+
+    /// The memory limit leaves no room for a single thread.
+    #[error("the memory limit of {limit} bytes is too small: this merge needs {needed} bytes")]
+    MemoryLimit {
+        /// As asked for.
+        limit: u64,
+        /// The least that would do.
+        needed: u64,
+    },
+
+    /// The system gave no threads.
+    #[error("cannot start threads")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+
+    /// A merged tensor could not be handed over.
+    #[error("cannot make tensor `{tensor}`")]
+    Tensor {
+        /// The output tensor.
+        tensor: String,
+        /// Why.
+        source: candle_core::Error,
+    },
+
+    /// The run was asked to stop.
+    #[error("interrupted; nothing was written")]
+    Interrupted,
+}
+
+impl EngineError {
+    /// What to do about it, printed on its own line as `hint: …`.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Checkpoint(error) => return error.hint(),
+            Self::Architecture(error) => return error.hint(),
+            Self::NotFinite { .. } => {
+                "the model is damaged, or its training diverged: use another checkpoint of it"
+            }
+            Self::Overflow { value, .. } if value.is_nan() => {
+                "weights that sum to 0 cannot be normalized: set `normalize: false` or other weights"
+            }
+            Self::Overflow { .. } => {
+                "choose smaller weights, or `out_dtype: bfloat16`, which reaches further"
+            }
+            Self::MemoryLimit { .. } => "raise `--memory-limit`, or use fewer `--threads`",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    /// Whether another config or other models would help, as opposed to another machine.
+    pub fn is_users_mistake(&self) -> bool {
+        match self {
+            Self::Checkpoint(error) => error.is_users_mistake(),
+            Self::Architecture(error) => error.is_users_mistake(),
+            Self::Write { .. } | Self::Threads(_) | Self::Tensor { .. } | Self::Interrupted => {
+                false
+            }
+            Self::NotFinite { .. }
+            | Self::Overflow { .. }
+            | Self::Unequal { .. }
+            | Self::Method { .. }
+            | Self::MemoryLimit { .. } => true,
+        }
+    }
+
+    /// What a method said about `tensor`; the engine's own errors come back out of it unchanged.
+    pub(super) fn from_method(tensor: &str, error: MethodError) -> Self {
+        let wrapped = match error {
+            MethodError::Read(error) => match error.downcast::<Self>() {
+                Ok(own) => return *own,
+                Err(other) => MethodError::Read(other),
+            },
+            other => other,
+        };
+        Self::Method { tensor: tensor.to_owned(), source: wrapped }
+    }
+}

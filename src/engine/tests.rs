@@ -1,0 +1,318 @@
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+
+use super::*;
+use crate::checkpoint::{Checkpoint, CheckpointError, MemoryCheckpoint, TensorInfo, TensorSource};
+use crate::kernels::dtype::DType::{self, BF16, F16, F32, I64};
+use crate::plan::testing::{TinyModel, plan, store};
+use crate::plan::{InputModel, ModelStore};
+
+fn engine(threads: usize, chunk_elements: usize) -> Engine {
+    let (threads, chunk_elements) = (Some(threads), Some(chunk_elements));
+    Engine::new(EngineOptions { threads, chunk_elements, ..EngineOptions::default() }).unwrap()
+}
+
+fn models(dtype: DType) -> ModelStore {
+    let paths = ["a", "b", "base"];
+    store((0..).zip(paths).map(|(seed, path)| TinyModel::noise(path, 2, dtype, seed)))
+}
+
+/// A donor directory without side files.
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn bytes(merged: &IndexMap<String, Tensor>) -> Vec<(String, Vec<u32>)> {
+    let bits = |tensor: &Tensor| {
+        let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+        values.into_iter().map(f32::to_bits).collect()
+    };
+    merged.iter().map(|(name, tensor)| (name.clone(), bits(tensor))).collect()
+}
+
+fn task_vectors(method: &str) -> String {
+    format!(
+        "
+merge_method: {method}
+base_model: base
+models:
+- {{model: a, parameters: {{weight: [0.2, 0.9], density: 0.5}}}}
+- {{model: b, parameters: {{weight: 0.7, density: 0.3}}}}
+"
+    )
+}
+
+fn every_method() -> Vec<String> {
+    let mut configs = vec![
+        "{merge_method: linear, models: [{model: a}, {model: b}], parameters: {weight: [1, 2]}}"
+            .to_owned(),
+        "{merge_method: slerp, base_model: a, models: [{model: b}], parameters: {t: [0.1, 0.6]}}"
+            .to_owned(),
+        "{merge_method: passthrough, models: [{model: a}]}".to_owned(),
+        "{merge_method: passthrough, models: [{model: a}], parameters: {scale: 0.5}}".to_owned(),
+    ];
+    configs.extend(
+        [
+            "task_arithmetic",
+            "ties",
+            "dare_linear",
+            "dare_ties",
+            "della",
+            "della_linear",
+            "breadcrumbs",
+            "breadcrumbs_ties",
+        ]
+        .map(task_vectors),
+    );
+    configs
+}
+
+#[test]
+fn neither_threads_nor_chunks_nor_the_sink_change_a_bit() {
+    for dtype in [BF16, F32] {
+        let store = models(dtype);
+        for config in every_method() {
+            let plan = plan(&config, &store).unwrap();
+            let expected = bytes(&engine(1, 1 << 15).merge_to_memory(&plan).unwrap());
+            for (threads, chunk) in [(1, 7), (2, 13), (2, 1), (7, 1 << 15), (7, 3)] {
+                let merged = engine(threads, chunk).merge_to_memory(&plan).unwrap();
+                assert_eq!(
+                    bytes(&merged),
+                    expected,
+                    "{threads} threads, {chunk} elements: {config}"
+                );
+            }
+            let out = directory();
+            let out = out.path().join("merged");
+            let options = WriteOptions::default();
+            let done = AtomicU64::new(0);
+            let count = |bytes| {
+                done.fetch_add(bytes, Ordering::Relaxed);
+            };
+            engine(3, 11).merge_to_directory(&plan, &out, &options, &count).unwrap();
+            assert_eq!(done.into_inner(), plan.output_bytes());
+            let written = MemoryCheckpoint::load(&Checkpoint::open(&out).unwrap()).unwrap();
+            for (name, bits) in &expected {
+                let mut values = vec![0.0; bits.len()];
+                written.read_into(name, 0, &mut values).unwrap();
+                let read: Vec<u32> = values.into_iter().map(f32::to_bits).collect();
+                assert_eq!(&read, bits, "{name}: {config}");
+            }
+            assert_eq!(written.tensors(), &plan.tensor_infos());
+        }
+    }
+}
+
+#[test]
+fn seeds_change_what_is_drawn_and_nothing_else() {
+    let store = models(F32);
+    let merge = |seed| {
+        let config = crate::config::MergeConfig::parse(&task_vectors("dare_ties"), "m".as_ref());
+        let options = crate::plan::PlanOptions { seed, ..Default::default() };
+        let plan = MergePlan::new(&config.unwrap(), &store, &options).unwrap();
+        bytes(&engine(2, 64).merge_to_memory(&plan).unwrap())
+    };
+    assert_eq!(merge(3), merge(3));
+    assert_ne!(merge(3), merge(4));
+}
+
+#[test]
+fn gradients_and_layers_reach_the_values() {
+    let constant = |path: &str, value: f32| TinyModel::new(path, 4, F32, move |_, _| value);
+    let store = store([constant("a", 1.0), constant("zero", 0.0)]);
+    let text = "
+merge_method: linear
+models:
+- {model: a, parameters: {weight: [1, 2, 4]}}
+- {model: zero, parameters: {weight: 0}}
+parameters: {normalize: false}
+";
+    let merged = engine(2, 8).merge_to_memory(&plan(text, &store).unwrap()).unwrap();
+    let first = |name: &str| {
+        let values: Vec<f32> = merged[name].flatten_all().unwrap().to_vec1().unwrap();
+        assert!(values.iter().all(|value| *value == values[0]));
+        values[0]
+    };
+    let layer = |index: usize| first(&format!("model.layers.{index}.mlp.down_proj.weight"));
+    assert_eq!(first("model.embed_tokens.weight"), 1.0);
+    assert_eq!([layer(0), layer(1), layer(2), layer(3)], [1.0, 5.0 / 3.0, 8.0 / 3.0, 4.0]);
+    assert_eq!(first("lm_head.weight"), 1.0);
+}
+
+#[test]
+fn a_weight_that_is_no_number_ends_the_merge_and_leaves_nothing() {
+    let mut broken = TinyModel::noise("b", 2, BF16, 1);
+    let mut values = vec![0.5; 55];
+    values[20] = f32::NAN;
+    broken.set("model.layers.1.mlp.up_proj.weight", BF16, &[11, 5], &values);
+    let others = ["a", "base"].map(|path| TinyModel::noise(path, 2, BF16, 7));
+    let store = store(others.into_iter().chain([broken]));
+    let mut configs = every_method();
+    configs.retain(|config| config.contains("model: b"));
+    configs.push("{merge_method: passthrough, models: [{model: b}]}".to_owned());
+    for config in configs {
+        let plan = plan(&config, &store).unwrap();
+        let parent = directory();
+        let out = parent.path().join("merged");
+        let error = engine(2, 8)
+            .merge_to_directory(&plan, &out, &WriteOptions::default(), &|_| ())
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "model `b`: tensor `model.layers.1.mlp.up_proj.weight` has the value NaN at element 20",
+            "{config}"
+        );
+        assert!(error.is_users_mistake());
+        assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn results_that_the_type_cannot_hold_are_errors() {
+    let store = models(F32);
+    let merge = |text: &str| engine(1, 64).merge_to_memory(&plan(text, &store).unwrap());
+    let linear = "merge_method: linear\nparameters: {weight: 1}\nmodels:\n- {model: a, \
+        parameters: {weight: WEIGHT}}\n- model: b\n";
+    let error = merge(&linear.replace("WEIGHT", "-1")).unwrap_err();
+    assert!(matches!(error, EngineError::Overflow { .. }), "{error}");
+    assert!(error.hint().unwrap().contains("normalize"), "{error}");
+
+    let scaled = "{merge_method: passthrough, out_dtype: float16, models: [{model: a}], \
+        parameters: {scale: 1.0e+7}}";
+    let error = merge(scaled).unwrap_err();
+    assert!(error.to_string().ends_with("which float16 cannot hold"), "{error}");
+    assert!(merge(&scaled.replace("float16", "bfloat16")).is_ok());
+}
+
+#[test]
+fn infinities_are_copied_but_not_computed_with() {
+    let mut model = TinyModel::noise("a", 1, F16, 1);
+    model.set("model.norm.weight", F16, &[5], &[f32::NEG_INFINITY; 5]);
+    let store = store([model]);
+    let merge = |text: &str| engine(1, 64).merge_to_memory(&plan(text, &store).unwrap());
+    assert!(merge("{merge_method: passthrough, models: [{model: a}]}").is_ok());
+    let cast = "{merge_method: passthrough, models: [{model: a}], out_dtype: bfloat16}";
+    assert!(merge(cast).is_ok());
+    let computed = merge("{merge_method: linear, models: [{model: a}], parameters: {weight: 1}}");
+    assert!(matches!(computed, Err(EngineError::NotFinite { .. })));
+}
+
+#[test]
+fn whole_numbers_have_to_be_equal() {
+    let with = |path: &str, value: f32| {
+        let mut model = TinyModel::noise(path, 1, F32, 1);
+        model.set("model.norm.weight", I64, &[5], &[value; 5]);
+        model
+    };
+    let text = "{merge_method: linear, models: [{model: a}, {model: b}], parameters: {weight: 1}}";
+    let merge = |b: f32| {
+        let store = store([with("a", 3.0), with("b", b)]);
+        engine(1, 64).merge_to_memory(&plan(text, &store).unwrap())
+    };
+    let merged = merge(3.0).unwrap();
+    assert_eq!(merged["model.norm.weight"].to_vec1::<f32>().unwrap(), [3.0; 5]);
+    assert!(matches!(merge(4.0), Err(EngineError::Unequal { .. })));
+}
+
+#[test]
+fn a_memory_limit_is_kept_or_refused() {
+    let store = models(F32);
+    let merge = |limit| {
+        let options =
+            EngineOptions { threads: Some(4), memory_limit: Some(limit), ..Default::default() };
+        let plan = plan(&task_vectors("ties"), &store).unwrap();
+        Engine::new(options).unwrap().merge_to_memory(&plan)
+    };
+    let error = merge(1_000_000).unwrap_err();
+    let EngineError::MemoryLimit { needed, .. } = error else { panic!("{error}") };
+    assert!(error.hint().is_some());
+    assert!(merge(needed).is_ok());
+    assert!(merge(needed - 1).is_err());
+}
+
+#[test]
+fn a_cancelled_merge_leaves_nothing() {
+    let options = EngineOptions::default();
+    options.cancelled.store(true, Ordering::Relaxed);
+    let parent = directory();
+    let store = models(F32);
+    let plan = plan(&task_vectors("ties"), &store).unwrap();
+    let out = parent.path().join("merged");
+    let engine = Engine::new(options).unwrap();
+    let error = engine.merge_to_directory(&plan, &out, &WriteOptions::default(), &|_| ());
+    assert!(matches!(error, Err(EngineError::Interrupted)));
+    assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
+}
+
+/// Counts the elements that are read of another source.
+struct Counting {
+    inner: MemoryCheckpoint,
+    read: Arc<AtomicUsize>,
+}
+
+impl TensorSource for Counting {
+    fn tensors(&self) -> &IndexMap<String, TensorInfo> {
+        self.inner.tensors()
+    }
+
+    fn read_into(&self, name: &str, start: usize, out: &mut [f32]) -> Result<(), CheckpointError> {
+        self.read.fetch_add(out.len(), Ordering::Relaxed);
+        self.inner.read_into(name, start, out)
+    }
+
+    fn copy_bytes(&self, name: &str, start: usize, out: &mut [u8]) -> Result<(), CheckpointError> {
+        self.inner.copy_bytes(name, start, out)
+    }
+}
+
+#[test]
+fn statistics_of_the_same_models_are_not_computed_again() {
+    let read = Arc::new(AtomicUsize::new(0));
+    let store = ModelStore::new();
+    for (seed, path) in (0..).zip(["a", "b"]) {
+        let tiny = TinyModel::noise(path, 2, F32, seed);
+        let inner = tiny.tensors.clone();
+        let opened = tiny.open();
+        let source = Counting { inner, read: Arc::clone(&read) };
+        let (reference, config) = (opened.reference.clone(), opened.config.clone());
+        store.insert(
+            InputModel::new(reference, PathBuf::from(path), Box::new(source), config).unwrap(),
+        );
+    }
+    let engine =
+        Engine::new(EngineOptions { remember_statistics: true, ..Default::default() }).unwrap();
+    let elements = |t: f64| {
+        let text = format!(
+            "{{merge_method: slerp, base_model: a, models: [{{model: b}}], parameters: {{t: {t}}}}}"
+        );
+        let plan = plan(&text, &store).unwrap();
+        read.store(0, Ordering::Relaxed);
+        let merged = bytes(&engine.merge_to_memory(&plan).unwrap());
+        let total: usize = plan.tensors().iter().map(|tensor| tensor.info.elements()).sum();
+        (merged, read.load(Ordering::Relaxed), total)
+    };
+    let (_, first, total) = elements(0.3);
+    assert_eq!(first, 4 * total);
+    let (remembered, second, _) = elements(0.6);
+    assert_eq!(second, 2 * total);
+    let plan = plan(
+        "{merge_method: slerp, base_model: a, models: [{model: b}], parameters: {t: 0.6}}",
+        &store,
+    );
+    let fresh = Engine::new(EngineOptions::default()).unwrap();
+    assert_eq!(bytes(&fresh.merge_to_memory(&plan.unwrap()).unwrap()), remembered);
+}
+
+#[test]
+fn tensors_have_the_shape_and_the_rounded_values_of_the_output() {
+    let store = models(F32);
+    let text = "{merge_method: linear, out_dtype: bfloat16, models: [{model: a}, {model: b}], \
+        parameters: {weight: 1}}";
+    let merged = engine(2, 16).merge_to_memory(&plan(text, &store).unwrap()).unwrap();
+    assert_eq!(merged.len(), 21);
+    let tensor = &merged["model.layers.0.mlp.down_proj.weight"];
+    assert_eq!(tensor.dims(), [5, 11]);
+    for value in tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap() {
+        assert_eq!(half::bf16::from_f32(value).to_f32(), value);
+    }
+}

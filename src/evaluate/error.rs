@@ -1,0 +1,349 @@
+//! Everything that can go wrong with a task or with scoring a model on it.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::config::yaml::{Node, Place, YamlError, did_you_mean};
+use crate::lm::LmError;
+
+/// Everything that can go wrong with a task or with scoring a model on it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvaluateError {
+    /// The model failed.
+    #[error(transparent)]
+    Model(#[from] LmError),
+
+    /// A task file is not what it should be.
+    #[error(transparent)]
+    Yaml(Box<YamlError>),
+
+    /// A score is not a number.
+    #[error("task `{task}`: the score of item {item} is not a number")]
+    NotANumber {
+        /// The task's name.
+        task: String,
+        /// Index of the item.
+        item: usize,
+    },
+
+    /// The operating system refused a read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// What was to be read.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+
+    /// A file is no JSON.
+    #[error("`{}` is not valid JSON", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where it deviates.
+        source: serde_json::Error,
+    },
+
+    /// A tokenizer file is not one.
+    #[error("`{}` is not a tokenizer: {problem}", path.display())]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// What its reader says.
+        problem: String,
+    },
+
+    /// No task file has the name.
+    #[error("there is no task `{name}` in {}", list_paths(searched))]
+    NoTask {
+        /// The name asked for.
+        name: String,
+        /// The directories searched.
+        searched: Vec<PathBuf>,
+        /// Names of the tasks found there.
+        known: Vec<String>,
+        /// A file there that is not valid YAML, and what is wrong with it.
+        unreadable: Option<Box<YamlError>>,
+    },
+
+    /// The name belongs to something else than a task.
+    #[error("{at}: `{name}` is {kind}, not a task")]
+    NotATask {
+        /// The field that makes it so.
+        at: Box<Place>,
+        /// The name asked for.
+        name: String,
+        /// With its article, such as `a group`.
+        kind: &'static str,
+        /// Names that could be asked for instead.
+        members: Vec<String>,
+    },
+
+    /// A file that is included does not exist.
+    #[error("{at}: there is no file `{}` to include", path.display())]
+    NoInclude {
+        /// The include.
+        at: Box<Place>,
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A file includes itself.
+    #[error("{at}: `{}` includes itself", path.display())]
+    IncludeCycle {
+        /// The include that closes the circle.
+        at: Box<Place>,
+        /// The file included.
+        path: PathBuf,
+    },
+
+    /// A field needs a Python function.
+    #[error("{at}: task `{task}` needs the Python function `{function}`, which cannot be run")]
+    Function {
+        /// The field.
+        at: Box<Place>,
+        /// The task's name.
+        task: String,
+        /// The function as written behind `!function`.
+        function: String,
+    },
+
+    /// The task asks for something that does not exist here.
+    #[error("{at}: {what} `{name}` is not supported")]
+    Unsupported {
+        /// Where it is asked for.
+        at: Box<Place>,
+        /// The kind of thing, such as `output type`.
+        what: &'static str,
+        /// Its name as written.
+        name: String,
+        /// The names that are supported; empty if the field may only be left out.
+        supported: Vec<&'static str>,
+    },
+
+    /// A template or a regular expression cannot be compiled.
+    #[error("{at}: not a valid {what}: {problem}")]
+    Syntax {
+        /// The text.
+        at: Box<Place>,
+        /// `template` or `regular expression`.
+        what: &'static str,
+        /// What the parser says.
+        problem: String,
+    },
+
+    /// A template fails on a document.
+    #[error("{at}: the template fails on {row}: {problem}")]
+    Template {
+        /// The template.
+        at: Box<Place>,
+        /// The document.
+        row: Row,
+        /// What the renderer says.
+        problem: String,
+    },
+
+    /// A field has a value of the wrong kind for a document.
+    #[error("{at}: expected {expected} for {row}, found {found}")]
+    Value {
+        /// The field.
+        at: Box<Place>,
+        /// The document.
+        row: Row,
+        /// With its article, such as `a text`.
+        expected: &'static str,
+        /// The value, shortened.
+        found: String,
+    },
+
+    /// A data file is neither in the working directory nor beside or above the task file.
+    #[error("{at}: there is no data file `{}`", path.display())]
+    NoDataFile {
+        /// The field.
+        at: Box<Place>,
+        /// The path as written.
+        path: PathBuf,
+        /// The directory of the task file.
+        folder: PathBuf,
+    },
+
+    /// A data file is not text.
+    #[error("`{}` is not UTF-8 text", path.display())]
+    DataNotText {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A data file is not in the form of data files.
+    #[error("{}:{line}:{column}: not valid data: {problem}", path.display())]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// In bytes, from 1.
+        column: usize,
+        /// What is wrong there.
+        problem: String,
+    },
+
+    /// A data file holds nothing.
+    #[error("`{}` has no documents", path.display())]
+    NoDocuments {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// The task names a split that has no data.
+    #[error("{at}: there is no split `{split}` in `data_files`")]
+    NoSplit {
+        /// The field that names it.
+        at: Box<Place>,
+        /// The split.
+        split: String,
+        /// The splits there are.
+        known: Vec<String>,
+    },
+
+    /// There are fewer examples than shots.
+    #[error("{at}: {wanted} examples are needed, but there are only {available}")]
+    TooFewExamples {
+        /// The number of shots.
+        at: Box<Place>,
+        /// How many have to be drawn.
+        wanted: usize,
+        /// How many there are.
+        available: usize,
+    },
+
+    /// Nothing is left to be scored.
+    #[error("task `{task}`: {row} has a continuation without tokens")]
+    EmptyContinuation {
+        /// The task's name.
+        task: String,
+        /// The document.
+        row: Row,
+    },
+
+    /// A continuation has nothing in front of it.
+    #[error("task `{task}`: {row} has a prompt without tokens")]
+    EmptyPrompt {
+        /// The task's name.
+        task: String,
+        /// The document.
+        row: Row,
+    },
+
+    /// A request does not fit into the model.
+    #[error(
+        "task `{task}`: item {item} needs room for {needed} tokens, but the model has room for \
+         {max_length}"
+    )]
+    TooLong {
+        /// The task's name.
+        task: String,
+        /// Index of the item.
+        item: usize,
+        /// Tokens that cannot be left out.
+        needed: usize,
+        /// The model's limit.
+        max_length: usize,
+    },
+}
+
+impl From<YamlError> for EvaluateError {
+    fn from(error: YamlError) -> Self {
+        Self::Yaml(Box::new(error))
+    }
+}
+
+/// A document of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Row {
+    /// One that is evaluated, by its index.
+    Item(usize),
+    /// One of the pool of examples, by its index.
+    Example(usize),
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Row::Item(index) => write!(f, "item {index}"),
+            Row::Example(index) => write!(f, "example {index}"),
+        }
+    }
+}
+
+impl EvaluateError {
+    /// The value at `node` asks for a `what` that does not exist here.
+    pub(super) fn unsupported(
+        node: &Node<'_>,
+        what: &'static str,
+        name: &str,
+        supported: Vec<&'static str>,
+    ) -> EvaluateError {
+        let (at, name) = (node.place().into(), name.to_owned());
+        EvaluateError::Unsupported { at, what, name, supported }
+    }
+
+    /// What to do about it, printed on its own line as `hint: …`.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Yaml(error) => error.hint(),
+            Self::Model(error) => error.hint(),
+            Self::NoTask { unreadable: Some(error), .. } => {
+                Some(format!("a task file could not be read: {error}"))
+            }
+            Self::NoTask { known, .. } if known.is_empty() => {
+                Some("task files end in `.yaml` and have a field `task`".to_owned())
+            }
+            Self::NoTask { name, known, .. } => Some(did_you_mean(name, known)),
+            Self::NotATask { members, .. } if !members.is_empty() => {
+                Some(format!("its members are {}", quoted(members)))
+            }
+            Self::Unsupported { supported, .. } if supported.is_empty() => {
+                Some("leave it out".to_owned())
+            }
+            Self::Unsupported { supported, .. } => {
+                Some(format!("supported are {}", quoted(supported)))
+            }
+            Self::NoDataFile { path, folder, .. } if path.is_relative() => Some(format!(
+                "relative paths start at the working directory, at `{}` or at a directory above it",
+                folder.display()
+            )),
+            Self::NoSplit { split, known, .. } => Some(did_you_mean(split, known)),
+            Self::Function { .. } => {
+                Some("write the value as a Jinja template if it can be one".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether another input would help, as opposed to another machine.
+    pub fn is_users_mistake(&self) -> bool {
+        match self {
+            Self::NotANumber { .. } => false,
+            Self::Model(error) => error.is_users_mistake(),
+            Self::Yaml(error) => error.is_users_mistake(),
+            Self::Read { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::NotFound
+                    | io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::NotADirectory
+                    | io::ErrorKind::IsADirectory
+            ),
+            _ => true,
+        }
+    }
+}
+
+fn quoted<S: AsRef<str>>(names: &[S]) -> String {
+    names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
+fn list_paths(paths: &[PathBuf]) -> String {
+    quoted(&paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>())
+}

@@ -1,0 +1,291 @@
+//! Prompts of a task's documents: description, examples, question.
+//!
+//! The prompts of all documents are made in order, once: the draw of a document's examples depends
+//! on the draws before it. A part of the documents keeps the prompts it has among all of them.
+
+use std::collections::HashSet;
+
+use rayon::prelude::*;
+use serde_json::Value;
+
+use super::data::{Document, Split};
+use super::error::Row;
+use super::field::{Fields, as_index};
+use super::python::{PythonRandom, is_whitespace};
+use super::task::{FewShotConfig, PromptConfig, Sampler, SplitName, TaskConfig};
+use super::{EvaluateError, TaskOptions};
+
+/// A task with its documents.
+#[derive(Debug)]
+pub(super) struct TaskData {
+    pub(super) config: TaskConfig,
+    /// What is evaluated.
+    pub(super) documents: Vec<Document>,
+    pub(super) columns: HashSet<String>,
+    /// Where examples are drawn from.
+    pool: Vec<Document>,
+    /// Whether the evaluated document may not be among its own examples.
+    excludes_itself: bool,
+    /// Whether the choices are alternative contexts of one continuation. The first document decides.
+    pub(super) has_multiple_inputs: bool,
+}
+
+impl TaskData {
+    /// Reads the documents of a task.
+    pub(super) fn read(config: TaskConfig) -> Result<TaskData, EvaluateError> {
+        let data = &config.data;
+        let test = &data.test;
+        let evaluated = test.as_ref().or(data.validation.as_ref());
+        let Some(evaluated) = evaluated else {
+            unreachable!("a config without test and validation split is refused when it is read")
+        };
+        let Split { documents, columns } = read_split(&config, evaluated)?;
+
+        let fewshot = &config.fewshot;
+        let pool = match (&fewshot.split, &fewshot.samples) {
+            (Some(split), _) => read_split(&config, split)?.documents,
+            (None, Some(samples)) => samples.iter().cloned().map(Document::new).collect(),
+            (None, None) => match &data.training {
+                Some(training) => read_split(&config, training)?.documents,
+                // Without a training split examples come from validation, then from test.
+                None => match &data.validation {
+                    Some(validation) => read_split(&config, validation)?.documents,
+                    None => documents.clone(),
+                },
+            },
+        };
+        // Two splits that are both unset count as equal: the harness's rule, on which its draws
+        // depend.
+        let name = |split: &Option<SplitName>| split.as_ref().map(|split| split.name.clone());
+        let excludes_itself = name(&fewshot.split) == name(test);
+
+        let first = config.prompt.fields.text(&documents[0], &columns, Row::Item(0))?;
+        let has_choices = config.prompt.fields.choice.is_some();
+        let has_multiple_inputs = has_choices && as_index(&first).is_some();
+        Ok(TaskData { config, documents, columns, pool, excludes_itself, has_multiple_inputs })
+    }
+
+    /// Makes the prompts of the documents, and of each document's index and prompts an item.
+    ///
+    /// Tasks with multiple inputs have one prompt for each choice, others have one.
+    pub(super) fn prepare_items<T: Send>(
+        &self,
+        options: &TaskOptions,
+        prepare: impl Fn(usize, Vec<String>) -> Result<T, EvaluateError> + Sync,
+    ) -> Result<Vec<T>, EvaluateError> {
+        let items: Vec<Result<T, EvaluateError>> = self
+            .prompts(options)?
+            .into_par_iter()
+            .enumerate()
+            .map(|(index, prompts)| prepare(index, prompts))
+            .collect();
+        // Of several mistakes the first item's is told, whichever thread was first.
+        items.into_iter().collect()
+    }
+
+    /// What is questionable about the prompts.
+    pub(super) fn warnings(&self, options: &TaskOptions) -> Vec<String> {
+        let (data, fewshot) = (&self.config.data, &self.config.fewshot);
+        match (&data.test, &data.validation, &fewshot.split) {
+            (None, Some(evaluated), Some(split))
+                if evaluated.name == split.name && self.shots(options) > 0 =>
+            {
+                vec![format!(
+                    "{}: examples come from the evaluated split `{}`, and a document may be among \
+                     its own examples, as in the harness",
+                    split.at, split.name
+                )]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// What stands in front of the answer, for each document in order.
+    fn prompts(&self, options: &TaskOptions) -> Result<Vec<Vec<String>>, EvaluateError> {
+        let shots = self.shots(options);
+        let mut random = PythonRandom::new(options.fewshot_seed);
+        self.documents
+            .iter()
+            .take(options.limit.unwrap_or(usize::MAX))
+            .enumerate()
+            .map(|(index, document)| {
+                let row = Row::Item(index);
+                let mut start = match &self.config.prompt.description {
+                    Some(description) => description.text(document, &self.columns, row)?,
+                    None => String::new(),
+                };
+                for example in self.examples(document, shots, &mut random)? {
+                    start.push_str(&self.example_text(example)?);
+                }
+                let endings = self.endings(document, row)?;
+                Ok(endings.into_iter().map(|ending| format!("{start}{ending}")).collect())
+            })
+            .collect()
+    }
+
+    /// A number given when the task is loaded wins, except over a task that says 0.
+    fn shots(&self, options: &TaskOptions) -> usize {
+        match (self.config.fewshot.count, options.num_fewshot) {
+            (Some(0), _) => 0,
+            (count, wanted) => wanted.or(count).unwrap_or(0),
+        }
+    }
+
+    /// Indices in the pool of a document's examples.
+    fn examples(
+        &self,
+        document: &Document,
+        shots: usize,
+        random: &mut PythonRandom,
+    ) -> Result<Vec<usize>, EvaluateError> {
+        if shots == 0 {
+            return Ok(Vec::new());
+        }
+        let too_few = |wanted, available| EvaluateError::TooFewExamples {
+            at: self.config.fewshot.at.clone().into(),
+            wanted,
+            available,
+        };
+        let is_other = |&index: &usize| !self.excludes_itself || self.pool[index] != *document;
+        let others = || (0..self.pool.len()).filter(is_other).collect::<Vec<_>>();
+        if self.config.fewshot.sampler == Sampler::FirstN {
+            let mut others = others();
+            if others.len() < shots {
+                return Err(too_few(shots, others.len()));
+            }
+            others.truncate(shots);
+            return Ok(others);
+        }
+        let wanted = shots + usize::from(self.excludes_itself);
+        let drawn = random.sample(self.pool.len(), wanted);
+        let mut examples = drawn.ok_or_else(|| too_few(wanted, self.pool.len()))?;
+        examples.retain(is_other);
+        examples.truncate(shots);
+        if examples.len() < shots {
+            // The pool has the document several times.
+            let others = others();
+            let drawn = random.sample(others.len(), shots);
+            let drawn = drawn.ok_or_else(|| too_few(shots, others.len()))?;
+            examples = drawn.into_iter().map(|index| others[index]).collect();
+        }
+        Ok(examples)
+    }
+
+    /// Question and answer of an example, with what separates them from each other and from what
+    /// follows.
+    fn example_text(&self, index: usize) -> Result<String, EvaluateError> {
+        let FewShotConfig { fields, target_delimiter, fewshot_delimiter, .. } =
+            &self.config.fewshot;
+        let (document, columns, row) = (&self.pool[index], &self.columns, Row::Example(index));
+        let choices = fields.choices(document, columns, row)?;
+        let question = self.question(fields, document, choices.as_deref(), row)?;
+        let choices = choices.filter(|_| !self.has_multiple_inputs);
+        let target = fields.target(document, columns, row)?;
+        let answer = answer_text(fields, &target, choices.as_deref(), row)?;
+        let prefix = fields.prefix(document, columns, row)?;
+
+        let mut text = question.clone();
+        if answer.is_empty() {
+            text.push_str(prefix_delimiter(&question, &prefix, target_delimiter));
+            text.push_str(&prefix);
+            return Ok(text);
+        }
+        text.push_str(if prefix.is_empty() {
+            target_delimiter
+        } else {
+            prefix_delimiter(&question, &prefix, target_delimiter)
+        });
+        text.push_str(&join(&prefix, &answer, " "));
+        text.push_str(fewshot_delimiter);
+        Ok(text)
+    }
+
+    /// The document's own question, once for each input.
+    fn endings(&self, document: &Document, row: Row) -> Result<Vec<String>, EvaluateError> {
+        let PromptConfig { fields, target_delimiter, .. } = &self.config.prompt;
+        let prefix = fields.prefix(document, &self.columns, row)?;
+        if self.has_multiple_inputs {
+            let contexts = fields.choices(document, &self.columns, row)?.unwrap_or_default();
+            let with_prefix = |context: String| format!("{context}{prefix}");
+            return Ok(contexts.into_iter().map(with_prefix).collect());
+        }
+        let question = self.question(fields, document, None, row)?;
+        let delimiter = prefix_delimiter(&question, &prefix, target_delimiter);
+        Ok(vec![format!("{question}{delimiter}{prefix}")])
+    }
+
+    /// The question's text. In tasks with multiple inputs it is the choice that is the right one.
+    fn question(
+        &self,
+        fields: &Fields,
+        document: &Document,
+        choices: Option<&[String]>,
+        row: Row,
+    ) -> Result<String, EvaluateError> {
+        let value = fields.text(document, &self.columns, row)?;
+        if self.has_multiple_inputs {
+            let index = as_index(&value).and_then(|index| usize::try_from(index).ok());
+            return match (index, choices) {
+                (Some(index), Some(choices)) if index < choices.len() => Ok(choices[index].clone()),
+                _ => Err(fields.text.wrong_value(row, "the index of a choice", &value)),
+            };
+        }
+        match value {
+            Value::String(text) => Ok(text),
+            other => Err(fields.text.wrong_value(row, "a text", &other)),
+        }
+    }
+}
+
+fn read_split(config: &TaskConfig, split: &SplitName) -> Result<Split, EvaluateError> {
+    match config.data.files.get(&split.name) {
+        Some(files) => Split::read(files, config.data.field.as_deref()),
+        None => Err(EvaluateError::NoSplit {
+            at: split.at.clone().into(),
+            split: split.name.clone(),
+            known: config.data.files.keys().cloned().collect(),
+        }),
+    }
+}
+
+/// The text of an example's answer; empty if it has none.
+fn answer_text(
+    fields: &Fields,
+    target: &Value,
+    choices: Option<&[String]>,
+    row: Row,
+) -> Result<String, EvaluateError> {
+    let value = match target {
+        Value::Null => return Ok(String::new()),
+        Value::Array(items) => items.first().unwrap_or(&Value::Null),
+        other => other,
+    };
+    match (value, choices, as_index(value)) {
+        (_, Some(choices), Some(index)) if target == value => usize::try_from(index)
+            .ok()
+            .and_then(|index| choices.get(index).cloned())
+            .ok_or_else(|| fields.target.wrong_value(row, "the index of a choice", value)),
+        (Value::String(text), ..) => Ok(text.clone()),
+        _ => Err(fields.target.wrong_value(row, "a text", target)),
+    }
+}
+
+/// What separates a question from the beginning of its answer that is given with it.
+fn prefix_delimiter<'a>(question: &str, prefix: &str, delimiter: &'a str) -> &'a str {
+    if question.is_empty() || prefix.is_empty() || touches_whitespace(question, prefix) {
+        ""
+    } else {
+        delimiter
+    }
+}
+
+/// Two texts with a delimiter between them where both exist and no whitespace separates them.
+fn join(a: &str, b: &str, delimiter: &str) -> String {
+    let delimiter =
+        if a.is_empty() || b.is_empty() || touches_whitespace(a, b) { "" } else { delimiter };
+    format!("{a}{delimiter}{b}")
+}
+
+fn touches_whitespace(a: &str, b: &str) -> bool {
+    a.ends_with(is_whitespace) || b.starts_with(is_whitespace)
+}

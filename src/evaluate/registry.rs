@@ -1,0 +1,49 @@
+//! The kinds of tasks. To add one, implement [`Evaluator`] and add a line.
+
+use super::generation::Generation;
+use super::metric::{GENERATE_UNTIL, MULTIPLE_CHOICE};
+use super::multiple_choice::MultipleChoice;
+use super::prompt::TaskData;
+use super::{EvaluateError, Evaluator, TaskOptions, Tokenizer};
+use crate::config::yaml::Node;
+
+/// A kind of task: what a model is asked for.
+#[derive(Debug)]
+pub(super) struct OutputType {
+    /// The name in task files.
+    pub(super) name: &'static str,
+    /// Metrics of tasks that name none.
+    pub(super) default_metrics: &'static [&'static str],
+    /// Prepares every prompt of a task.
+    pub(super) prepare: Prepare,
+}
+
+type Prepare = fn(TaskData, &Tokenizer, &TaskOptions) -> Result<Box<dyn Evaluator>, EvaluateError>;
+
+/// Every kind. The first is that of tasks that do not say.
+static OUTPUT_TYPES: [OutputType; 2] = [
+    OutputType {
+        name: GENERATE_UNTIL,
+        default_metrics: &["exact_match"],
+        prepare: |data, tokenizer, options| {
+            Ok(Box::new(Generation::prepare(data, tokenizer, options)?))
+        },
+    },
+    OutputType {
+        name: MULTIPLE_CHOICE,
+        default_metrics: &["acc", "acc_norm"],
+        prepare: |data, tokenizer, options| {
+            Ok(Box::new(MultipleChoice::prepare(data, tokenizer, options)?))
+        },
+    },
+];
+
+/// The kind that the field `output_type` names.
+pub(super) fn output_type(node: Option<&Node<'_>>) -> Result<&'static OutputType, EvaluateError> {
+    let Some(node) = node else { return Ok(&OUTPUT_TYPES[0]) };
+    let name = node.text()?;
+    OUTPUT_TYPES.iter().find(|kind| kind.name == name).ok_or_else(|| {
+        let known = OUTPUT_TYPES.iter().map(|kind| kind.name).collect();
+        EvaluateError::unsupported(node, "output type", name, known)
+    })
+}

@@ -1,0 +1,400 @@
+//! A task file as typed values: what is asked of which data, and how answers are judged.
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use serde_json::Map;
+
+use super::EvaluateError;
+use super::document::{TaskDocument, find_function};
+use super::field::{Field, Fields};
+use super::filter::Pipeline;
+use super::generation::GenerationOptions;
+use super::metric::{MULTIPLE_CHOICE, Metric};
+use super::registry;
+use crate::config::yaml::{Node, Place, YamlError};
+
+/// Fields that are read here.
+const READ: &[&str] = &[
+    "task",
+    "dataset_path",
+    "dataset_name",
+    "dataset_kwargs",
+    "training_split",
+    "validation_split",
+    "test_split",
+    "fewshot_split",
+    "output_type",
+    "doc_to_text",
+    "doc_to_target",
+    "doc_to_choice",
+    "description",
+    "target_delimiter",
+    "fewshot_delimiter",
+    "gen_prefix",
+    "num_fewshot",
+    "fewshot_config",
+    "metric_list",
+    "generation_kwargs",
+    "repeats",
+    "filter_list",
+];
+
+/// Fields without an effect on scores.
+const WITHOUT_EFFECT: &[&str] = &[
+    "task_alias",
+    "tag",
+    "group",
+    "task_list",
+    "metadata",
+    "should_decontaminate",
+    "doc_to_decontamination_query",
+];
+
+/// Fields that need Python or other inputs than text; `false` and nothing are harmless.
+const REFUSED: &[&str] = &[
+    "class",
+    "process_docs",
+    "process_results",
+    "custom_dataset",
+    "doc_to_image",
+    "doc_to_audio",
+    "unsafe_code",
+    "use_prompt",
+];
+
+/// The only data builder there is.
+const JSON_BUILDER: &str = "json";
+
+/// The split of data files that are not assigned to one.
+const DEFAULT_SPLIT: &str = "train";
+
+/// A task as its file describes it.
+#[derive(Debug, Clone)]
+pub(super) struct TaskConfig {
+    pub(super) name: String,
+    pub(super) output_type: &'static registry::OutputType,
+    pub(super) data: DataConfig,
+    pub(super) prompt: PromptConfig,
+    pub(super) fewshot: FewShotConfig,
+    pub(super) metrics: Vec<Metric>,
+    pub(super) generation: GenerationOptions,
+    pub(super) pipelines: Vec<Pipeline>,
+    pub(super) repeats: usize,
+}
+
+/// Where the documents are.
+#[derive(Debug, Clone)]
+pub(super) struct DataConfig {
+    /// Existing files by split.
+    pub(super) files: IndexMap<String, Vec<PathBuf>>,
+    /// Key of the rows in files that hold one object.
+    pub(super) field: Option<String>,
+    pub(super) training: Option<SplitName>,
+    pub(super) validation: Option<SplitName>,
+    pub(super) test: Option<SplitName>,
+}
+
+/// A split as a task names it.
+#[derive(Debug, Clone)]
+pub(super) struct SplitName {
+    pub(super) name: String,
+    pub(super) at: Place,
+}
+
+/// How a document becomes a prompt.
+#[derive(Debug, Clone)]
+pub(super) struct PromptConfig {
+    pub(super) fields: Fields,
+    pub(super) description: Option<Field>,
+    pub(super) target_delimiter: String,
+    pub(super) fewshot_delimiter: String,
+}
+
+/// Which examples stand in front of a document, and how they look.
+#[derive(Debug, Clone)]
+pub(super) struct FewShotConfig {
+    pub(super) count: Option<usize>,
+    /// `num_fewshot`, for messages.
+    pub(super) at: Place,
+    pub(super) split: Option<SplitName>,
+    pub(super) samples: Option<Vec<Map<String, serde_json::Value>>>,
+    pub(super) sampler: Sampler,
+    pub(super) fields: Fields,
+    pub(super) target_delimiter: String,
+    pub(super) fewshot_delimiter: String,
+}
+
+/// How examples are chosen from their pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sampler {
+    /// Drawn anew for each document.
+    Default,
+    /// The first ones for every document.
+    FirstN,
+}
+
+impl TaskConfig {
+    /// Reads a task.
+    pub(super) fn parse(document: &TaskDocument) -> Result<TaskConfig, EvaluateError> {
+        let name = document.require("task")?.text()?.to_owned();
+        refuse_functions(document, &name)?;
+        let known: Vec<&str> = READ.iter().chain(WITHOUT_EFFECT).copied().collect();
+        document.only(&known.iter().chain(REFUSED).copied().collect::<Vec<_>>())?;
+        for field in REFUSED {
+            if let Some(node) = document.get(field)
+                && node.value().as_bool() != Some(false)
+            {
+                return Err(EvaluateError::unsupported(&node, "field", field, Vec::new()));
+            }
+        }
+
+        let output_type = registry::output_type(document.get("output_type").as_ref())?;
+        let prompt = PromptConfig::parse(document)?;
+        if output_type.name == MULTIPLE_CHOICE {
+            document.require("doc_to_choice")?;
+        }
+        let fewshot = FewShotConfig::parse(document, &prompt)?;
+        let generation = GenerationOptions::parse(
+            document.get("generation_kwargs").as_ref(),
+            &prompt.fewshot_delimiter,
+        )?;
+        Ok(TaskConfig {
+            data: DataConfig::parse(document)?,
+            metrics: parse_metrics(document, output_type)?,
+            pipelines: parse_pipelines(document, output_type)?,
+            repeats: document.get("repeats").map_or(Ok(1), |node| node.count())?.max(1),
+            name,
+            output_type,
+            prompt,
+            fewshot,
+            generation,
+        })
+    }
+}
+
+fn refuse_functions(document: &TaskDocument, task: &str) -> Result<(), EvaluateError> {
+    for name in READ.iter().chain(REFUSED) {
+        let Some(node) = document.get(name) else { continue };
+        if let Some((node, function)) = find_function(&node) {
+            let (at, task) = (node.place().into(), task.to_owned());
+            return Err(EvaluateError::Function { at, task, function });
+        }
+    }
+    Ok(())
+}
+
+fn parse_metrics(
+    document: &TaskDocument,
+    output_type: &registry::OutputType,
+) -> Result<Vec<Metric>, EvaluateError> {
+    let Some(list) = document.get("metric_list") else {
+        let defaults = output_type.default_metrics.iter();
+        return Ok(defaults.filter_map(|name| Metric::named(name, output_type.name)).collect());
+    };
+    let mut metrics: Vec<Metric> = Vec::new();
+    for node in list.items()? {
+        let metric = Metric::parse(&node.fields()?, output_type.name)?;
+        // The last entry of a name counts, as it does for keys.
+        metrics.retain(|earlier| earlier.name != metric.name);
+        metrics.push(metric);
+    }
+    if metrics.is_empty() {
+        return Err(list.wrong_type("at least one metric").into());
+    }
+    Ok(metrics)
+}
+
+fn parse_pipelines(
+    document: &TaskDocument,
+    output_type: &registry::OutputType,
+) -> Result<Vec<Pipeline>, EvaluateError> {
+    let Some(list) = document.get("filter_list") else { return Ok(vec![Pipeline::take_first()]) };
+    let items = list.items()?;
+    if items.is_empty() {
+        return Err(list.wrong_type("at least one pipeline").into());
+    }
+    let mut pipelines: Vec<Pipeline> = Vec::new();
+    for node in items {
+        let pipeline = Pipeline::parse(&node.fields()?)?;
+        if output_type.name == MULTIPLE_CHOICE && !pipeline.keeps_responses() {
+            let known = vec!["take_first"];
+            return Err(EvaluateError::unsupported(
+                &node,
+                "filter of choices",
+                &pipeline.name,
+                known,
+            ));
+        }
+        pipelines.retain(|earlier| earlier.name != pipeline.name);
+        pipelines.push(pipeline);
+    }
+    Ok(pipelines)
+}
+
+impl DataConfig {
+    fn parse(document: &TaskDocument) -> Result<DataConfig, EvaluateError> {
+        let builder = document.require("dataset_path")?;
+        if builder.text()? != JSON_BUILDER {
+            return Err(EvaluateError::unsupported(
+                &builder,
+                "dataset",
+                builder.text()?,
+                vec![JSON_BUILDER],
+            ));
+        }
+        let options = document.require("dataset_kwargs")?;
+        let options = options.fields()?;
+        options.only(&["data_files", "field", "trust_remote_code"])?;
+        let data_files = options.require("data_files")?;
+        let mut files = IndexMap::new();
+        if data_files.value().is_mapping() {
+            for (split, node) in data_files.fields()?.all()? {
+                files.insert(split.to_owned(), find_files(&node)?);
+            }
+        } else {
+            files.insert(DEFAULT_SPLIT.to_owned(), find_files(&data_files)?);
+        }
+        let field = options.get("field").map(|node| node.text().map(str::to_owned)).transpose()?;
+        let split = |name| split_name(document.get(name));
+        let data = DataConfig {
+            files,
+            field,
+            training: split("training_split")?,
+            validation: split("validation_split")?,
+            test: split("test_split")?,
+        };
+        if data.test.is_none() && data.validation.is_none() {
+            document.require("test_split")?;
+        }
+        Ok(data)
+    }
+}
+
+fn split_name(node: Option<Node<'_>>) -> Result<Option<SplitName>, YamlError> {
+    let Some(node) = node else { return Ok(None) };
+    Ok(Some(SplitName { name: node.text()?.to_owned(), at: node.place() }))
+}
+
+/// The files of a split.
+fn find_files(node: &Node<'_>) -> Result<Vec<PathBuf>, EvaluateError> {
+    let nodes = if node.value().is_string() { vec![node.clone()] } else { node.items()? };
+    if nodes.is_empty() {
+        return Err(node.wrong_type("a path or a list of paths").into());
+    }
+    nodes.iter().map(find_file).collect()
+}
+
+/// A data file. A relative path starts at the working directory, as in the harness; if nothing is
+/// there, at the directory of the file that names it or the nearest one above, so that tasks can be
+/// used from anywhere.
+fn find_file(node: &Node<'_>) -> Result<PathBuf, EvaluateError> {
+    let path = PathBuf::from(node.text()?);
+    let at = node.place();
+    let file = at.file.clone().unwrap_or_default();
+    let folder = std::path::absolute(&file).unwrap_or(file);
+    let folder = folder.parent().unwrap_or(Path::new("")).to_owned();
+    if path.is_file() {
+        return Ok(path);
+    }
+    match folder.ancestors().map(|above| above.join(&path)).find(|path| path.is_file()) {
+        Some(found) => Ok(found),
+        None => Err(EvaluateError::NoDataFile { at: at.into(), path, folder }),
+    }
+}
+
+impl PromptConfig {
+    fn parse(document: &TaskDocument) -> Result<PromptConfig, EvaluateError> {
+        let text = |name: &str, default: &str| match document.get(name) {
+            Some(node) => node.text().map(str::to_owned),
+            None => Ok(default.to_owned()),
+        };
+        let optional = |name: &str| document.get(name).map(|node| Field::parse(&node)).transpose();
+        Ok(PromptConfig {
+            fields: Fields {
+                text: Field::parse(&document.require("doc_to_text")?)?,
+                target: Field::parse(&document.require("doc_to_target")?)?,
+                choice: optional("doc_to_choice")?,
+                prefix: optional("gen_prefix")?,
+            },
+            description: optional("description")?,
+            target_delimiter: text("target_delimiter", " ")?,
+            fewshot_delimiter: text("fewshot_delimiter", "\n\n")?,
+        })
+    }
+}
+
+impl FewShotConfig {
+    /// Reads `num_fewshot`, `fewshot_split` and `fewshot_config`; what they leave open is as in
+    /// the prompt.
+    fn parse(
+        document: &TaskDocument,
+        prompt: &PromptConfig,
+    ) -> Result<FewShotConfig, EvaluateError> {
+        let count_node = document.get("num_fewshot");
+        let mut fewshot = FewShotConfig {
+            count: count_node.as_ref().map(Node::count).transpose()?,
+            at: count_node.map_or_else(|| document.own().root().place(), |node| node.place()),
+            split: split_name(document.get("fewshot_split"))?,
+            samples: None,
+            sampler: Sampler::Default,
+            fields: prompt.fields.clone(),
+            target_delimiter: prompt.target_delimiter.clone(),
+            fewshot_delimiter: prompt.fewshot_delimiter.clone(),
+        };
+        let Some(config) = document.get("fewshot_config") else { return Ok(fewshot) };
+        let config = config.fields()?;
+        config.only(&[
+            "sampler",
+            "split",
+            "samples",
+            "fewshot_indices",
+            "doc_to_text",
+            "doc_to_target",
+            "doc_to_choice",
+            "gen_prefix",
+            "fewshot_delimiter",
+            "target_delimiter",
+        ])?;
+        if let Some(node) = config.get("sampler") {
+            fewshot.sampler = match node.text()? {
+                "default" => Sampler::Default,
+                "first_n" => Sampler::FirstN,
+                other => {
+                    let known = vec!["default", "first_n"];
+                    return Err(EvaluateError::unsupported(&node, "sampler", other, known));
+                }
+            };
+        }
+        if let Some(split) = split_name(config.get("split"))? {
+            fewshot.split = Some(split);
+        }
+        if let Some(list) = config.get("samples") {
+            let samples = list.items()?;
+            let samples = samples.iter().map(|node| match serde_json::to_value(node.value()) {
+                Ok(serde_json::Value::Object(columns)) => Ok(columns),
+                _ => Err(node.wrong_type("a mapping with the columns of a document")),
+            });
+            fewshot.samples = Some(samples.collect::<Result<_, _>>()?);
+        }
+        if let Some(node) = config.get("doc_to_text") {
+            fewshot.fields.text = Field::parse(&node)?;
+        }
+        if let Some(node) = config.get("doc_to_target") {
+            fewshot.fields.target = Field::parse(&node)?;
+        }
+        if let Some(node) = config.get("doc_to_choice") {
+            fewshot.fields.choice = Some(Field::parse(&node)?);
+        }
+        if let Some(node) = config.get("gen_prefix") {
+            fewshot.fields.prefix = Some(Field::parse(&node)?);
+        }
+        if let Some(node) = config.get("fewshot_delimiter") {
+            fewshot.fewshot_delimiter = node.text()?.to_owned();
+        }
+        if let Some(node) = config.get("target_delimiter") {
+            fewshot.target_delimiter = node.text()?.to_owned();
+        }
+        Ok(fewshot)
+    }
+}

@@ -1,0 +1,168 @@
+//! Prompt templates: Jinja as the harness sets it up, on minijinja.
+//!
+//! Undefined values are errors, the trailing newline stays, nothing is escaped, blocks are not
+//! trimmed, and values print as in Python.
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Tuple, ValueKind, from_args};
+use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
+use minijinja_contrib::pycompat;
+
+use super::python::{is_whitespace, to_text};
+
+/// The name of the only template of an environment.
+const NAME: &str = "template";
+
+/// A compiled template.
+#[derive(Debug, Clone)]
+pub(super) struct Template {
+    environment: Environment<'static>,
+}
+
+impl Template {
+    /// Compiles a template; the error says what is wrong with it.
+    pub(super) fn new(source: &str) -> Result<Template, String> {
+        let mut environment = Environment::new();
+        let mut syntax = SyntaxConfig::builder();
+        syntax.keep_trailing_newline(true);
+        environment.set_syntax(syntax.build().map_err(describe)?);
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_unknown_method_callback(python_method);
+        environment.set_formatter(|out, _state, value| {
+            if value.is_undefined() {
+                return Err(Error::from(ErrorKind::UndefinedError));
+            }
+            out.write_str(&to_text(value)).map_err(Error::from)
+        });
+        environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+        environment.add_filter("string", |value: Value| to_text(&value));
+        environment.add_template_owned(NAME, source.to_owned()).map_err(describe)?;
+        Ok(Template { environment })
+    }
+
+    /// Renders the template with a document's columns as variables; the error says what failed.
+    pub(super) fn render(&self, columns: &Value) -> Result<String, String> {
+        self.environment
+            .get_template(NAME)
+            .and_then(|template| template.render(columns))
+            .map_err(describe)
+    }
+}
+
+fn describe(error: Error) -> String {
+    match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.kind()),
+        None => error.kind().to_string(),
+    }
+}
+
+/// Python's methods on strings, lists and maps; those whose idea of whitespace differs from
+/// Rust's, and the ones that `minijinja-contrib` lacks, are here.
+fn python_method(
+    state: &mut State,
+    value: &Value,
+    method: &str,
+    arguments: &[Value],
+) -> Result<Value, Error> {
+    match (value.kind(), method) {
+        (ValueKind::String, "strip" | "lstrip" | "rstrip") if arguments.is_empty() => {
+            let text = value.as_str().unwrap_or_default();
+            Ok(Value::from(match method {
+                "strip" => text.trim_matches(is_whitespace),
+                "lstrip" => text.trim_start_matches(is_whitespace),
+                _ => text.trim_end_matches(is_whitespace),
+            }))
+        }
+        (ValueKind::String, "split") if arguments.is_empty() => {
+            let text = value.as_str().unwrap_or_default();
+            Ok(text.split(is_whitespace).filter(|part| !part.is_empty()).map(Value::from).collect())
+        }
+        (ValueKind::String, "index") => {
+            let (wanted,): (&str,) = from_args(arguments)?;
+            let text = value.as_str().unwrap_or_default();
+            match text.find(wanted) {
+                Some(start) => Ok(Value::from(text[..start].chars().count())),
+                None => Err(not_found(&Value::from(wanted))),
+            }
+        }
+        (ValueKind::String, "partition" | "rpartition") => {
+            let (separator,): (&str,) = from_args(arguments)?;
+            let text = value.as_str().unwrap_or_default();
+            let parts = match (method, text.split_once(separator), text.rsplit_once(separator)) {
+                ("partition", Some((before, after)), _) => [before, separator, after],
+                ("partition", None, _) => [text, "", ""],
+                (_, _, Some((before, after))) => [before, separator, after],
+                (_, _, None) => ["", "", text],
+            };
+            Ok(Value::from(Tuple::from(parts.map(Value::from))))
+        }
+        (ValueKind::String, "rsplit") => {
+            let (separator, most): (&str, Option<usize>) = from_args(arguments)?;
+            let text = value.as_str().unwrap_or_default();
+            let most = most.map_or(usize::MAX, |most| most.saturating_add(1));
+            let mut parts: Vec<&str> = text.rsplitn(most, separator).collect();
+            parts.reverse();
+            Ok(parts.into_iter().map(Value::from).collect())
+        }
+        (ValueKind::String, "removeprefix" | "removesuffix") => {
+            let (affix,): (&str,) = from_args(arguments)?;
+            let text = value.as_str().unwrap_or_default();
+            let rest = match method {
+                "removeprefix" => text.strip_prefix(affix),
+                _ => text.strip_suffix(affix),
+            };
+            Ok(Value::from(rest.unwrap_or(text)))
+        }
+        (ValueKind::Seq, "index") => {
+            let (wanted,): (Value,) = from_args(arguments)?;
+            match value.try_iter()?.position(|item| item == wanted) {
+                Some(index) => Ok(Value::from(index)),
+                None => Err(not_found(&wanted)),
+            }
+        }
+        _ => pycompat::unknown_method_callback(state, value, method, arguments),
+    }
+}
+
+fn not_found(wanted: &Value) -> Error {
+    Error::new(
+        ErrorKind::InvalidOperation,
+        format!("index() did not find {}", super::python::repr(wanted)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use minijinja::value::Serde;
+    use serde_json::json;
+
+    use super::*;
+
+    fn render(source: &str, columns: serde_json::Value) -> Result<String, String> {
+        Template::new(source)?.render(&Value::from(Serde(columns)))
+    }
+
+    #[test]
+    fn renders_as_jinja_does_in_python() {
+        let table = crate::evaluate::python::golden_table();
+        let variables = Value::from(Serde(&table["variables"]));
+        for row in table["templates"].as_array().expect("a list") {
+            let [source, text] = [0, 1].map(|column| row[column].as_str().expect("a text"));
+            let rendered = Template::new(source).and_then(|template| template.render(&variables));
+            assert_eq!(rendered.as_deref(), Ok(text), "{source}");
+        }
+    }
+
+    #[test]
+    fn whitespace_is_pythons() {
+        let row = json!({"q": "\u{1c}a\u{1f}b\u{a0}"});
+        assert_eq!(render("{{q.strip()}}", row.clone()).as_deref(), Ok("a\u{1f}b"));
+        assert_eq!(render("{{q.split()}}", row).as_deref(), Ok("['a', 'b']"));
+    }
+
+    #[test]
+    fn an_undefined_value_is_an_error() {
+        assert!(render("{{absent}}", json!({"present": 1})).is_err());
+        assert!(render("{{present.absent}}", json!({"present": {}})).is_err());
+    }
+}

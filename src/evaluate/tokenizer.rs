@@ -1,0 +1,360 @@
+//! A model's tokenizer, with the harness's rules on when special tokens are added and how a prompt
+//! is divided into context and continuation.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::EvaluateError;
+use super::python::is_whitespace;
+
+/// A model's tokenizer.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    special_tokens: SpecialTokens,
+    bos: Option<SpecialToken>,
+    eos: Option<SpecialToken>,
+    end_tokens: Vec<u32>,
+    cleans_up_spaces: bool,
+    repetition_penalty: Option<f64>,
+}
+
+/// A token with a meaning of its own.
+#[derive(Debug, Clone)]
+struct SpecialToken {
+    text: String,
+    id: u32,
+}
+
+/// Who decides which tokens frame a text.
+#[derive(Debug, Clone, Copy)]
+enum SpecialTokens {
+    /// The post-processor in `tokenizer.json`.
+    PostProcessor,
+    /// `add_bos_token` and `add_eos_token` in `tokenizer_config.json`, which replace it.
+    Configured { bos: bool, eos: bool },
+}
+
+/// A prompt in two parts, as tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenPair {
+    /// What is given; at least one token.
+    pub context: Vec<u32>,
+    /// What is scored; at least one token.
+    pub continuation: Vec<u32>,
+}
+
+/// Why a context and a continuation cannot be scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PairProblem {
+    /// The continuation has no tokens of its own.
+    EmptyContinuation,
+    /// There is nothing in front of the continuation, and the tokenizer has no token to begin with.
+    EmptyContext,
+}
+
+impl Tokenizer {
+    /// Opens the tokenizer in a model's directory: `tokenizer.json`, and if they are there
+    /// `tokenizer_config.json`, `special_tokens_map.json`, `generation_config.json` and
+    /// `config.json`.
+    pub fn open(directory: &Path) -> Result<Tokenizer, EvaluateError> {
+        let path = directory.join("tokenizer.json");
+        let bytes = std::fs::read(&path)
+            .map_err(|source| EvaluateError::Read { path: path.clone(), source })?;
+        let mut inner = tokenizers::Tokenizer::from_bytes(&bytes).map_err(|error| {
+            EvaluateError::Tokenizer { path: path.clone(), problem: error.to_string() }
+        })?;
+        // The file may carry the lengths of its training; prompts are cut and batched elsewhere.
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|error| EvaluateError::Tokenizer {
+            path: path.clone(),
+            problem: error.to_string(),
+        })?;
+
+        let config = read_object(&directory.join("tokenizer_config.json"))?;
+        let map = read_object(&directory.join("special_tokens_map.json"))?;
+        let special = |name: &str| {
+            let text = token_text(&config[name]).or_else(|| token_text(&map[name]))?;
+            let id = inner.token_to_id(&text)?;
+            Some(SpecialToken { text, id })
+        };
+        let bos = special("bos_token");
+        let eos = special("eos_token");
+        let flags = [&config["add_bos_token"], &config["add_eos_token"]];
+        let special_tokens = if flags.iter().any(|flag| flag.is_boolean()) {
+            let [bos, eos] = flags.map(|flag| flag.as_bool() == Some(true));
+            SpecialTokens::Configured { bos, eos }
+        } else {
+            SpecialTokens::PostProcessor
+        };
+        let cleans_up_spaces = config["clean_up_tokenization_spaces"].as_bool() == Some(true);
+        let generation = read_object(&directory.join("generation_config.json"))?;
+        Ok(Tokenizer {
+            inner,
+            special_tokens,
+            end_tokens: end_tokens(directory, &generation, eos.as_ref())?,
+            bos,
+            eos,
+            cleans_up_spaces,
+            repetition_penalty: generation["repetition_penalty"].as_f64().filter(|&p| p != 1.0),
+        })
+    }
+
+    /// The tokens of a text, framed by special tokens as the tokenizer does by itself, unless the
+    /// text begins with the beginning-of-sequence token already.
+    pub fn encode(&self, text: &str) -> Vec<u32> {
+        let has_prefix = self.prefix().is_some_and(|prefix| text.starts_with(&prefix.text));
+        self.encode_with(text, !has_prefix)
+    }
+
+    /// The tokens of context and continuation, divided at the end of the context's own tokens.
+    /// Whitespace at the end of the context counts as the continuation's.
+    ///
+    /// A token that straddles the boundary appears in neither half as it is in the whole: this is
+    /// how the harness divides.
+    pub fn encode_pair(&self, context: &str, continuation: &str) -> Result<TokenPair, PairProblem> {
+        if context.is_empty() {
+            return self.encode_without_context(continuation);
+        }
+        let trimmed = context.trim_end_matches(is_whitespace);
+        let whole = self.encode(&format!("{context}{continuation}"));
+        let context = self.encode(trimmed);
+        let continuation = whole.get(context.len()..).unwrap_or_default().to_vec();
+        if context.is_empty() {
+            return Err(PairProblem::EmptyContext);
+        }
+        if continuation.is_empty() {
+            return Err(PairProblem::EmptyContinuation);
+        }
+        Ok(TokenPair { context, continuation })
+    }
+
+    fn encode_without_context(&self, continuation: &str) -> Result<TokenPair, PairProblem> {
+        let mut continuation = self.encode_with(continuation, false);
+        let prefix = self.prefix().ok_or(PairProblem::EmptyContext)?.id;
+        if continuation.first() == Some(&prefix) {
+            continuation.remove(0);
+        }
+        if continuation.is_empty() {
+            return Err(PairProblem::EmptyContinuation);
+        }
+        Ok(TokenPair { context: vec![prefix], continuation })
+    }
+
+    /// The text of produced tokens, without special ones.
+    pub fn decode(&self, tokens: &[u32]) -> String {
+        let text = self.inner.decode(tokens, true).unwrap_or_default();
+        if self.cleans_up_spaces { clean_up_spaces(&text) } else { text }
+    }
+
+    /// The text of produced tokens, special ones with theirs.
+    pub(super) fn decode_all(&self, tokens: &[u32]) -> String {
+        self.inner.decode(tokens, false).unwrap_or_default()
+    }
+
+    /// Tokens that end what a model writes: the end-of-sequence token, and those of
+    /// `generation_config.json` (of `config.json` if there is none).
+    pub fn end_tokens(&self) -> &[u32] {
+        &self.end_tokens
+    }
+
+    /// The factor, other than 1, by which the model's own settings make repeated tokens less likely.
+    pub(super) fn repetition_penalty(&self) -> Option<f64> {
+        self.repetition_penalty
+    }
+
+    /// Text of the end-of-sequence token, if there is one.
+    pub(super) fn end_text(&self) -> Option<&str> {
+        self.eos.as_ref().map(|token| token.text.as_str())
+    }
+
+    /// What decodes tokens one at a time, special ones with their text.
+    pub(super) fn decode_stream(&self) -> TextStream<'_> {
+        TextStream { stream: self.inner.decode_stream(false), tokenizer: self, read: 0 }
+    }
+
+    /// The token in front of a text that stands alone.
+    fn prefix(&self) -> Option<&SpecialToken> {
+        self.bos.as_ref().or(self.eos.as_ref())
+    }
+
+    fn encode_with(&self, text: &str, special: bool) -> Vec<u32> {
+        let by_itself = special && matches!(self.special_tokens, SpecialTokens::PostProcessor);
+        // Encoding fails only for models that sample their merges or lack an unknown token.
+        let encoding = self.inner.encode_fast(text, by_itself);
+        let mut tokens = encoding.map(|encoding| encoding.get_ids().to_vec()).unwrap_or_default();
+        if special && let SpecialTokens::Configured { bos, eos } = self.special_tokens {
+            if let (true, Some(token)) = (bos, &self.bos) {
+                tokens.insert(0, token.id);
+            }
+            if let (true, Some(token)) = (eos, &self.eos) {
+                tokens.push(token.id);
+            }
+        }
+        tokens
+    }
+}
+
+/// Decodes a growing sequence of tokens piece by piece.
+pub(super) struct TextStream<'a> {
+    stream: DecodeStream<'a>,
+    tokenizer: &'a Tokenizer,
+    read: usize,
+}
+
+type DecodeStream<'a> = tokenizers::tokenizer::DecodeStream<
+    'a,
+    tokenizers::ModelWrapper,
+    tokenizers::NormalizerWrapper,
+    tokenizers::PreTokenizerWrapper,
+    tokenizers::PostProcessorWrapper,
+    tokenizers::DecoderWrapper,
+>;
+
+impl TextStream<'_> {
+    /// Appends to `text` what the tokens beyond those seen before add to it; a character whose
+    /// bytes are not complete is held back.
+    pub(super) fn advance(&mut self, tokens: &[u32], text: &mut String) {
+        for (index, &token) in tokens.iter().enumerate().skip(self.read) {
+            self.read = index + 1;
+            match self.stream.step(token) {
+                Ok(piece) => text.push_str(&piece.unwrap_or_default()),
+                // Decoders that rewrite earlier text defeat the stream; the whole never fails.
+                Err(_) => *text = self.tokenizer.decode_all(&tokens[..=index]),
+            }
+        }
+    }
+}
+
+/// Removes the spaces that word-level tokenizers put in front of English punctuation.
+fn clean_up_spaces(text: &str) -> String {
+    let pairs = [
+        (" .", "."),
+        (" ?", "?"),
+        (" !", "!"),
+        (" ,", ","),
+        (" ' ", "'"),
+        (" n't", "n't"),
+        (" 'm", "'m"),
+        (" 's", "'s"),
+        (" 've", "'ve"),
+        (" 're", "'re"),
+    ];
+    pairs.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+}
+
+fn end_tokens(
+    directory: &Path,
+    generation: &Value,
+    eos: Option<&SpecialToken>,
+) -> Result<Vec<u32>, EvaluateError> {
+    let config = match generation {
+        Value::Null => read_object(&directory.join("config.json"))?,
+        _ => generation.clone(),
+    };
+    let configured = match &config["eos_token_id"] {
+        Value::Array(ids) => ids.clone(),
+        id => vec![id.clone()],
+    };
+    let configured = configured.iter().filter_map(|id| u32::try_from(id.as_u64()?).ok());
+    let mut ids: Vec<u32> = eos.map(|token| token.id).into_iter().chain(configured).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(ids)
+}
+
+/// A special token is given as text or as an object with its properties.
+fn token_text(value: &Value) -> Option<String> {
+    value.as_str().or_else(|| value["content"].as_str()).map(str::to_owned)
+}
+
+/// A JSON file, null if there is none.
+fn read_object(path: &PathBuf) -> Result<Value, EvaluateError> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Value::Null),
+        Err(source) => return Err(EvaluateError::Read { path: path.clone(), source }),
+    };
+    serde_json::from_slice(&bytes)
+        .map_err(|source| EvaluateError::Json { path: path.clone(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn golden() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/evaluate/model")
+    }
+
+    /// The golden tokenizer with another `tokenizer_config.json`.
+    fn tokenizer(config: &Value) -> Tokenizer {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name);
+        std::fs::copy(golden().join("tokenizer.json"), path("tokenizer.json")).expect("copied");
+        std::fs::write(path("tokenizer_config.json"), config.to_string()).expect("written");
+        std::fs::write(path("config.json"), r#"{"eos_token_id": [1, 2]}"#).expect("written");
+        Tokenizer::open(directory.path()).expect("a tokenizer")
+    }
+
+    #[test]
+    fn whitespace_at_the_end_of_a_context_belongs_to_the_continuation() {
+        let tokenizer = Tokenizer::open(&golden()).expect("a tokenizer");
+        let spaced = tokenizer.encode_pair("The ", "otter").expect("a pair");
+        assert_eq!(spaced, tokenizer.encode_pair("The", " otter").expect("a pair"));
+        assert_eq!(spaced.context, tokenizer.encode("The"));
+    }
+
+    #[test]
+    fn without_context_the_first_token_stands_in_front() {
+        let tokenizer = Tokenizer::open(&golden()).expect("a tokenizer");
+        let pair = tokenizer.encode_pair("", " otter").expect("a pair");
+        assert_eq!((pair.context, pair.continuation), (vec![0], tokenizer.encode(" otter")));
+        let pair = tokenizer.encode_pair("", "<|bos|>a").expect("a pair");
+        assert_eq!((pair.context, pair.continuation), (vec![0], tokenizer.encode("a")));
+    }
+
+    #[test]
+    fn nothing_to_score_or_to_start_from_is_a_problem() {
+        let tokenizer = Tokenizer::open(&golden()).expect("a tokenizer");
+        let problem = |context, continuation| tokenizer.encode_pair(context, continuation).err();
+        assert_eq!(problem("a", ""), Some(PairProblem::EmptyContinuation));
+        assert_eq!(problem("", ""), Some(PairProblem::EmptyContinuation));
+        assert_eq!(problem(" ", "a"), Some(PairProblem::EmptyContext));
+        let bare = super::tests::tokenizer(&json!({}));
+        assert_eq!(bare.encode_pair("", "a"), Err(PairProblem::EmptyContext));
+    }
+
+    #[test]
+    fn the_config_says_which_tokens_frame_a_text() {
+        let tokens = json!({"bos_token": "<|bos|>", "eos_token": {"content": "<|end|>"}});
+        let with = |name: &str| {
+            let mut config = tokens.clone();
+            config[name] = json!(true);
+            tokenizer(&config)
+        };
+        let plain = tokenizer(&tokens).encode("a");
+        assert_eq!(with("add_bos_token").encode("a"), [&[0], plain.as_slice()].concat());
+        assert_eq!(with("add_eos_token").encode("a"), [plain.as_slice(), &[1]].concat());
+        // A text that starts with the token does not get another.
+        assert_eq!(with("add_bos_token").encode("<|bos|>a"), [&[0], plain.as_slice()].concat());
+    }
+
+    #[test]
+    fn end_tokens_come_from_tokenizer_and_model() {
+        assert_eq!(tokenizer(&json!({"eos_token": "<|bos|>"})).end_tokens(), [0, 1, 2]);
+        assert_eq!(Tokenizer::open(&golden()).expect("a tokenizer").end_tokens(), [1]);
+    }
+
+    #[test]
+    fn produced_text_has_no_special_tokens() {
+        let tokenizer = Tokenizer::open(&golden()).expect("a tokenizer");
+        let tokens = tokenizer.encode("an otter<|end|> there");
+        assert_eq!(tokenizer.decode(&tokens), "an otter there");
+        let cleaning = super::tests::tokenizer(&json!({"clean_up_tokenization_spaces": true}));
+        assert_eq!(cleaning.decode(&tokenizer.encode("so , it is n't .")), "so, it isn't.");
+    }
+}

@@ -1,0 +1,357 @@
+//! The decoder's loops over slices, and its one matrix product.
+//!
+//! Each loop keeps a fixed number of lanes and a fixed order of additions, and never fuses a
+//! multiplication with an addition, so that results do not depend on the width of the machine's
+//! registers. [`run_widened`] runs a [`Loop`] as compiled for the widest registers found at run time;
+//! functions meant for loops are `#[inline(always)]`.
+
+use faer::linalg::matmul::matmul;
+use faer::traits::pulp;
+use faer::{Accum, MatMut, MatRef, Par};
+
+/// Partial sums of a reduction.
+const LANES: usize = 16;
+
+/// Products smaller than this (in multiply-adds) stay on one thread. It is a tenth of a millisecond
+/// of work, against some microseconds for handing a part of it to another thread.
+const SMALLEST_SHARED_PRODUCT: usize = 4 << 20;
+
+/// Whether a product replaces what stands in its output or adds to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Output {
+    Replace,
+    Add,
+}
+
+/// A loop over slices, with what it works on.
+///
+/// `run` and all it calls must be `#[inline(always)]`: code that stays a function of its own is
+/// compiled for the narrowest registers. (For that reason this is not a closure.)
+pub(super) trait Loop {
+    type Output;
+
+    fn run(self) -> Self::Output;
+}
+
+struct Widened<L>(L);
+
+impl<L: Loop> pulp::WithSimd for Widened<L> {
+    type Output = L::Output;
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> L::Output {
+        self.0.run()
+    }
+}
+
+/// Runs a loop as compiled for the machine's widest registers.
+pub(super) fn run_widened<L: Loop>(work: L) -> L::Output {
+    pulp::Arch::new().dispatch(Widened(work))
+}
+
+/// `output[rows, outputs] (+)= input[rows, inputs] · weightᵀ`, `weight` being `[outputs, inputs]`.
+///
+/// Each output element depends only on its row of the input and its row of the weight, bit for bit,
+/// whatever the number of rows or threads: single rows, for which the product has a path of its
+/// own, are computed as two.
+pub(super) fn multiply(
+    output: &mut [f32],
+    input: &[f32],
+    weight: &[f32],
+    inputs: usize,
+    mode: Output,
+    threads: usize,
+) {
+    let rows = input.len() / inputs;
+    let outputs = weight.len() / inputs;
+    debug_assert_eq!(output.len(), rows * outputs);
+    if rows == 0 {
+        return;
+    }
+    if rows == 1 {
+        let doubled = [input, input].concat();
+        let mut both = [&*output, &*output].concat();
+        multiply(&mut both, &doubled, weight, inputs, mode, threads);
+        output.copy_from_slice(&both[..outputs]);
+        return;
+    }
+    let parts = if rows * inputs * outputs >= SMALLEST_SHARED_PRODUCT { threads } else { 1 };
+    let accumulate = match mode {
+        Output::Replace => Accum::Replace,
+        Output::Add => Accum::Add,
+    };
+    multiply_parts(
+        MatMut::from_row_major_slice_mut(output, rows, outputs),
+        MatRef::from_row_major_slice(input, rows, inputs),
+        MatRef::from_row_major_slice(weight, outputs, inputs),
+        accumulate,
+        parts,
+    );
+}
+
+/// The product in `parts` tasks, each of which reads its own share of the weight.
+fn multiply_parts(
+    output: MatMut<'_, f32>,
+    input: MatRef<'_, f32>,
+    weight: MatRef<'_, f32>,
+    accumulate: Accum,
+    parts: usize,
+) {
+    let middle = (weight.nrows() / 2).next_multiple_of(LANES);
+    if parts < 2 || middle >= weight.nrows() {
+        matmul(output, accumulate, input, weight.transpose(), 1.0, Par::Seq);
+        return;
+    }
+    let (left, right) = output.split_at_col_mut(middle);
+    let (upper, lower) = weight.split_at_row(middle);
+    rayon::join(
+        || multiply_parts(left, input, upper, accumulate, parts.div_ceil(2)),
+        || multiply_parts(right, input, lower, accumulate, parts / 2),
+    );
+}
+
+/// Adds `bias` to every row.
+pub(super) fn add_to_rows(rows: &mut [f32], bias: &[f32]) {
+    for row in rows.chunks_exact_mut(bias.len()) {
+        row.iter_mut().zip(bias).for_each(|(value, shift)| *value += shift);
+    }
+}
+
+/// `row · weight / √(mean(row²) + ε)`, in place.
+#[inline(always)]
+pub(super) fn rms_norm(row: &mut [f32], weight: &[f32], epsilon: f32) {
+    let squares = sum_of_squares(row);
+    let scale = 1.0 / (squares / row.len() as f32 + epsilon).sqrt();
+    row.iter_mut().zip(weight).for_each(|(value, weight)| *value = *weight * (*value * scale));
+}
+
+#[inline(always)]
+fn sum_of_squares(values: &[f32]) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += value * value;
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane += value * value;
+    }
+    folded(lanes, |a, b| a + b)
+}
+
+/// Reduces lanes by halves, in a fixed order.
+#[inline(always)]
+fn folded<T: Copy>(mut lanes: [T; LANES], combine: impl Fn(T, T) -> T) -> T {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] = combine(lanes[lane], lanes[lane + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// RMSNorm of every row.
+pub(super) struct NormalizeRows<'a> {
+    pub(super) rows: &'a mut [f32],
+    pub(super) weight: &'a [f32],
+    pub(super) epsilon: f32,
+}
+
+impl Loop for NormalizeRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for row in self.rows.chunks_exact_mut(self.weight.len()) {
+            rms_norm(row, self.weight, self.epsilon);
+        }
+    }
+}
+
+/// `gate ← silu(gate) · up`, `silu(x) = x / (1 + e⁻ˣ)`.
+pub(super) struct SiluTimes<'a> {
+    pub(super) gate: &'a mut [f32],
+    pub(super) up: &'a [f32],
+}
+
+impl Loop for SiluTimes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (gate, up) in self.gate.iter_mut().zip(self.up) {
+            *gate = *gate / (1.0 + exp(-*gate)) * up;
+        }
+    }
+}
+
+/// Replaces each value by `e^(value − largest)` and returns the sum of the results.
+#[inline(always)]
+pub(super) fn exponentiate(values: &mut [f32]) -> f32 {
+    let largest = maximum(values);
+    let mut lanes = [0.0_f32; LANES];
+    let (chunks, rest) = values.as_chunks_mut::<LANES>();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *value = exp(*value - largest);
+            *lane += *value;
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *value = exp(*value - largest);
+        *lane += *value;
+    }
+    folded(lanes, |a, b| a + b)
+}
+
+/// Largest value; unspecified if one is not a number.
+#[inline(always)]
+fn maximum(values: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if a > b { a } else { b };
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane = larger(*lane, *value);
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane = larger(*lane, *value);
+    }
+    folded(lanes, larger)
+}
+
+/// What a row of logits says: its logarithmic normaliser and its most probable token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct RowSummary {
+    /// Largest logit.
+    pub(super) largest: f32,
+    /// `ln Σ e^(logit − largest)`; not finite if a logit is infinite above or not a number.
+    pub(super) log_sum: f64,
+    /// Index of the largest logit, the lowest one if several are largest.
+    pub(super) argmax: u32,
+}
+
+/// Summarises a row of logits, with exponentials in f32 and their sum in f64.
+pub(super) struct Summarize<'a>(pub(super) &'a [f32]);
+
+impl Loop for Summarize<'_> {
+    type Output = RowSummary;
+
+    #[inline(always)]
+    fn run(self) -> RowSummary {
+        let Self(logits) = self;
+        let largest = maximum(logits);
+        let mut lanes = [0.0_f64; LANES];
+        let (chunks, rest) = logits.as_chunks::<LANES>();
+        for chunk in chunks {
+            for (lane, logit) in lanes.iter_mut().zip(chunk) {
+                *lane += f64::from(exp(*logit - largest));
+            }
+        }
+        for (lane, logit) in lanes.iter_mut().zip(rest) {
+            *lane += f64::from(exp(*logit - largest));
+        }
+        let argmax = logits.iter().position(|logit| *logit == largest).unwrap_or(0) as u32;
+        RowSummary { largest, log_sum: folded(lanes, |a, b| a + b).ln(), argmax }
+    }
+}
+
+/// `eˣ` to within one and a half units in the last place for x in −87 to 88; outside of that the
+/// value at the nearer end; not a number stays so.
+///
+/// `x = n·ln 2 + r`, and a polynomial for `eʳ`, |r| ≤ ½ ln 2: branch-free, so that it vectorises.
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    /// Adding this to a small number leaves the number, rounded, in the low bits.
+    const ROUNDER: f32 = 12_582_912.0;
+    /// ln 2 in two parts; the first has trailing zeros, so that its multiples are exact.
+    const LN_2_HIGH: f32 = 0.693_359_4;
+    const LN_2_LOW: f32 = -2.121_944_4e-4;
+
+    let x = if x < -87.0 { -87.0 } else { x };
+    let x = if x > 88.0 { 88.0 } else { x };
+    let rounded = x * std::f32::consts::LOG2_E + ROUNDER;
+    let n = rounded - ROUNDER;
+    let r = (x - n * LN_2_HIGH) - n * LN_2_LOW;
+    // Minimax coefficients of (eʳ − 1 − r) / r², as in Cephes' expf.
+    let mut polynomial = 1.987_569_1e-4;
+    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        polynomial = polynomial * r + coefficient;
+    }
+    let power = rounded.to_bits().wrapping_sub(ROUNDER.to_bits()).wrapping_add(127) << 23;
+    (polynomial * r * r + r + 1.0) * f32::from_bits(power)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exp_is_right_to_the_last_digits() {
+        let worst = (-870_000..=880_000)
+            .map(|step| step as f32 * 1e-4)
+            .map(|x| {
+                let exact = f64::from(x).exp();
+                (f64::from(exp(x)) - exact).abs() / exact
+            })
+            .fold(0.0, f64::max);
+        assert!(worst < 1.8e-7, "relative error {worst}");
+        assert_eq!(exp(0.0), 1.0);
+        assert!(exp(f32::NAN).is_nan());
+        assert!(exp(f32::NEG_INFINITY) < 2e-38);
+    }
+
+    #[test]
+    fn products_agree_with_candle_and_do_not_depend_on_the_number_of_rows() {
+        use candle_core::{Device, Tensor};
+        let (rows, inputs, outputs) = (37, 50, 203);
+        let input: Vec<f32> = (0..rows * inputs).map(|i| (i as f32 * 0.37).sin()).collect();
+        let weight: Vec<f32> = (0..outputs * inputs).map(|i| (i as f32 * 0.71).cos()).collect();
+        let mut all = vec![0.0; rows * outputs];
+        multiply(&mut all, &input, &weight, inputs, Output::Replace, 1);
+        let theirs = Tensor::from_slice(&input, (rows, inputs), &Device::Cpu)
+            .and_then(|input| {
+                let weight = Tensor::from_slice(&weight, (outputs, inputs), &Device::Cpu)?;
+                input.matmul(&weight.t()?)?.flatten_all()?.to_vec1::<f32>()
+            })
+            .expect("shapes agree");
+        for (ours, theirs) in all.iter().zip(&theirs) {
+            assert!((ours - theirs).abs() < 1e-5);
+        }
+        for count in [1, 2, 3, 16] {
+            let mut few = vec![0.0; count * outputs];
+            multiply(&mut few, &input[..count * inputs], &weight, inputs, Output::Replace, 2);
+            assert_eq!(few, all[..count * outputs]);
+        }
+        for (count, parts) in [(2, 2), (37, 5)] {
+            let mut divided = vec![1.0; count * outputs];
+            multiply_parts(
+                MatMut::from_row_major_slice_mut(&mut divided, count, outputs),
+                MatRef::from_row_major_slice(&input[..count * inputs], count, inputs),
+                MatRef::from_row_major_slice(&weight, outputs, inputs),
+                Accum::Replace,
+                parts,
+            );
+            assert_eq!(divided, all[..count * outputs]);
+        }
+    }
+
+    fn summarized(logits: &[f32]) -> RowSummary {
+        run_widened(Summarize(logits))
+    }
+
+    #[test]
+    fn ties_go_to_the_lowest_index() {
+        let summary = summarized(&[0.0, 2.0, 1.0, 2.0]);
+        assert_eq!(summary.argmax, 1);
+        let sum = (-2.0_f64).exp() + 1.0 + (-1.0_f64).exp() + 1.0;
+        assert!((summary.log_sum - sum.ln()).abs() < 1e-7);
+        assert!(!summarized(&[0.0, f32::NAN]).log_sum.is_finite());
+        assert!(!summarized(&[0.0, f32::INFINITY]).log_sum.is_finite());
+        assert!(!summarized(&[f32::NEG_INFINITY; 3]).log_sum.is_finite());
+    }
+}

@@ -1,0 +1,397 @@
+//! Everything that can be wrong with a merge before any weight is read.
+
+use crate::architecture::ArchitectureError;
+use crate::checkpoint::CheckpointError;
+use crate::kernels::dtype::DType;
+
+/// Everything that can be wrong with a merge before any weight is read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// A model's weights cannot be opened.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+
+    /// A model's config cannot be understood.
+    #[error(transparent)]
+    Architecture(#[from] ArchitectureError),
+
+    /// There is no such merge method.
+    #[error("there is no merge method `{name}`")]
+    UnknownMethod {
+        /// As written.
+        name: String,
+        /// Whether mergekit has it.
+        is_planned: bool,
+    },
+
+    /// A model has an adapter on top.
+    #[error("model `{model}` has a LoRA adapter, which cannot be merged in yet")]
+    LoraNotAvailable {
+        /// The reference.
+        model: String,
+    },
+
+    /// A model has a revision.
+    #[error("model `{model}` asks for a revision, but models are read from local directories")]
+    RevisionNotAvailable {
+        /// The reference.
+        model: String,
+    },
+
+    /// The models have different architectures.
+    #[error("`{model}` is a {found} model, but `{first}` is a {expected} model")]
+    Architectures {
+        /// The model that gives the output its architecture.
+        first: String,
+        /// Its architecture.
+        expected: String,
+        /// The model that differs.
+        model: String,
+        /// What it is.
+        found: String,
+    },
+
+    /// The architecture has no module of that name.
+    #[error("`modules.{module}`: {architecture} models have no module `{module}`")]
+    UnknownModule {
+        /// As written.
+        module: String,
+        /// The architecture's name.
+        architecture: String,
+        /// Modules that it has.
+        known: Vec<String>,
+    },
+
+    /// Slices of a model with several modules.
+    #[error("`slices`: {architecture} models have several modules: {}", known.join(", "))]
+    SeveralModules {
+        /// The architecture's name.
+        architecture: String,
+        /// Modules that it has.
+        known: Vec<String>,
+    },
+
+    /// A layer range that the model does not have.
+    #[error(
+        "`{field}.layer_range` is [{start}, {end}], but `{model}` has {n_layers} {}",
+        if *n_layers == 1 { "layer" } else { "layers" }
+    )]
+    LayerRange {
+        /// The source's path in the config.
+        field: String,
+        /// The model.
+        model: String,
+        /// First layer.
+        start: usize,
+        /// The one behind the last.
+        end: usize,
+        /// Layers that the model has.
+        n_layers: usize,
+    },
+
+    /// A layer range without layers.
+    #[error("`{field}.layer_range` is [{start}, {end}], which contains no layer")]
+    EmptyRange {
+        /// The source's path in the config.
+        field: String,
+        /// First layer.
+        start: usize,
+        /// The one behind the last.
+        end: usize,
+    },
+
+    /// Models or layer ranges of different depth.
+    #[error(
+        "{place}: `{model}` gives {found} {}, but `{first}` gives {expected}",
+        if *found == 1 { "layer" } else { "layers" },
+        place = place(field)
+    )]
+    LayerCounts {
+        /// The slice's path in the config; empty for whole models.
+        field: String,
+        /// The first source.
+        first: String,
+        /// Its number of layers.
+        expected: usize,
+        /// The source that differs.
+        model: String,
+        /// Its number of layers.
+        found: usize,
+    },
+
+    /// The method needs a base model and the config names none.
+    #[error("merge method `{method}` needs a `base_model`")]
+    NoBase {
+        /// The method.
+        method: &'static str,
+    },
+
+    /// The base model takes no part in a slice.
+    #[error("{place}: base model `{base}` is not among the sources", place = place(field))]
+    BaseNotListed {
+        /// The slice's path in the config.
+        field: String,
+        /// The base model.
+        base: String,
+    },
+
+    /// The same model takes part twice.
+    #[error("`{field}`: model `{model}` is already listed as `{first}`")]
+    Duplicate {
+        /// The second entry's path in the config.
+        field: String,
+        /// The first entry's path in the config.
+        first: String,
+        /// The model.
+        model: String,
+    },
+
+    /// More or fewer models than the method takes.
+    #[error(
+        "{place}: merge method `{method}` takes {}, but {found} {} given",
+        count(*least, *most),
+        if *found == 1 { "is" } else { "are" },
+        place = place(field)
+    )]
+    InputCount {
+        /// The slice's path in the config, or the tensor that only some models have.
+        field: String,
+        /// The method.
+        method: &'static str,
+        /// Models given, the base included.
+        found: usize,
+        /// Fewest allowed.
+        least: usize,
+        /// Most allowed.
+        most: usize,
+    },
+
+    /// A model lacks a tensor that its architecture demands.
+    #[error("model `{model}` has no tensor `{tensor}`")]
+    MissingTensor {
+        /// The model.
+        model: String,
+        /// The tensor's name in that model.
+        tensor: String,
+    },
+
+    /// The base model lacks an optional tensor that others have.
+    #[error("base model `{base}` has no tensor `{tensor}`, which `{model}` has")]
+    MissingFromBase {
+        /// The base model.
+        base: String,
+        /// The tensor's name in the output.
+        tensor: String,
+        /// A model that has it.
+        model: String,
+    },
+
+    /// A required parameter has no value.
+    #[error(
+        "`{field}` is missing: merge method `{method}` needs {parameter} {} tensor `{tensor}`",
+        match model {
+            Some(model) => format!("of model `{model}` for"),
+            None => "for".to_owned(),
+        }
+    )]
+    MissingParameter {
+        /// Where it would be written.
+        field: String,
+        /// The method.
+        method: &'static str,
+        /// The parameter.
+        parameter: &'static str,
+        /// The model, for parameters of models.
+        model: Option<String>,
+        /// The first tensor without a value.
+        tensor: String,
+        /// Whether the model is a base that takes part although no list names it.
+        is_added_base: bool,
+    },
+
+    /// A parameter has a value of the wrong kind.
+    #[error("`{field}` is {value} for tensor `{tensor}`, but should be {expected}")]
+    ParameterKind {
+        /// Its path in the config.
+        field: String,
+        /// As written, or interpolated.
+        value: String,
+        /// The first tensor it applies to.
+        tensor: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+
+    /// A parameter has a value that the method is not defined for.
+    #[error("`{field}` is {value}, {problem} (tensor `{tensor}`)")]
+    Parameter {
+        /// Its path in the config.
+        field: String,
+        /// After gradients and filters.
+        value: f64,
+        /// The end of the sentence.
+        problem: String,
+        /// The first tensor it applies to.
+        tensor: String,
+    },
+
+    /// Models have differently shaped tensors.
+    #[error(
+        "tensor `{tensor}` has shape {found:?} in `{model}`, but shape {expected:?} in `{first}`"
+    )]
+    Shapes {
+        /// Its name in the output.
+        tensor: String,
+        /// The first model.
+        first: String,
+        /// Its shape.
+        expected: Vec<usize>,
+        /// The model that differs.
+        model: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// Whether only the vocabularies differ.
+        is_vocabulary: bool,
+    },
+
+    /// Some models have fractions where others have whole numbers.
+    #[error("tensor `{tensor}` has type {found} in `{model}`, but type {expected} in `{first}`")]
+    Kinds {
+        /// Its name in the output.
+        tensor: String,
+        /// The first model.
+        first: String,
+        /// Its type.
+        expected: DType,
+        /// The model that differs.
+        model: String,
+        /// Its type.
+        found: DType,
+    },
+
+    /// Weights cannot be stored in whole numbers.
+    #[error("`{field}` is {dtype}, which cannot hold weights")]
+    WholeNumbers {
+        /// `dtype` or `out_dtype`.
+        field: &'static str,
+        /// The type.
+        dtype: DType,
+    },
+
+    /// The output would be empty.
+    #[error("the merge has no tensor to write")]
+    NoTensors,
+}
+
+/// Where a list of sources is, as the start of a sentence.
+fn place(field: &str) -> String {
+    match field {
+        "" => "`models`".to_owned(),
+        field => format!("`{field}`"),
+    }
+}
+
+fn count(least: usize, most: usize) -> String {
+    let plural = |n: usize| if n == 1 { "model" } else { "models" };
+    match (least, most) {
+        (least, most) if least == most => format!("exactly {least} {}", plural(least)),
+        (least, usize::MAX) => format!("at least {least} {}", plural(least)),
+        (least, most) => format!("{least} to {most} models"),
+    }
+}
+
+impl PlanError {
+    /// The path in the config of what should be changed, where there is one such place. A field that is
+    /// missing is not there yet.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::UnknownMethod { .. } => Some("merge_method"),
+            Self::LayerRange { field, .. }
+            | Self::EmptyRange { field, .. }
+            | Self::Duplicate { field, .. }
+            | Self::MissingParameter { field, .. }
+            | Self::ParameterKind { field, .. }
+            | Self::Parameter { field, .. } => Some(field),
+            Self::WholeNumbers { field, .. } => Some(field),
+            Self::SeveralModules { .. } => Some("slices"),
+            Self::LayerCounts { field, .. } | Self::BaseNotListed { field, .. } => {
+                Some(if field.is_empty() { "models" } else { field })
+            }
+            _ => None,
+        }
+    }
+
+    /// What to do about it, printed on its own line as `hint: …`.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Checkpoint(error) => return error.hint(),
+            Self::Architecture(error) => return error.hint(),
+            Self::UnknownMethod { name, is_planned } => {
+                let names: Vec<_> = crate::methods::METHODS.iter().map(|m| m.name).collect();
+                let known = names.join(", ");
+                match is_planned {
+                    true => format!("`{name}` is not available yet; available are {known}"),
+                    false => format!("available are {known}"),
+                }
+            }
+            Self::LoraNotAvailable { .. } => {
+                "merge the adapter into its model first, for example with \
+                `merge_and_unload()` of peft"
+                    .to_owned()
+            }
+            Self::RevisionNotAvailable { .. } => {
+                "download that revision with `hf download MODEL --revision REVISION --local-dir \
+                DIRECTORY`, and name the directory"
+                    .to_owned()
+            }
+            Self::Architectures { .. } => {
+                "`--allow-crimes` merges them as far as their tensors fit".to_owned()
+            }
+            Self::UnknownModule { known, .. } => format!("modules are {}", known.join(", ")),
+            Self::SeveralModules { .. } => "put the slices of each module under `modules`".to_owned(),
+            Self::LayerRange { n_layers, .. } => {
+                format!("layers count from 0, and the end is not included: at most [0, {n_layers}]")
+            }
+            Self::EmptyRange { .. } => "the end of a range is not included".to_owned(),
+            Self::NoBase { .. } => {
+                "add `base_model:` with the model that the others were trained from".to_owned()
+            }
+            Self::BaseNotListed { .. } => {
+                "with `slices`, list the base as a source of every slice".to_owned()
+            }
+            Self::Duplicate { .. } => "list it once, with the sum of the weights".to_owned(),
+            Self::MissingTensor { .. } => {
+                "the weights do not belong to the architecture that `config.json` names".to_owned()
+            }
+            Self::MissingParameter { is_added_base: true, parameter, .. } => format!(
+                "`base_model` is merged in like every other model here: list it with a {parameter}, \
+                or remove `base_model`"
+            ),
+            Self::MissingParameter { parameter, model, .. } => match model {
+                Some(_) => format!(
+                    "give the model a {parameter}, or all models one under the top-level `parameters`"
+                ),
+                None => format!("write `{parameter}` under the top-level `parameters`"),
+            },
+            Self::Shapes { is_vocabulary: true, .. } => {
+                "the vocabularies differ: `--unsafe-truncate-embeddings` keeps the rows that all have"
+                    .to_owned()
+            }
+            Self::Shapes { .. } => {
+                "only models of the same sizes can be merged tensor by tensor".to_owned()
+            }
+            _ => return None,
+        };
+        Some(hint)
+    }
+
+    /// Whether another config or other models would help, as opposed to another machine.
+    pub fn is_users_mistake(&self) -> bool {
+        match self {
+            Self::Checkpoint(error) => error.is_users_mistake(),
+            Self::Architecture(error) => error.is_users_mistake(),
+            _ => true,
+        }
+    }
+}

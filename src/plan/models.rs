@@ -1,0 +1,134 @@
+//! Opened input models, shared by all plans that use them.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::architecture::{Architecture, ModelConfig};
+use crate::checkpoint::{Checkpoint, TensorSource};
+use crate::config::ModelReference;
+
+use super::PlanError;
+
+/// An input model: its weights, what its config says, and which tensors it should have.
+pub struct InputModel {
+    /// As written in merge configs.
+    pub reference: ModelReference,
+    /// Where it was read from.
+    pub directory: PathBuf,
+    /// Its weights.
+    pub checkpoint: Box<dyn TensorSource>,
+    /// Its `config.json`.
+    pub config: ModelConfig,
+    /// Its architecture, with its own layer counts.
+    pub architecture: Architecture,
+    id: u64,
+    unlisted: OnceLock<Vec<String>>,
+}
+
+impl InputModel {
+    /// Opens the model directory that `reference` names. Reads headers only.
+    pub fn open(reference: &ModelReference) -> Result<Self, PlanError> {
+        if reference.lora.is_some() {
+            return Err(PlanError::LoraNotAvailable { model: reference.to_string() });
+        }
+        if reference.model.revision.is_some() {
+            return Err(PlanError::RevisionNotAvailable { model: reference.to_string() });
+        }
+        let directory = Path::new(&reference.model.path);
+        let checkpoint = Box::new(Checkpoint::open(directory)?);
+        let config = ModelConfig::load(directory)?;
+        Self::new(reference.clone(), directory.to_owned(), checkpoint, config)
+    }
+
+    /// A model from its parts, which may live in memory.
+    pub fn new(
+        reference: ModelReference,
+        directory: PathBuf,
+        checkpoint: Box<dyn TensorSource>,
+        config: ModelConfig,
+    ) -> Result<Self, PlanError> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        let architecture = match &reference.override_architecture {
+            None => config.architecture()?,
+            Some(name) => {
+                let mut named = config.clone();
+                named.set("architectures", vec![name.clone()])?;
+                named.architecture()?
+            }
+        };
+        Ok(Self {
+            reference,
+            directory,
+            checkpoint,
+            config,
+            architecture,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            unlisted: OnceLock::new(),
+        })
+    }
+
+    /// The model as messages name it: the way merge configs write it.
+    pub fn label(&self) -> String {
+        self.reference.to_string()
+    }
+
+    /// Differs between any two models that this process has opened, so that what was computed from
+    /// one is never taken for another's.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Tensors that the architecture does not mention and that merges therefore drop.
+    pub fn unlisted(&self) -> &[String] {
+        self.unlisted.get_or_init(|| {
+            let names = self.architecture.unlisted(&*self.checkpoint);
+            names.into_iter().map(str::to_owned).collect()
+        })
+    }
+
+    /// Whether the model's config says that its LM head is its input embedding.
+    pub(super) fn is_tied(&self) -> bool {
+        self.config.get("tie_word_embeddings").and_then(serde_json::Value::as_bool) == Some(true)
+    }
+}
+
+impl std::fmt::Debug for InputModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InputModel").field("reference", &self.reference).finish_non_exhaustive()
+    }
+}
+
+/// Opened models by reference. Each is opened once, however many plans use it.
+#[derive(Debug, Default)]
+pub struct ModelStore {
+    models: Mutex<HashMap<ModelReference, Arc<InputModel>>>,
+}
+
+impl ModelStore {
+    /// A store without models.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The model that `reference` names, opened now or before.
+    pub fn open(&self, reference: &ModelReference) -> Result<Arc<InputModel>, PlanError> {
+        // A model is put in complete or not at all, so a panic elsewhere leaves nothing to repair.
+        let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(model) = models.get(reference) {
+            return Ok(Arc::clone(model));
+        }
+        let model = Arc::new(InputModel::open(reference)?);
+        models.insert(reference.clone(), Arc::clone(&model));
+        Ok(model)
+    }
+
+    /// Puts in a model that was made elsewhere, under its reference.
+    pub fn insert(&self, model: InputModel) -> Arc<InputModel> {
+        let model = Arc::new(model);
+        let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+        models.insert(model.reference.clone(), Arc::clone(&model));
+        model
+    }
+}

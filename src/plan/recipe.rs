@@ -1,0 +1,295 @@
+//! The three forms of a recipe as one: slices of opened models for every module.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::architecture::{Architecture, ArchitectureDefinition};
+use crate::config::{
+    MergeConfig, ModelEntry, ModelReference, OutputSlice, Recipe, Settings, SliceSource,
+};
+use crate::methods::{BaseRole, MethodDefinition};
+
+use super::models::{InputModel, ModelStore};
+use super::{PlanError, PlanWarning};
+
+/// What one module of the output is made of.
+pub(super) struct ModuleRecipe<'c> {
+    /// As the architecture calls it.
+    pub(super) name: String,
+    /// Output layers, in order; at least one slice.
+    pub(super) slices: Vec<Slice<'c>>,
+    /// Parameters of the module.
+    pub(super) scope: Option<Scope<'c>>,
+    /// Whether layers are rearranged, as opposed to whole models.
+    pub(super) is_restacked: bool,
+}
+
+/// A run of output layers.
+pub(super) struct Slice<'c> {
+    /// What is merged; at least one, all with the same number of layers.
+    pub(super) sources: Vec<Source<'c>>,
+    /// Position among `sources` of a base that the method treats apart.
+    pub(super) base: Option<usize>,
+    /// Parameters of the slice.
+    pub(super) scope: Option<Scope<'c>>,
+}
+
+/// Layers of one model.
+pub(super) struct Source<'c> {
+    pub(super) model: Arc<InputModel>,
+    /// Layers of the module that the whole model has.
+    pub(super) n_layers: usize,
+    /// Layers that take part.
+    pub(super) layers: Range<usize>,
+    /// Parameters of this source alone. A base that no list names has none.
+    pub(super) scope: Option<Scope<'c>>,
+    /// Path in the config, such as `models[1]`; `base_model` for a base that no list names.
+    pub(super) field: String,
+}
+
+/// Parameters written in one place.
+#[derive(Clone)]
+pub(super) struct Scope<'c> {
+    /// Path of that place in the config, empty for the top.
+    pub(super) field: String,
+    pub(super) settings: &'c Settings,
+}
+
+impl Scope<'_> {
+    /// Path of a parameter written here.
+    pub(super) fn path(&self, parameter: &str) -> String {
+        path(&self.field, parameter)
+    }
+}
+
+/// Path of a parameter in the place `field`.
+pub(super) fn path(field: &str, parameter: &str) -> String {
+    let separator = if field.is_empty() { "" } else { "." };
+    format!("{field}{separator}parameters.{parameter}")
+}
+
+/// Every model that the config mentions: the base first, then in document order.
+pub(super) fn references(config: &MergeConfig) -> Vec<&ModelReference> {
+    fn listed<'c>(recipe: &'c Recipe, found: &mut Vec<&'c ModelReference>) {
+        match recipe {
+            Recipe::Models(models) => found.extend(models.iter().map(|entry| &entry.model)),
+            Recipe::Slices(slices) => {
+                for slice in slices {
+                    found.extend(slice.sources.iter().map(|source| &source.model));
+                    found.extend(&slice.base_model);
+                }
+            }
+            Recipe::Modules(modules) => {
+                modules.values().for_each(|module| listed(&module.recipe, found));
+            }
+        }
+    }
+    let mut found: Vec<_> = config.base_model.iter().collect();
+    listed(&config.recipe, &mut found);
+    let mut seen = std::collections::HashSet::new();
+    found.retain(|reference| seen.insert(*reference));
+    found
+}
+
+/// Brings the recipe of `config` into the form of modules with slices.
+pub(super) fn normalise<'c>(
+    config: &'c MergeConfig,
+    store: &ModelStore,
+    method: &'static MethodDefinition,
+    definition: &ArchitectureDefinition,
+    warnings: &mut Vec<PlanWarning>,
+) -> Result<Vec<ModuleRecipe<'c>>, PlanError> {
+    let known = || definition.modules.keys().cloned().collect::<Vec<_>>();
+    let context = Context { config, store, method, definition };
+    match &config.recipe {
+        Recipe::Models(models) => definition
+            .modules
+            .keys()
+            .map(|name| {
+                let slices = vec![context.whole_models(name, models, "")?];
+                let name = name.clone();
+                Ok(ModuleRecipe { name, slices, scope: None, is_restacked: false })
+            })
+            .collect(),
+        Recipe::Slices(slices) => {
+            let mut names = definition.modules.keys();
+            let (Some(name), None) = (names.next(), names.next()) else {
+                let (architecture, known) = (definition.name.clone(), known());
+                return Err(PlanError::SeveralModules { architecture, known });
+            };
+            let slices = context.stack(name, slices, "")?;
+            Ok(vec![ModuleRecipe { name: name.clone(), slices, scope: None, is_restacked: true }])
+        }
+        Recipe::Modules(modules) => {
+            for module in definition.modules.keys().filter(|name| !modules.contains_key(*name)) {
+                warnings.push(PlanWarning::OmittedModule { module: module.clone() });
+            }
+            let module = |(name, entry): (&'c String, &'c crate::config::ModuleEntry)| {
+                let field = format!("modules.{name}");
+                let (slices, is_restacked) = match &entry.recipe {
+                    _ if !definition.modules.contains_key(name) => {
+                        return Err(PlanError::UnknownModule {
+                            module: name.clone(),
+                            architecture: definition.name.clone(),
+                            known: known(),
+                        });
+                    }
+                    Recipe::Models(models) => {
+                        (vec![context.whole_models(name, models, &field)?], false)
+                    }
+                    Recipe::Slices(slices) => (context.stack(name, slices, &field)?, true),
+                    Recipe::Modules(_) => unreachable!("a module's recipe is never modules"),
+                };
+                let scope = Some(Scope { field, settings: &entry.parameters });
+                Ok(ModuleRecipe { name: name.clone(), slices, scope, is_restacked })
+            };
+            modules.iter().map(module).collect()
+        }
+    }
+}
+
+struct Context<'c, 's> {
+    config: &'c MergeConfig,
+    store: &'s ModelStore,
+    method: &'static MethodDefinition,
+    definition: &'s ArchitectureDefinition,
+}
+
+impl<'c> Context<'c, '_> {
+    /// One slice with all layers of every model, and the base behind them unless it is listed.
+    fn whole_models(
+        &self,
+        module: &str,
+        models: &'c [ModelEntry],
+        field: &str,
+    ) -> Result<Slice<'c>, PlanError> {
+        let mut sources = Vec::with_capacity(models.len() + 1);
+        for (index, entry) in models.iter().enumerate() {
+            let field = join(field, &format!("models[{index}]"));
+            let scope = Scope { field: field.clone(), settings: &entry.parameters };
+            sources.push(self.source(module, &entry.model, None, Some(scope), field)?);
+        }
+        let base = self.config.base_model.as_ref();
+        if let Some(base) = base
+            && models.iter().all(|entry| entry.model != *base)
+        {
+            sources.push(self.source(module, base, None, None, "base_model".to_owned())?);
+        }
+        self.slice(sources, base, None, field.to_owned())
+    }
+
+    fn stack(
+        &self,
+        module: &str,
+        slices: &'c [OutputSlice],
+        field: &str,
+    ) -> Result<Vec<Slice<'c>>, PlanError> {
+        let slice = |(index, slice): (usize, &'c OutputSlice)| {
+            let field = join(field, &format!("slices[{index}]"));
+            let source = |(index, source): (usize, &'c SliceSource)| {
+                let field = format!("{field}.sources[{index}]");
+                let scope = Scope { field: field.clone(), settings: &source.parameters };
+                self.source(module, &source.model, Some(&source.layers), Some(scope), field)
+            };
+            let sources = slice.sources.iter().enumerate().map(source).collect::<Result<_, _>>()?;
+            let base = slice.base_model.as_ref().or(self.config.base_model.as_ref());
+            let scope = Scope { field: field.clone(), settings: &slice.parameters };
+            self.slice(sources, base, Some(scope), field)
+        };
+        slices.iter().enumerate().map(slice).collect()
+    }
+
+    fn source(
+        &self,
+        module: &str,
+        reference: &ModelReference,
+        layers: Option<&Range<usize>>,
+        scope: Option<Scope<'c>>,
+        field: String,
+    ) -> Result<Source<'c>, PlanError> {
+        let model = self.store.open(reference)?;
+        let n_layers = n_layers(&model, self.definition, module)?;
+        let layers = layers.cloned().unwrap_or(0..n_layers);
+        let (start, end) = (layers.start, layers.end);
+        if end > n_layers {
+            let model = model.label();
+            return Err(PlanError::LayerRange { field, model, start, end, n_layers });
+        }
+        if layers.is_empty() && n_layers > 0 {
+            return Err(PlanError::EmptyRange { field, start, end });
+        }
+        Ok(Source { model, n_layers, layers, scope, field })
+    }
+
+    fn slice(
+        &self,
+        sources: Vec<Source<'c>>,
+        base: Option<&ModelReference>,
+        scope: Option<Scope<'c>>,
+        field: String,
+    ) -> Result<Slice<'c>, PlanError> {
+        let is_base = |source: &Source<'_>| Some(&source.model.reference) == base;
+        if let Some(first) = sources.first()
+            && let Some(other) =
+                sources.iter().find(|source| source.layers.len() != first.layers.len())
+        {
+            return Err(PlanError::LayerCounts {
+                field,
+                first: first.model.label(),
+                expected: first.layers.len(),
+                model: other.model.label(),
+                found: other.layers.len(),
+            });
+        }
+        for (index, second) in sources.iter().enumerate() {
+            let first = sources[..index].iter().find(|first| {
+                first.model.reference == second.model.reference
+                    && (first.layers == second.layers || is_base(first))
+            });
+            if let Some(first) = first {
+                return Err(PlanError::Duplicate {
+                    field: second.field.clone(),
+                    first: first.field.clone(),
+                    model: second.model.label(),
+                });
+            }
+        }
+        let position = sources.iter().position(is_base);
+        let method = self.method.name;
+        let base = match (self.method.base, base, position) {
+            (BaseRole::Ignored, ..) | (BaseRole::Optional, None, _) => None,
+            (BaseRole::Required, None, _) => return Err(PlanError::NoBase { method }),
+            (_, Some(base), None) => {
+                return Err(PlanError::BaseNotListed { field, base: base.to_string() });
+            }
+            (_, Some(_), position) => position,
+        };
+        let (least, most) = self.method.inputs;
+        if !(least..=most).contains(&sources.len()) {
+            let found = sources.len();
+            return Err(PlanError::InputCount { field, method, found, least, most });
+        }
+        Ok(Slice { sources, base, scope })
+    }
+}
+
+fn join(field: &str, more: &str) -> String {
+    if field.is_empty() { more.to_owned() } else { format!("{field}.{more}") }
+}
+
+/// Layers that `model` has in a module of `definition`, which is usually its own.
+fn n_layers(
+    model: &InputModel,
+    definition: &ArchitectureDefinition,
+    module: &str,
+) -> Result<usize, PlanError> {
+    if model.architecture.definition() == definition {
+        let (_, n_layers) = model.architecture.module(module).expect("the definition has it");
+        return Ok(n_layers);
+    }
+    // An allowed crime: the model is read as if it were of the output's architecture.
+    let config = &model.config;
+    let definition = Arc::new(definition.clone());
+    let read_as = Architecture::with_definition(definition, config.values(), config.path())?;
+    Ok(read_as.module(module).expect("the definition has it").1)
+}

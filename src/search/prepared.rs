@@ -1,0 +1,358 @@
+//! From a search file to everything a search needs, checked before the first evaluation.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use sha2::{Digest, Sha256};
+
+use super::SearchError;
+use super::bootstrap::Aggregate;
+use super::evolution::{Budget, Event, Interrupt, round_size};
+use super::identity;
+use super::journal::digest;
+use super::model_scorer::{DividedTask, ModelScorer};
+use super::objective::{Objective, find_metric};
+use super::record::{FORMAT, Header, Role, SplitIdentity, TaskIdentity, Term};
+use super::session::{Comparison, Run, Search, Session};
+use super::split::ItemSplit;
+use crate::config::{MergeConfig, ModelEntry, ModelReference, Recipe, Scalar, Setting, Value};
+use crate::engine::{Engine, EngineError, EngineOptions, WriteOptions};
+use crate::evaluate::{Evaluator, TaskLibrary, TaskOptions, Tokenizer};
+use crate::optimize::{
+    CmaEs, CmaOptions, Optimizer, RandomSearch, RandomSearchOptions, Range, Tolerances, Variable,
+};
+use crate::plan::{InputModel, MergePlan, ModelStore, PlanOptions};
+use crate::space::{OptimizerKind, SearchFile, SearchSpace, is_benchmark};
+
+/// Weights that differ by less, as a share of their range, give the same merge in bfloat16.
+const SMALLEST_STEP: f64 = 1e-4;
+
+/// Name of the average in the closing table.
+const UNIFORM_AVERAGE: &str = "uniform average";
+
+/// What the machine and the person at it decide, beside the search file.
+#[derive(Debug, Clone, Default)]
+pub struct PrepareOptions {
+    /// Threads; as many as the machine has cores when not given.
+    pub threads: Option<NonZeroUsize>,
+    /// Most bytes of memory for merges; half of what is free when not given.
+    pub memory_limit: Option<u64>,
+    /// Directories with task files beside those of the search file, before which they go in case of
+    /// equal names.
+    pub task_path: Vec<PathBuf>,
+    /// Searches on public benchmarks too.
+    pub allow_benchmark_tasks: bool,
+}
+
+/// A search that is ready to run: the models are open, the prompts tokenized, and the first candidate
+/// is merged, so that what fails from here on is a candidate's own fault.
+pub struct PreparedSearch {
+    header: Header,
+    search_file: String,
+    scorer: ModelScorer,
+    comparisons: Vec<Comparison>,
+    optimizer: Box<dyn Optimizer>,
+    budget: Budget,
+    workers: usize,
+}
+
+impl PreparedSearch {
+    /// Opens and checks what `file` names.
+    pub fn new(file: &SearchFile, options: &PrepareOptions) -> Result<Self, SearchError> {
+        check_benchmarks(file, options)?;
+        let store = ModelStore::new();
+        let references = file.models();
+        let models = references
+            .iter()
+            .map(|reference| store.open(reference))
+            .collect::<Result<Vec<_>, _>>()?;
+        let first = models.first().ok_or(SearchError::NoModels)?;
+        let space = SearchSpace::new(file, layer_count(first))?;
+        let optimizer = optimizer(file, &space)?;
+
+        let start = space.decode(&space.initial())?;
+        let plan = MergePlan::new(&start, &store, &PlanOptions::default())?;
+        let tokenizer = Tokenizer::open(&plan.donor().directory)?;
+        let (objective, tasks) = tasks(file, options, &tokenizer)?;
+        let candidate_bytes: u64 =
+            plan.tensors().iter().map(|tensor| 4 * tensor.info.elements() as u64).sum();
+        let threads = options.threads.map_or_else(available_threads, NonZeroUsize::get);
+        let memory = Memory::new(options.memory_limit, candidate_bytes);
+        let workers = threads.min(round_size(&*optimizer)).min(memory.candidates);
+
+        let header = Header {
+            format: FORMAT,
+            program: format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
+            search_file: identity::text_digest(&file.text),
+            seed: file.optimizer.seed,
+            evaluations: Some(file.budget.evaluations),
+            variables: space.variables().iter().map(|variable| variable.name.clone()).collect(),
+            objective: objective.terms().to_vec(),
+            split: SplitIdentity {
+                seed: file.validation.seed,
+                fraction: file.validation.fraction,
+                tasks: tasks.iter().map(task_identity).collect(),
+            },
+            models: models
+                .iter()
+                .map(|model| Ok((model.label(), identity::model_digest(&model.directory)?)))
+                .collect::<Result<_, SearchError>>()?,
+        };
+        let engine = Engine::new(EngineOptions {
+            threads: Some(threads),
+            memory_limit: memory.working,
+            remember_statistics: true,
+            ..EngineOptions::default()
+        })?;
+        check_merge(&engine, &plan)?;
+        let threads = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("score-{index}"))
+            .build()?;
+        Ok(Self {
+            header,
+            search_file: file.text.clone(),
+            comparisons: comparisons(&references, &start),
+            scorer: ModelScorer { space, store, engine, threads, tasks, objective },
+            optimizer,
+            budget: Budget {
+                evaluations: Some(file.budget.evaluations),
+                wall_clock: file.budget.wall_clock,
+                target: file.budget.target,
+            },
+            workers,
+        })
+    }
+
+    /// What the search depends on.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Number of parents and averages that are scored beside the candidates.
+    pub fn n_comparisons(&self) -> usize {
+        self.comparisons.len()
+    }
+
+    /// Most candidates that are merged and scored at the same time.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// Opens the search in `directory`, or begins it there; see [`Session::open`].
+    pub fn open(&self, directory: &Path) -> Result<Session, SearchError> {
+        Session::open(directory, self.header.clone(), &self.search_file)
+    }
+
+    /// Runs the search from wherever it stands; see [`Session::run`].
+    pub fn run(
+        &mut self,
+        session: &mut Session,
+        interrupt: &Interrupt,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Run, SearchError> {
+        let scorer = &self.scorer;
+        let aggregate: Aggregate<'_> =
+            &|term: &Term, values| scorer.aggregate(&term.task, &term.metric, values);
+        let search = Search {
+            scorer,
+            objective: &scorer.objective,
+            aggregate,
+            comparisons: &self.comparisons,
+            budget: self.budget,
+            workers: self.workers,
+            seed: self.header.split.seed,
+        };
+        session.run(&search, &mut *self.optimizer, interrupt, observe)
+    }
+
+    /// Writes the model of a merge config, exactly as `mergekit merge` does; a directory that exists
+    /// is replaced.
+    pub fn write_model(&self, config: &str, directory: &Path) -> Result<(), SearchError> {
+        let parsed = MergeConfig::parse(config, directory)?;
+        let plan = MergePlan::new(&parsed, &self.scorer.store, &PlanOptions::default())?;
+        let recipe = Some(config.to_owned());
+        let options = WriteOptions { overwrite: true, recipe, ..WriteOptions::default() };
+        Ok(self.scorer.engine.merge_to_directory(&plan, directory, &options, &|_| {})?)
+    }
+}
+
+fn check_benchmarks(file: &SearchFile, options: &PrepareOptions) -> Result<(), SearchError> {
+    match file.tasks.iter().find(|task| is_benchmark(&task.name)) {
+        Some(task) if !options.allow_benchmark_tasks => {
+            Err(SearchError::BenchmarkTask { task: task.name.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Merges the first point of the search, to find what would fail every candidate. Nothing is wasted:
+/// the engine keeps the statistics of the models. Whatever else fails may be this point's own fault.
+fn check_merge(engine: &Engine, plan: &MergePlan) -> Result<(), SearchError> {
+    match engine.merge_to_memory(plan) {
+        Err(error @ (EngineError::NotFinite { .. } | EngineError::MemoryLimit { .. })) => {
+            Err(error.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Number of layers of a model's first part.
+fn layer_count(model: &InputModel) -> usize {
+    model.architecture.modules().next().map_or(0, |(_, _, n_layers)| n_layers)
+}
+
+fn optimizer(file: &SearchFile, space: &SearchSpace) -> Result<Box<dyn Optimizer>, SearchError> {
+    let unit = Range::Linear { low: 0.0, high: 1.0 };
+    let variables: Vec<_> =
+        space.initial().into_iter().map(|start| Variable::new(unit, start)).collect();
+    let options = &file.optimizer;
+    Ok(match options.kind {
+        OptimizerKind::CmaEs => Box::new(CmaEs::new(&CmaOptions {
+            sigma0: options.sigma0,
+            population_size: options.population,
+            seed: options.seed,
+            tolerances: Tolerances { x: Some(SMALLEST_STEP), ..Tolerances::default() },
+            ..CmaOptions::new(variables)
+        })?),
+        OptimizerKind::Random => {
+            Box::new(RandomSearch::new(&RandomSearchOptions { variables, seed: options.seed })?)
+        }
+    })
+}
+
+/// Loads the tasks, divides their items and finds the metrics asked for.
+fn tasks(
+    file: &SearchFile,
+    options: &PrepareOptions,
+    tokenizer: &Tokenizer,
+) -> Result<(Objective, Vec<DividedTask>), SearchError> {
+    let library = TaskLibrary::new(&task_directories(file, options))?;
+    let task_options = TaskOptions {
+        limit: file.evaluation.limit,
+        num_fewshot: file.evaluation.num_fewshot,
+        ..TaskOptions::default()
+    };
+    let mut tasks: IndexMap<&str, Box<dyn Evaluator>> = IndexMap::new();
+    let mut terms = Vec::new();
+    for request in &file.tasks {
+        if !tasks.contains_key(request.name.as_str()) {
+            tasks.insert(&request.name, library.load(&request.name, tokenizer, &task_options)?);
+        }
+        let evaluator = &tasks[request.name.as_str()];
+        let task = evaluator.name().to_owned();
+        let (metric, higher_is_better) = find_metric(&task, &request.metric, &evaluator.metrics())?;
+        terms.push(Term { task, metric, weight: request.weight, higher_is_better });
+    }
+    let divided = tasks.into_values().map(|evaluator| {
+        let (fraction, seed) = (file.validation.fraction, file.validation.seed);
+        let split = ItemSplit::new(evaluator.name(), evaluator.n_items(), fraction, seed)?;
+        Ok(DividedTask { evaluator, split })
+    });
+    Ok((Objective::new(terms)?, divided.collect::<Result<_, SearchError>>()?))
+}
+
+/// Where tasks are looked for. The search file's directories may be absent when others are given, for
+/// it has one by default.
+fn task_directories(file: &SearchFile, options: &PrepareOptions) -> Vec<PathBuf> {
+    let others = !options.task_path.is_empty();
+    let named = file.task_path.iter().filter(|directory| !others || directory.exists());
+    named.chain(&options.task_path).cloned().collect()
+}
+
+fn task_identity(task: &DividedTask) -> (String, TaskIdentity) {
+    let evaluator = &task.evaluator;
+    let mut hash = Sha256::new();
+    for item in 0..evaluator.n_items() {
+        let fingerprint = evaluator.fingerprint(item);
+        hash.update((fingerprint.len() as u64).to_le_bytes());
+        hash.update(fingerprint.as_bytes());
+    }
+    for metric in evaluator.metrics().keys() {
+        hash.update(metric.as_bytes());
+    }
+    let identity = TaskIdentity {
+        search: task.split.search.len(),
+        validation: task.split.validation.len(),
+        digest: digest(&hash.finalize()),
+    };
+    (evaluator.name().to_owned(), identity)
+}
+
+/// Every model as it is, and their plain mean.
+///
+/// The mean is taken over the models that are merged into the base, or over all when fewer than two
+/// are: `linear` with equal weights, in the element type of the candidates.
+fn comparisons(references: &[ModelReference], start: &MergeConfig) -> Vec<Comparison> {
+    let entry = |reference: &ModelReference| ModelEntry {
+        model: reference.clone(),
+        parameters: IndexMap::new(),
+    };
+    let plain = |method: &str, models: Vec<ModelEntry>| MergeConfig {
+        merge_method: method.to_owned(),
+        recipe: Recipe::Models(models),
+        base_model: None,
+        parameters: IndexMap::new(),
+        dtype: None,
+        out_dtype: None,
+    };
+    let mut comparisons: Vec<Comparison> = references
+        .iter()
+        .map(|reference| Comparison {
+            role: Role::Parent,
+            name: reference.to_string(),
+            config: plain("passthrough", vec![entry(reference)]).to_yaml(),
+        })
+        .collect();
+    let tuned: Vec<_> =
+        references.iter().filter(|&model| start.base_model.as_ref() != Some(model)).collect();
+    let averaged = if tuned.len() < 2 { references.iter().collect() } else { tuned };
+    if averaged.len() > 1 {
+        let weight = Setting::Plain(Value::Scalar(Scalar::Float(1.0)));
+        let models = averaged.into_iter().map(|model| ModelEntry {
+            parameters: IndexMap::from([("weight".to_owned(), weight.clone())]),
+            ..entry(model)
+        });
+        let mut average = plain("linear", models.collect());
+        (average.dtype, average.out_dtype) = (start.dtype, start.out_dtype);
+        comparisons.push(Comparison {
+            role: Role::UniformAverage,
+            name: UNIFORM_AVERAGE.to_owned(),
+            config: average.to_yaml(),
+        });
+    }
+    comparisons
+}
+
+/// How memory is divided between finished candidates and the engine at work.
+struct Memory {
+    candidates: usize,
+    working: Option<u64>,
+}
+
+impl Memory {
+    /// Of a given limit a quarter is the engine's. Without one, candidates may fill half of what is
+    /// free now, for models need room to run, too, and the engine is modest by itself.
+    fn new(limit: Option<u64>, candidate_bytes: u64) -> Self {
+        let room = match limit {
+            Some(limit) => limit / 4 * 3,
+            None => free_memory().map_or(u64::MAX, |bytes| bytes / 2),
+        };
+        let candidates =
+            usize::try_from(room / candidate_bytes.max(1)).unwrap_or(usize::MAX).max(1);
+        Self { candidates, working: limit.map(|limit| limit / 4) }
+    }
+}
+
+fn available_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// Bytes that programs can still get without swapping, where the system says.
+fn free_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
+}

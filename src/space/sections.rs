@@ -1,0 +1,401 @@
+//! The sections of a search file beside the merge: how to search, how long, and on what.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::SpaceError;
+use crate::config::yaml::{Fields, Node, YamlError, describe};
+use crate::kernels::dtype::DType;
+
+/// Initial step size in the unit cube, as in mergekit-evolve.
+const SIGMA0: f64 = 1.0 / 6.0;
+
+/// Evaluations when nothing else is asked for, as in mergekit-evolve.
+const EVALUATIONS: u64 = 100;
+
+/// Share of the items that the search does not see.
+const VALIDATION_FRACTION: f64 = 0.5;
+
+/// Seed of the split, other than the optimizer's so that changing one keeps the other.
+const VALIDATION_SEED: u64 = 1;
+
+/// Metric of a task that names none, as in mergekit-evolve.
+const METRIC: &str = "acc,none";
+
+/// A task and what it contributes to the score.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskRequest {
+    /// Name of the task.
+    pub name: String,
+    /// Metric as written: with the name of its filter (`acc,none`) or without.
+    pub metric: String,
+    /// Factor of the metric in the sum that is maximised; negative when lower is better.
+    pub weight: f64,
+}
+
+/// `optimizer:` how candidates are proposed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OptimizerOptions {
+    /// Which method.
+    pub kind: OptimizerKind,
+    /// Candidates per generation, at least 2; `None` for the method's own choice.
+    pub population: Option<usize>,
+    /// Initial standard deviation in the unit cube, in `(0, 1]`.
+    pub sigma0: f64,
+    /// Seed of all candidates.
+    pub seed: u64,
+}
+
+/// A method that proposes candidates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OptimizerKind {
+    /// Covariance matrix adaptation.
+    CmaEs,
+    /// Independent uniform points.
+    Random,
+}
+
+/// `budget:` when to stop; whatever comes first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Budget {
+    /// Number of evaluations, at least 1.
+    pub evaluations: u64,
+    /// Time from the start.
+    pub wall_clock: Option<Duration>,
+    /// A score that is good enough.
+    pub target: Option<f64>,
+}
+
+/// `evaluation:` how a candidate is scored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EvaluationOptions {
+    /// Items per task, at least 1; `None` for all.
+    pub limit: Option<usize>,
+    /// Examples in each prompt; `None` for the task's own number.
+    pub num_fewshot: Option<usize>,
+    /// Prompts scored together; `None` for as many as are good.
+    pub batch_size: Option<usize>,
+    /// Element type of the arithmetic.
+    pub dtype: DType,
+    /// Where models run.
+    pub device: Device,
+}
+
+/// Where models run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Device {
+    /// On the processor.
+    Cpu,
+}
+
+/// `validation:` which items the search does not see.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Validation {
+    /// Share of each task's items, in `[0, 1)`; 0 for no validation.
+    pub fraction: f64,
+    /// Seed of the split.
+    pub seed: u64,
+}
+
+impl OptimizerOptions {
+    pub(super) fn parse(section: Option<&Node<'_>>) -> Result<Self, SpaceError> {
+        let mut options =
+            Self { kind: OptimizerKind::CmaEs, population: None, sigma0: SIGMA0, seed: 0 };
+        let Some(section) = section else { return Ok(options) };
+        let fields = section.fields()?;
+        fields.only(&["kind", "population", "sigma0", "seed", "restarts"])?;
+        if let Some(node) = fields.get("kind") {
+            options.kind = match node.text()? {
+                "cma_es" => OptimizerKind::CmaEs,
+                "random" => OptimizerKind::Random,
+                _ => return Err(unknown_word(&node, &["cma_es", "random"])),
+            };
+        }
+        if let Some(node) = fields.get("population") {
+            options.population = Some(at_least(&node, 2, "a whole number of at least 2")?);
+        }
+        if let Some(node) = fields.get("sigma0") {
+            options.sigma0 = node.number()?;
+            if !(options.sigma0 > 0.0 && options.sigma0 <= 1.0) {
+                return Err(out_of_range(&node, "a number above 0 and at most 1"));
+            }
+        }
+        if let Some(node) = fields.get("seed") {
+            options.seed = seed(&node)?;
+        }
+        if let Some(node) = fields.get("restarts")
+            && node.value().as_str() != Some("none")
+        {
+            return Err(SpaceError::NotSupported {
+                at: node.place(),
+                what: "restarting the search".to_owned(),
+                instead: "only `none` can be given here",
+            });
+        }
+        Ok(options)
+    }
+}
+
+impl Budget {
+    pub(super) fn parse(section: Option<&Node<'_>>) -> Result<Self, SpaceError> {
+        let mut budget = Self { evaluations: EVALUATIONS, wall_clock: None, target: None };
+        let Some(section) = section else { return Ok(budget) };
+        let fields = section.fields()?;
+        fields.only(&["evaluations", "wall_clock", "target"])?;
+        if let Some(node) = fields.get("evaluations") {
+            budget.evaluations = at_least(&node, 1, "a whole number of at least 1")? as u64;
+        }
+        if let Some(node) = fields.get("wall_clock") {
+            budget.wall_clock = Some(duration(&node)?);
+        }
+        if let Some(node) = fields.get("target") {
+            budget.target = Some(node.number()?);
+        }
+        Ok(budget)
+    }
+}
+
+impl EvaluationOptions {
+    /// `outer` is the file itself when it may give `limit` and `num_fewshot` outside of the
+    /// section, as mergekit-evolve's files do.
+    pub(super) fn parse(
+        section: Option<&Node<'_>>,
+        outer: Option<&Fields<'_>>,
+    ) -> Result<Self, SpaceError> {
+        let fields = section.map(Node::fields).transpose()?;
+        if let Some(fields) = &fields {
+            fields.only(&["limit", "num_fewshot", "batch_size", "dtype", "device"])?;
+        }
+        let inner = |name: &str| fields.as_ref().and_then(|fields| fields.get(name));
+        let either = |name: &str| match (inner(name), outer.and_then(|outer| outer.get(name))) {
+            (Some(inner), Some(outer)) => Err(SpaceError::GivenTwice {
+                at: inner.key_place(),
+                also: outer.path().to_string(),
+            }),
+            (inner, outer) => Ok(inner.or(outer)),
+        };
+        let mut options = Self {
+            limit: None,
+            num_fewshot: None,
+            batch_size: None,
+            dtype: DType::F32,
+            device: Device::Cpu,
+        };
+        if let Some(node) = either("limit")? {
+            options.limit = Some(limit(&node)?);
+        }
+        if let Some(node) = either("num_fewshot")? {
+            options.num_fewshot = Some(node.count()?);
+        }
+        if let Some(node) = inner("batch_size")
+            && node.value().as_str() != Some("auto")
+        {
+            options.batch_size =
+                Some(at_least(&node, 1, "`auto` or a whole number of at least 1")?);
+        }
+        if let Some(node) = inner("dtype") {
+            match node.text()? {
+                "f32" | "float32" => {}
+                "bf16" | "bfloat16" | "f16" | "float16" => {
+                    return Err(SpaceError::NotSupported {
+                        at: node.place(),
+                        what: format!("scoring in {}", describe(node.value())),
+                        instead: "only `f32` can be given here; merged weights are rounded to the \
+                                  merge config's `dtype` all the same",
+                    });
+                }
+                _ => return Err(unknown_word(&node, &["f32"])),
+            }
+        }
+        if let Some(node) = inner("device") {
+            match node.text()? {
+                "cpu" => {}
+                device if device.starts_with("cuda") || device == "metal" => {
+                    return Err(SpaceError::NotSupported {
+                        at: node.place(),
+                        what: format!("device {}", describe(node.value())),
+                        instead: "only `cpu` can be given here",
+                    });
+                }
+                _ => return Err(unknown_word(&node, &["cpu"])),
+            }
+        }
+        Ok(options)
+    }
+}
+
+impl Validation {
+    pub(super) fn parse(section: Option<&Node<'_>>) -> Result<Self, SpaceError> {
+        let mut validation = Self { fraction: VALIDATION_FRACTION, seed: VALIDATION_SEED };
+        let Some(section) = section else { return Ok(validation) };
+        let fields = section.fields()?;
+        fields.only(&["fraction", "seed"])?;
+        if let Some(node) = fields.get("fraction") {
+            validation.fraction = node.number()?;
+            if !(0.0..1.0).contains(&validation.fraction) {
+                return Err(out_of_range(&node, "a number from 0 to below 1"));
+            }
+        }
+        if let Some(node) = fields.get("seed") {
+            validation.seed = seed(&node)?;
+        }
+        Ok(validation)
+    }
+}
+
+impl TaskRequest {
+    /// The list of tasks; unknown fields of a task are given to `unknown`.
+    pub(super) fn parse_all(
+        list: &Node<'_>,
+        unknown: &mut dyn FnMut(YamlError) -> Result<(), YamlError>,
+    ) -> Result<Vec<Self>, SpaceError> {
+        let items = list.items()?;
+        if items.is_empty() {
+            return Err(list.wrong_type("a list of at least one task").into());
+        }
+        items.iter().map(|item| Self::parse(item, unknown)).collect()
+    }
+
+    fn parse(
+        item: &Node<'_>,
+        unknown: &mut dyn FnMut(YamlError) -> Result<(), YamlError>,
+    ) -> Result<Self, SpaceError> {
+        if let Some(name) = item.value().as_str() {
+            return Ok(Self { name: name.to_owned(), metric: METRIC.to_owned(), weight: 1.0 });
+        }
+        let Ok(fields) = item.fields() else {
+            return Err(item.wrong_type("a task: its name, or a mapping with its `name`").into());
+        };
+        known_fields(&fields, &["name", "weight", "metric"], unknown)?;
+        let metric = fields.get("metric").map(|node| node.text()).transpose()?.unwrap_or(METRIC);
+        let weight = fields.get("weight").map(|node| node.number()).transpose()?.unwrap_or(1.0);
+        let name = fields.require("name")?.text()?.to_owned();
+        Ok(Self { name, metric: metric.to_owned(), weight })
+    }
+}
+
+/// `task_path`: directories that hold task files, one or a list.
+pub(super) fn task_path(node: Option<&Node<'_>>) -> Result<Vec<PathBuf>, SpaceError> {
+    let Some(node) = node else { return Ok(vec![PathBuf::from("evaluators")]) };
+    if let Some(path) = node.value().as_str() {
+        return Ok(vec![path.into()]);
+    }
+    let Ok(items) = node.items() else {
+        return Err(node.wrong_type("a directory, or a list of directories").into());
+    };
+    Ok(items.iter().map(|item| item.text().map(PathBuf::from)).collect::<Result<_, _>>()?)
+}
+
+/// Gives every field outside of `known` to `unknown`, which may let it pass.
+pub(super) fn known_fields(
+    fields: &Fields<'_>,
+    known: &[&str],
+    unknown: &mut dyn FnMut(YamlError) -> Result<(), YamlError>,
+) -> Result<(), YamlError> {
+    for (name, node) in fields.all()? {
+        if !known.contains(&name) {
+            unknown(YamlError::UnknownField {
+                at: node.key_place(),
+                name: name.to_owned(),
+                known: known.iter().map(|&name| name.to_owned()).collect(),
+            })?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn unknown_word(node: &Node<'_>, known: &[&str]) -> SpaceError {
+    SpaceError::UnknownWord {
+        at: node.place(),
+        found: node.value().as_str().unwrap_or_default().to_owned(),
+        known: known.iter().map(|&word| word.to_owned()).collect(),
+    }
+}
+
+pub(super) fn out_of_range(node: &Node<'_>, expected: &'static str) -> SpaceError {
+    let found = describe(node.value());
+    SpaceError::OutOfRange { at: node.place(), expected, found }
+}
+
+pub(super) fn at_least(
+    node: &Node<'_>,
+    least: usize,
+    expected: &'static str,
+) -> Result<usize, SpaceError> {
+    match node.count() {
+        Ok(count) if count >= least => Ok(count),
+        _ => Err(out_of_range(node, expected)),
+    }
+}
+
+fn seed(node: &Node<'_>) -> Result<u64, SpaceError> {
+    let exact = node.value().as_u64();
+    Ok(exact.map_or_else(|| node.count().map(|seed| seed as u64), Ok)?)
+}
+
+/// The harness reads a number below 1 as a share of the items.
+fn limit(node: &Node<'_>) -> Result<usize, SpaceError> {
+    match node.number() {
+        Ok(share) if share > 0.0 && share < 1.0 => Err(SpaceError::NotSupported {
+            at: node.place(),
+            what: "a share of the items".to_owned(),
+            instead: "give the number of items per task",
+        }),
+        _ => at_least(node, 1, "a whole number of at least 1"),
+    }
+}
+
+/// Seconds, or numbers with units: `90`, `90s`, `30m`, `1h30m`, `2d`.
+fn duration(node: &Node<'_>) -> Result<Duration, SpaceError> {
+    const EXPECTED: &str = "a time such as `30m`, `1h30m` or `90s`";
+    let seconds = match node.value().as_str() {
+        Some(text) => seconds(text).ok_or_else(|| out_of_range(node, EXPECTED))?,
+        None => node.number().map_err(|_| out_of_range(node, EXPECTED))?,
+    };
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(out_of_range(node, EXPECTED)),
+    }
+}
+
+fn seconds(text: &str) -> Option<f64> {
+    let mut total = 0.0;
+    let mut rest: String = text.split_whitespace().collect();
+    if let Ok(seconds) = rest.parse::<f64>() {
+        return Some(seconds);
+    }
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..end].parse().ok()?;
+        let behind = rest.split_off(end);
+        let unit_end = behind.find(|c: char| !c.is_alphabetic()).unwrap_or(behind.len());
+        total += number
+            * match &behind[..unit_end] {
+                "s" | "sec" => 1.0,
+                "m" | "min" => 60.0,
+                "h" => 3600.0,
+                "d" => 86400.0,
+                _ => return None,
+            };
+        rest = behind[unit_end..].to_owned();
+    }
+    (total > 0.0).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(seconds("30m"), Some(1800.0));
+        assert_eq!(seconds("1h30m"), Some(5400.0));
+        assert_eq!(seconds("1h 1.5s"), Some(3601.5));
+        assert_eq!(seconds("90"), Some(90.0));
+        for wrong in ["", "m", "30x", "3 0 q", "-5m", "m30"] {
+            assert_eq!(seconds(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,522 @@
+//! Tasks against lm-evaluation-harness: prompts, tokens, log-likelihoods, answers and figures; and
+//! what a person is told about a task that is wrong.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use candle_core::Device;
+use indexmap::IndexMap;
+use mergekit::evaluate::{EvaluateError, Evaluator, TaskLibrary, TaskOptions, Tokenizer};
+use mergekit::lm::{
+    Decoder, DecoderOptions, GenerateRequest, LanguageModel, LmError, Score, ScoreRequest, StopRule,
+};
+use proptest::prelude::*;
+use serde::Deserialize;
+use serde_json::json;
+
+/// What the harness made of a task; see golden/evaluate/make.py.
+#[derive(Deserialize)]
+struct Expected {
+    /// Numbers, or `N/A`.
+    figures: IndexMap<String, serde_json::Value>,
+    documents: Vec<ExpectedDocument>,
+    fragile: Vec<usize>,
+}
+
+#[derive(Deserialize)]
+struct ExpectedDocument {
+    metrics: IndexMap<String, f64>,
+    prompts: Option<Vec<String>>,
+    prompt_ids: Option<Vec<Vec<u32>>>,
+    requests: Option<Vec<ExpectedRequest>>,
+    answer: Option<String>,
+}
+
+/// Index of the prompt, tokens, log-likelihood, whether greedy.
+type ExpectedRequest = (usize, Vec<u32>, f64, bool);
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/evaluate")
+}
+
+fn expected(run: &str) -> IndexMap<String, Expected> {
+    let path = golden().join("expected").join(format!("{run}.json"));
+    let text = std::fs::read_to_string(path).expect("golden data is there");
+    serde_json::from_str(&text).expect("golden data is valid")
+}
+
+fn decoder(max_length: Option<usize>) -> Decoder {
+    let model = golden().join("model");
+    let config = std::fs::read(model.join("config.json")).expect("the model has a config");
+    let config = serde_json::from_slice(&config).expect("the config is JSON");
+    let tensors = candle_core::safetensors::load(model.join("model.safetensors"), &Device::Cpu);
+    let tensors = tensors.expect("the model has weights").into_iter().collect();
+    let options = DecoderOptions { max_length, ..DecoderOptions::default() };
+    Decoder::new(&config, tensors, &options).expect("the model is a Llama")
+}
+
+/// A model that notes what it is asked and what it answers.
+struct Recorder {
+    decoder: Decoder,
+    scores: Mutex<Vec<(ScoreRequest, Score)>>,
+    answers: Mutex<Vec<Vec<u32>>>,
+}
+
+impl Recorder {
+    fn new(max_length: Option<usize>) -> Recorder {
+        let decoder = decoder(max_length);
+        Recorder { decoder, scores: Mutex::default(), answers: Mutex::default() }
+    }
+}
+
+impl LanguageModel for Recorder {
+    fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<Score>, LmError> {
+        let scores = self.decoder.score(requests)?;
+        let pairs = requests.iter().cloned().zip(scores.iter().copied());
+        self.scores.lock().expect("no thread panicked").extend(pairs);
+        Ok(scores)
+    }
+
+    fn generate(
+        &self,
+        requests: &[GenerateRequest],
+        stop: StopRule<'_>,
+    ) -> Result<Vec<Vec<u32>>, LmError> {
+        let answers = self.decoder.generate(requests, stop)?;
+        self.answers.lock().expect("no thread panicked").extend(answers.iter().cloned());
+        Ok(answers)
+    }
+
+    fn max_length(&self) -> usize {
+        self.decoder.max_length()
+    }
+}
+
+/// Scores every task of a run and compares all there is to compare.
+fn check_run(run: &str, tokenizer: &Tokenizer, options: &TaskOptions, max_length: Option<usize>) {
+    let library = TaskLibrary::new(&[golden()]).expect("the tasks are there");
+    for (name, expected) in expected(run) {
+        let place = format!("{run}/{name}");
+        let task =
+            library.load(&name, tokenizer, options).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(task.name(), name);
+        assert_eq!(task.n_items(), expected.documents.len(), "{place}");
+        let model = Recorder::new(max_length);
+        let items: Vec<usize> = (0..task.n_items()).collect();
+        let scores = task.evaluate(&model, &items).expect("the model scores");
+        let recorded = model.scores.into_inner().expect("no thread panicked");
+        let answers = model.answers.into_inner().expect("no thread panicked");
+        let mut recorded = recorded.into_iter();
+
+        for (index, document) in expected.documents.iter().enumerate() {
+            let place = format!("{place}/{index}");
+            if let Some(prompts) = &document.prompts {
+                assert_eq!(task.prompt(index), prompts[0], "{place}");
+            }
+            for (prompt, tokens, log_likelihood, greedy) in document.requests.iter().flatten() {
+                let (request, score) = recorded.next().expect("as many requests as the harness");
+                if let Some(ids) = &document.prompt_ids {
+                    assert_eq!(request.context, ids[*prompt], "{place}");
+                }
+                assert_eq!(request.continuation, *tokens, "{place}");
+                let difference = (score.log_likelihood - log_likelihood).abs();
+                assert!(difference < 1e-4, "{place}: {} {log_likelihood}", score.log_likelihood);
+                assert_eq!(score.greedy, *greedy, "{place}");
+            }
+            if expected.fragile.contains(&index) {
+                continue;
+            }
+            if let Some(answer) = &document.answer {
+                // What is produced behind a stop string is cut off.
+                let written = tokenizer.decode(&answers[index]);
+                assert!(written.starts_with(answer), "{place}: {written:?} {answer:?}");
+                let rest = &written[answer.len()..];
+                assert!(rest.is_empty() || rest.starts_with("\n\n") || rest.starts_with("Q:"));
+            }
+            for (metric, value) in &document.metrics {
+                assert_eq!(scores.values[metric][index], *value, "{place} {metric}");
+            }
+        }
+        assert!(recorded.next().is_none(), "{place}: more requests than the harness");
+
+        for (key, figure) in &expected.figures {
+            let (metric, pipeline) = key.split_once(',').expect("metric and filter");
+            let (found, key) = match metric.strip_suffix("_stderr") {
+                None => (Some(task.aggregate(key, &scores.values[key])), key.clone()),
+                Some(metric) => {
+                    let key = format!("{metric},{pipeline}");
+                    (task.standard_error(&key, &scores.values[&key]), key)
+                }
+            };
+            let is_equal = match (found, figure.as_f64()) {
+                (Some(found), Some(figure)) => (found - figure).abs() < 1e-6,
+                (found, figure) => found == figure,
+            };
+            assert!(is_equal, "{place} {key}: {found:?} {figure}");
+        }
+    }
+}
+
+#[test]
+fn tasks_score_as_in_the_harness() {
+    let tokenizer = Tokenizer::open(&golden().join("model")).expect("a tokenizer");
+    check_run("plain", &tokenizer, &TaskOptions::default(), None);
+    let options = TaskOptions { limit: Some(5), ..TaskOptions::default() };
+    check_run("limit5", &tokenizer, &options, None);
+    check_run("short_ctx", &tokenizer, &TaskOptions::default(), Some(96));
+}
+
+#[test]
+fn tasks_score_as_in_the_harness_with_a_tokenizer_that_adds_a_token() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for file in ["tokenizer.json", "generation_config.json"] {
+        std::fs::copy(golden().join("model").join(file), directory.path().join(file))
+            .expect("copied");
+    }
+    let config = json!({"bos_token": "<|bos|>", "eos_token": {"content": "<|end|>"},
+        "add_bos_token": true});
+    std::fs::write(directory.path().join("tokenizer_config.json"), config.to_string())
+        .expect("written");
+    let tokenizer = Tokenizer::open(directory.path()).expect("a tokenizer");
+    check_run("bos", &tokenizer, &TaskOptions::default(), None);
+}
+
+#[test]
+fn a_part_of_the_items_has_the_scores_it_has_in_the_whole() {
+    let tokenizer = Tokenizer::open(&golden().join("model")).expect("a tokenizer");
+    let library = TaskLibrary::new(&[golden()]).expect("the tasks are there");
+    let model = decoder(None);
+    for name in ["ge_mc_letters", "ge_gen_answer"] {
+        let task = library.load(name, &tokenizer, &TaskOptions::default()).expect("a task");
+        let all: Vec<usize> = (0..task.n_items()).collect();
+        let whole = task.evaluate(&model, &all).expect("scores");
+        let part = task.evaluate(&model, &[7, 3]).expect("scores");
+        for (metric, values) in &whole.values {
+            assert_eq!(part.values[metric], [values[7], values[3]]);
+        }
+    }
+}
+
+/// A directory with a task file `t.yaml` and its data.
+struct TaskFile {
+    directory: tempfile::TempDir,
+}
+
+impl TaskFile {
+    fn new(text: &str) -> TaskFile {
+        let file = TaskFile { directory: tempfile::tempdir().expect("a directory") };
+        file.write("t.yaml", text.as_bytes());
+        file.write("t.jsonl", b"{\"q\": \"1+1=\", \"a\": \"2\", \"c\": [\"1\", \"2\"]}\n");
+        file
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        std::fs::write(self.directory.path().join(name), bytes).expect("written");
+    }
+
+    fn load(&self) -> Result<Box<dyn Evaluator>, EvaluateError> {
+        let tokenizer = Tokenizer::open(&golden().join("model")).expect("a tokenizer");
+        let library = TaskLibrary::new(&[self.directory.path().to_owned()])?;
+        library.load("t", &tokenizer, &TaskOptions::default())
+    }
+
+    /// The message without the directory, which differs from run to run.
+    fn message(&self) -> String {
+        match self.load() {
+            Ok(_) => panic!("the task has a mistake"),
+            Err(error) => {
+                assert!(error.is_users_mistake(), "{error}");
+                let directory = format!("{}/", self.directory.path().display());
+                error.to_string().replace(&directory, "")
+            }
+        }
+    }
+}
+
+const GENERATION: &str = "task: t
+dataset_path: json
+dataset_kwargs: {data_files: {test: t.jsonl}}
+test_split: test
+doc_to_text: '{{q}}'
+doc_to_target: a
+";
+
+#[test]
+fn a_minimal_task_loads() {
+    let task = TaskFile::new(GENERATION).load().expect("a task");
+    assert_eq!(task.prompt(0), "1+1=");
+    let metrics: Vec<_> = task.metrics().into_iter().collect();
+    assert_eq!(metrics, [("exact_match,none".to_owned(), true)]);
+}
+
+#[test]
+fn data_is_found_from_anywhere() {
+    let file = TaskFile::new("");
+    std::fs::create_dir_all(file.directory.path().join("deep/er")).expect("a directory");
+    file.write("deep/er/u.yaml", GENERATION.replace("task: t", "task: u").as_bytes());
+    let tokenizer = Tokenizer::open(&golden().join("model")).expect("a tokenizer");
+    let library = TaskLibrary::new(&[file.directory.path().to_owned()]).expect("tasks");
+    assert_eq!(library.names(), ["u"]);
+    let task = library.load("u", &tokenizer, &TaskOptions::default()).expect("a task");
+    assert_eq!(task.n_items(), 1);
+}
+
+#[test]
+fn examples_may_look_different_from_the_question() {
+    let config = "num_fewshot: 1
+description: \"D\\n\"
+gen_prefix: So
+fewshot_config:
+  sampler: first_n
+  samples: [{q: Q1, a: A1}]
+  doc_to_text: 'Ex: {{q}}'
+  target_delimiter: '=>'
+  fewshot_delimiter: '--'
+";
+    let prompt = |config: &str| {
+        let task = TaskFile::new(&format!("{GENERATION}{config}")).load();
+        task.unwrap_or_else(|error| panic!("{error}")).prompt(0).to_owned()
+    };
+    assert_eq!(prompt(config), "D\nEx: Q1=>So A1--1+1= So");
+    // An example without an answer ends with what the answer starts with.
+    assert_eq!(prompt(&config.replace("a: A1", "a: ''")), "D\nEx: Q1=>So1+1= So");
+    assert_eq!(prompt(&config.replace("gen_prefix: So", "")), "D\nEx: Q1=>A1--1+1=");
+}
+
+/// A model that writes the same text whatever it is asked, until it is stopped.
+struct Writer(Vec<u32>);
+
+impl LanguageModel for Writer {
+    fn score(&self, _requests: &[ScoreRequest]) -> Result<Vec<Score>, LmError> {
+        Ok(Vec::new())
+    }
+
+    fn generate(
+        &self,
+        requests: &[GenerateRequest],
+        stop: StopRule<'_>,
+    ) -> Result<Vec<Vec<u32>>, LmError> {
+        let answer = |index: usize, request: &GenerateRequest| {
+            let most = self.0.len().min(request.max_new_tokens);
+            let length = (1..=most).find(|&length| stop(index, &self.0[..length])).unwrap_or(most);
+            self.0[..length].to_vec()
+        };
+        Ok(requests.iter().enumerate().map(|(index, request)| answer(index, request)).collect())
+    }
+
+    fn max_length(&self) -> usize {
+        512
+    }
+}
+
+#[test]
+fn answers_are_cut_filtered_and_compared() {
+    let config = "generation_kwargs: {until: [stop]}
+repeats: 2
+metric_list: [{metric: exact_match, ignore_case: true}]
+filter_list:
+- name: whole
+  filter: [{function: remove_whitespace}, {function: take_first}]
+- name: number
+  filter: [{function: regex, regex_pattern: '([0-9]+)', group_select: -1}, {function: majority_vote}, {function: take_first}]
+";
+    let tokenizer = Tokenizer::open(&golden().join("model")).expect("a tokenizer");
+    let model = Writer(tokenizer.encode(" It is 1, no 2 stop 3"));
+    let values = |target: &str| {
+        let text = GENERATION.replace("doc_to_target: a", &format!("doc_to_target: {target}"));
+        let task = TaskFile::new(&format!("{text}{config}")).load();
+        let task = task.unwrap_or_else(|error| panic!("{error}"));
+        let scores = task.evaluate(&model, &[0]).expect("scores");
+        [scores.values["exact_match,whole"][0], scores.values["exact_match,number"][0]]
+    };
+    assert_eq!(values("a"), [0.0, 1.0]);
+    assert_eq!(values("it is 1, NO 2"), [1.0, 0.0]);
+    // Of several right answers one is enough; the data's values count as Python prints them.
+    assert_eq!(values("['it is 1, no 2', 2]"), [1.0, 1.0]);
+    assert_eq!(values("c"), [0.0, 1.0]);
+}
+
+#[test]
+fn what_makes_figures_doubtful_is_said() {
+    let text = GENERATION.replace("test_split", "fewshot_split: test\nvalidation_split");
+    let task = TaskFile::new(&format!("{text}num_fewshot: 1\n")).load().expect("a task");
+    let [warning] = task.warnings() else { panic!("{:?}", task.warnings()) };
+    assert!(
+        warning.ends_with(
+            "t.yaml:4:16: fewshot_split: examples come from the evaluated split `test`, and a \
+             document may be among its own examples, as in the harness"
+        ),
+        "{warning}"
+    );
+    assert!(TaskFile::new(&text).load().expect("a task").warnings().is_empty());
+}
+
+#[test]
+fn mistakes_say_where_they_are() {
+    let with = |line: &str| TaskFile::new(&format!("{GENERATION}{line}\n")).message();
+    let without = |line: &str| TaskFile::new(&GENERATION.replace(line, "")).message();
+    assert_eq!(without("doc_to_target: a\n"), "t.yaml:1:1: field `doc_to_target` is missing");
+    assert_eq!(without("test_split: test\n"), "t.yaml:1:1: field `test_split` is missing");
+    assert_eq!(with("doc_to_txt: q"), "t.yaml:7:1: doc_to_txt: unknown field `doc_to_txt`");
+    assert_eq!(
+        with("process_docs: !function utils.process"),
+        "t.yaml:7:15: process_docs: task `t` needs the Python function `utils.process`, which \
+         cannot be run"
+    );
+    assert_eq!(
+        with("output_type: loglikelihood"),
+        "t.yaml:7:14: output_type: output type `loglikelihood` is not supported"
+    );
+    assert_eq!(
+        with("metric_list: [{metric: bleu}]"),
+        "t.yaml:7:24: metric_list[0].metric: metric `bleu` is not supported"
+    );
+    assert_eq!(
+        with("generation_kwargs: {do_sample: true}"),
+        "t.yaml:7:32: generation_kwargs.do_sample: option `do_sample` is not supported"
+    );
+    assert_eq!(
+        with("fewshot_split: train"),
+        "t.yaml:7:16: fewshot_split: there is no split `train` in `data_files`"
+    );
+    assert_eq!(
+        with("num_fewshot: 3"),
+        "t.yaml:7:14: num_fewshot: 3 examples are needed, but there are only 1"
+    );
+    assert_eq!(
+        with("include: absent.yaml"),
+        "t.yaml:7:10: include: there is no file `absent.yaml` to include"
+    );
+    assert_eq!(with("include: t.yaml"), "t.yaml:7:10: include: `t.yaml` includes itself");
+    assert_eq!(
+        with("output_type: multiple_choice"),
+        "t.yaml:1:1: field `doc_to_choice` is missing"
+    );
+    assert!(
+        with("description: '{{ q'").starts_with("t.yaml:7:14: description: not a valid template: ")
+    );
+    assert_eq!(
+        TaskFile::new(&GENERATION.replace("{{q}}", "{{question}}")).message(),
+        "t.yaml:5:14: doc_to_text: the template fails on item 0: undefined value"
+    );
+    assert_eq!(
+        TaskFile::new(&GENERATION.replace("t.jsonl", "absent.jsonl")).message(),
+        "t.yaml:3:37: dataset_kwargs.data_files.test: there is no data file `absent.jsonl`"
+    );
+    assert_eq!(
+        TaskFile::new(&GENERATION.replace("path: json", "path: org/name")).message(),
+        "t.yaml:2:15: dataset_path: dataset `org/name` is not supported"
+    );
+}
+
+#[test]
+fn mistakes_of_included_files_name_these() {
+    let file = TaskFile::new(&format!("include: base.inc\n{GENERATION}"));
+    file.write("base.inc", b"# shared\nrepeats: x\n");
+    assert_eq!(
+        file.message(),
+        "base.inc:2:10: repeats: expected a whole number that is not negative, found `x`"
+    );
+}
+
+#[test]
+fn broken_data_names_file_and_line() {
+    let file = TaskFile::new(GENERATION);
+    file.write("t.jsonl", b"{\"q\": \"x\", \"a\": \"y\"}\n{\"q\": \"x\", \"a\" \"y\"}\n");
+    assert_eq!(file.message(), "t.jsonl:2:16: not valid data: expected `:`");
+    file.write("t.jsonl", b"");
+    assert_eq!(file.message(), "`t.jsonl` has no documents");
+    file.write("t.jsonl", b"\xff\n");
+    assert_eq!(file.message(), "`t.jsonl` is not UTF-8 text");
+}
+
+#[test]
+fn a_task_that_does_not_exist_has_the_closest_name_as_a_hint() {
+    let library = TaskLibrary::new(&[golden()]).expect("the tasks are there");
+    let tokenizer = Tokenizer::open(&golden().join("model")).expect("a tokenizer");
+    let load = |name| library.load(name, &tokenizer, &TaskOptions::default()).err();
+    let error = load("ge_mc_word").expect("no such task");
+    assert_eq!(error.hint().as_deref(), Some("did you mean `ge_mc_words`?"));
+
+    let file = TaskFile::new("task: [\n");
+    let error = file.load().err().expect("the file is not YAML");
+    let hint = error.hint().expect("a hint");
+    assert!(hint.starts_with("a task file could not be read: "), "{hint}");
+
+    let file = TaskFile::new("group: t\ntask: [a, {task: b}]\n");
+    assert_eq!(file.message(), "t.yaml:1:8: group: `t` is a group, not a task");
+    assert_eq!(
+        file.load().err().and_then(|error| error.hint()).as_deref(),
+        Some("its members are `a`, `b`")
+    );
+}
+
+/// A model whose every score is the same.
+struct Constant(f64);
+
+impl LanguageModel for Constant {
+    fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<Score>, LmError> {
+        Ok(vec![Score { log_likelihood: self.0, greedy: false }; requests.len()])
+    }
+
+    fn generate(
+        &self,
+        requests: &[GenerateRequest],
+        _stop: StopRule<'_>,
+    ) -> Result<Vec<Vec<u32>>, LmError> {
+        Ok(vec![Vec::new(); requests.len()])
+    }
+
+    fn max_length(&self) -> usize {
+        8
+    }
+}
+
+#[test]
+fn a_score_that_is_no_number_is_an_error() {
+    let library = TaskLibrary::new(&[golden()]).expect("the tasks are there");
+    let tokenizer = Tokenizer::open(&golden().join("model")).expect("a tokenizer");
+    let options = TaskOptions { limit: Some(3), ..TaskOptions::default() };
+    let task = library.load("ge_which_context", &tokenizer, &options).expect("a task");
+    let error = task.evaluate(&Constant(f64::NAN), &[1]).expect_err("not a number");
+    assert!(matches!(error, EvaluateError::TooLong { .. }), "{error}");
+    let task = library.load("ge_mc_letters", &tokenizer, &options).expect("a task");
+    let error = task.evaluate(&Constant(f64::NAN), &[1]).expect_err("not a number");
+    assert_eq!(error.to_string(), "task `ge_mc_letters`: the score of item 1 is not a number");
+    let scores = task.evaluate(&Constant(f64::NEG_INFINITY), &[1]).expect("a number");
+    assert_eq!(scores.values["acc,none"], [0.0]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn arbitrary_task_files_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let file = TaskFile::new("");
+        file.write("t.yaml", &bytes);
+        let _ = file.load();
+    }
+
+    #[test]
+    fn arbitrary_values_in_task_files_do_not_panic(
+        line in 1_usize..12,
+        value in "[\\[\\]{}:,'\"!&*a-z0-9. -]{0,16}",
+    ) {
+        let text = "task: t\ndataset_path: json\ndataset_kwargs: {data_files: {test: t.jsonl}}\n\
+                    test_split: test\ndoc_to_text: q\ndoc_to_target: a\ndoc_to_choice: c\n\
+                    output_type: multiple_choice\nmetric_list: [{metric: acc}]\n\
+                    fewshot_config: {sampler: first_n}\nfilter_list: []\nnum_fewshot: 0\n";
+        let changed = text.lines().enumerate().map(|(index, old)| {
+            let key = old.split(':').next().unwrap_or_default();
+            if index == line { format!("{key}: {value}\n") } else { format!("{old}\n") }
+        });
+        let _ = TaskFile::new(&changed.collect::<String>()).load();
+    }
+
+    #[test]
+    fn arbitrary_data_does_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+        let file = TaskFile::new(GENERATION);
+        file.write("t.jsonl", &bytes);
+        let _ = file.load();
+    }
+}

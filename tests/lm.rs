@@ -1,0 +1,413 @@
+//! Decoders against transformers, and against themselves: whatever is asked along with a request,
+//! its answer must not change.
+
+use candle_core::{DType, Device, Tensor};
+use indexmap::IndexMap;
+use mergekit::lm::{
+    Decoder, DecoderOptions, GenerateRequest, LanguageModel, LmError, Score, ScoreRequest,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// What transformers made of a model; see golden/lm/make.py.
+#[derive(Deserialize)]
+struct Golden {
+    name: String,
+    config: Value,
+    text: Vec<u32>,
+    /// Of the text's tokens from the second on, each given those before it.
+    log_probabilities: Vec<f64>,
+    prompt_tokens: usize,
+    answer: Vec<u32>,
+}
+
+fn goldens() -> Vec<Golden> {
+    serde_json::from_str(include_str!("golden/lm/decoders.json")).expect("golden data is valid")
+}
+
+fn golden(name: &str) -> Golden {
+    goldens().into_iter().find(|golden| golden.name == name).expect("golden data has the variant")
+}
+
+/// The same weights as in make.py: a stream of random numbers per tensor, seeded by its name.
+fn tensor(name: &str, shape: &[usize]) -> Tensor {
+    let seed = name.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+    });
+    let mut state = seed;
+    let values: Vec<f32> = (0..shape.iter().product())
+        .map(|_| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let value = (state >> 40) as f32 / 8_388_608.0 - 1.0;
+            if name.contains("norm") {
+                1.0 + value * 0.25
+            } else if name.contains("embed") {
+                value
+            } else {
+                value * 0.5
+            }
+        })
+        .collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).expect("as many values as the shape says")
+}
+
+fn tensors(config: &Value) -> IndexMap<String, Tensor> {
+    let size = |field: &str| config[field].as_u64().map(|number| number as usize);
+    let required = |field: &str| size(field).expect("golden configs are complete");
+    let (hidden, intermediate) = (required("hidden_size"), required("intermediate_size"));
+    let heads = required("num_attention_heads");
+    let head_dim = size("head_dim").unwrap_or(hidden / heads);
+    let (queries, keys) = (heads * head_dim, required("num_key_value_heads") * head_dim);
+    let mut shapes = vec![
+        ("model.embed_tokens.weight".to_owned(), vec![required("vocab_size"), hidden]),
+        ("model.norm.weight".to_owned(), vec![hidden]),
+        ("lm_head.weight".to_owned(), vec![required("vocab_size"), hidden]),
+    ];
+    for layer in 0..required("num_hidden_layers") {
+        let mut add = |name: &str, shape: &[usize]| {
+            shapes.push((format!("model.layers.{layer}.{name}"), shape.to_vec()));
+        };
+        for (name, outputs, inputs) in [
+            ("self_attn.q_proj", queries, hidden),
+            ("self_attn.k_proj", keys, hidden),
+            ("self_attn.v_proj", keys, hidden),
+            ("self_attn.o_proj", hidden, queries),
+            ("mlp.gate_proj", intermediate, hidden),
+            ("mlp.up_proj", intermediate, hidden),
+            ("mlp.down_proj", hidden, intermediate),
+        ] {
+            add(&format!("{name}.weight"), &[outputs, inputs]);
+            add(&format!("{name}.bias"), &[outputs]);
+        }
+        add("input_layernorm.weight", &[hidden]);
+        add("post_attention_layernorm.weight", &[hidden]);
+        add("self_attn.q_norm.weight", &[head_dim]);
+        add("self_attn.k_norm.weight", &[head_dim]);
+    }
+    shapes.into_iter().map(|(name, shape)| (name.clone(), tensor(&name, &shape))).collect()
+}
+
+fn decoder(config: &Value, options: &DecoderOptions) -> Decoder {
+    Decoder::new(config, tensors(config), options).expect("golden models can be evaluated")
+}
+
+fn request(context: &[u32], continuation: &[u32]) -> ScoreRequest {
+    ScoreRequest { context: context.to_vec(), continuation: continuation.to_vec() }
+}
+
+fn never(_: usize, _: &[u32]) -> bool {
+    false
+}
+
+#[test]
+fn log_probabilities_are_those_of_transformers() {
+    for golden in goldens() {
+        let model = decoder(&golden.config, &DecoderOptions::default());
+        let text = &golden.text;
+        let mut requests: Vec<_> =
+            (1..text.len()).map(|end| request(&text[..end], &text[end..=end])).collect();
+        requests.push(request(&text[..1], &text[1..]));
+        let mut scores = model.score(&requests).expect("requests are valid");
+        let whole = scores.pop().expect("one score per request");
+        let mut worst: f64 = 0.0;
+        for (score, expected) in scores.iter().zip(&golden.log_probabilities) {
+            worst = worst.max((score.log_likelihood - expected).abs());
+        }
+        println!("{}: largest difference {worst:.1e}", golden.name);
+        assert!(worst < 2e-5, "{}: log-probabilities differ by {worst}", golden.name);
+        let sum: f64 = scores.iter().map(|score| score.log_likelihood).sum();
+        assert!((whole.log_likelihood - sum).abs() < 1e-9, "{}", golden.name);
+        assert_eq!(whole.greedy, scores.iter().all(|score| score.greedy));
+    }
+}
+
+#[test]
+fn greedy_answers_are_those_of_transformers() {
+    for golden in goldens() {
+        let model = decoder(&golden.config, &DecoderOptions::default());
+        let prompt = golden.text[..golden.prompt_tokens].to_vec();
+        let request = GenerateRequest {
+            prompt: prompt.clone(),
+            max_new_tokens: golden.answer.len(),
+            end_tokens: Vec::new(),
+        };
+        let answers = model.generate(&[request], &never).expect("the request is valid");
+        assert_eq!(answers[0], golden.answer, "{}", golden.name);
+        let scores = model.score(&[self::request(&prompt, &golden.answer)]).expect("valid");
+        assert!(scores[0].greedy, "{}", golden.name);
+    }
+}
+
+/// Requests with shared contexts, nested contexts, repeated requests and different lengths.
+fn mixed_requests(text: &[u32]) -> Vec<ScoreRequest> {
+    let mut requests = Vec::new();
+    for start in [0, 0, 3, 7, 20] {
+        for end in [start + 5, start + 6, start + 17] {
+            requests.push(request(&text[start..end], &text[end..end + 1]));
+            requests.push(request(&text[start..end], &text[end..end + 4]));
+            requests.push(request(&text[start..end], &[1, 2, 3]));
+            requests.push(request(&text[start..end], &[1, 2, 9, 9, 9]));
+        }
+    }
+    // All of them behind one header.
+    for index in 0..requests.len() {
+        let mut headed = requests[index].clone();
+        headed.context.splice(0..0, text[30..48].iter().copied());
+        requests.push(headed);
+    }
+    requests
+}
+
+#[test]
+fn scores_do_not_depend_on_company() {
+    for name in ["llama_grouped_heads", "llama_head_dim", "qwen2_window", "mistral_window"] {
+        let golden = golden(name);
+        let requests = mixed_requests(&golden.text);
+        let model = decoder(&golden.config, &DecoderOptions::default());
+        let alone: Vec<Score> = requests
+            .iter()
+            .map(|request| model.score(std::slice::from_ref(request)).expect("valid")[0])
+            .collect();
+        for batch_rows in [1, 2, 13, 64, 10_000] {
+            let options =
+                DecoderOptions { batch_rows: Some(batch_rows), ..DecoderOptions::default() };
+            let model = decoder(&golden.config, &options);
+            assert_eq!(model.score(&requests).expect("valid"), alone, "{name}, {batch_rows} rows");
+            // A header that all share is computed before the batches.
+            let headed = requests.len() / 2;
+            assert_eq!(model.score(&requests[headed..]).expect("valid"), alone[headed..]);
+        }
+        let reversed: Vec<_> = requests.iter().rev().cloned().collect();
+        let mut scores = model.score(&reversed).expect("valid");
+        scores.reverse();
+        assert_eq!(scores, alone, "{name}, reversed");
+        for threads in [1, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let scores = pool.expect("threads can be started").install(|| model.score(&requests));
+            assert_eq!(scores.expect("valid"), alone, "{name}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn answers_do_not_depend_on_company() {
+    for name in ["llama_biases", "qwen3_window"] {
+        let golden = golden(name);
+        let requests: Vec<GenerateRequest> = (0..150)
+            .map(|index| GenerateRequest {
+                prompt: golden.text[..3 + index % 40].to_vec(),
+                max_new_tokens: index % 70,
+                end_tokens: vec![7, 12],
+            })
+            .collect();
+        let stop = |request: usize, answer: &[u32]| answer.len() == 2 + request % 90;
+        let model = decoder(&golden.config, &DecoderOptions::default());
+        let alone: Vec<Vec<u32>> = (0..requests.len())
+            .map(|index| {
+                let stop = |_: usize, answer: &[u32]| stop(index, answer);
+                let answers = model.generate(&requests[index..=index], &stop).expect("valid");
+                answers.into_iter().next().expect("one answer per request")
+            })
+            .collect();
+        assert!(alone.iter().any(|answer| answer.len() > 20), "nothing crosses a page");
+        for batch_rows in [1, 13, 1000] {
+            let options =
+                DecoderOptions { batch_rows: Some(batch_rows), ..DecoderOptions::default() };
+            let model = decoder(&golden.config, &options);
+            assert_eq!(model.generate(&requests, &stop).expect("valid"), alone, "{name}");
+        }
+    }
+}
+
+#[test]
+fn sequences_end_as_asked() {
+    let golden = golden("llama_grouped_heads");
+    let model = decoder(&golden.config, &DecoderOptions::default());
+    let prompt = golden.text[..golden.prompt_tokens].to_vec();
+    let answer = &golden.answer;
+    let request = |max_new_tokens, end_tokens: &[u32]| GenerateRequest {
+        prompt: prompt.clone(),
+        max_new_tokens,
+        end_tokens: end_tokens.to_vec(),
+    };
+    let third = answer[2..].iter().position(|token| !answer[..2].contains(token)).expect("some");
+    let requests = [
+        request(0, &[]),
+        request(5, &[]),
+        request(30, &[answer[2 + third]]),
+        request(30, &[]),
+        request(30, &[answer[0]]),
+    ];
+    let stop = |index: usize, produced: &[u32]| index == 3 && produced.len() == 4;
+    let answers = model.generate(&requests, &stop).expect("requests are valid");
+    let lengths: Vec<usize> = answers.iter().map(Vec::len).collect();
+    assert_eq!(lengths, [0, 5, 2 + third, 4, 0]);
+    assert!(answers.iter().all(|produced| answer.starts_with(produced)));
+    assert_eq!(model.generate(&[], &never).expect("nothing to do"), Vec::<Vec<u32>>::new());
+}
+
+#[test]
+fn long_requests_lose_the_beginning_of_their_context() {
+    let golden = golden("llama_grouped_heads");
+    let options = DecoderOptions { max_length: Some(10), ..DecoderOptions::default() };
+    let model = decoder(&golden.config, &options);
+    let text = &golden.text;
+    // Ten tokens are fed: the last eleven without the final one.
+    for (context, continuation, kept) in [(20, 3, 8), (20, 10, 1), (20, 1, 10), (8, 3, 8)] {
+        let whole = request(&text[..context], &text[context..context + continuation]);
+        let mut cut = whole.clone();
+        cut.context.drain(..context - kept);
+        let scores = model.score(&[whole, cut]).expect("valid");
+        assert_eq!(scores[0], scores[1]);
+    }
+    let error = model.score(&[request(&text[..5], &text[..11])]).expect_err("too long");
+    assert_eq!(error.to_string(), "request 0 asks for 11 tokens, but the model's context holds 10");
+
+    let generate = |prompt: &[u32], max_new_tokens| {
+        let prompt = prompt.to_vec();
+        model.generate(&[GenerateRequest { prompt, max_new_tokens, end_tokens: vec![] }], &never)
+    };
+    let whole = generate(&text[..20], 4).expect("valid");
+    assert_eq!(whole, generate(&text[14..20], 4).expect("valid"));
+    assert!(matches!(generate(&text[..5], 10), Err(LmError::RequestTooLong { .. })));
+}
+
+#[test]
+fn other_dtypes_and_layouts_are_converted() {
+    let golden = golden("llama_grouped_heads");
+    let halves: IndexMap<String, Tensor> = tensors(&golden.config)
+        .into_iter()
+        .map(|(name, tensor)| (name, tensor.to_dtype(DType::BF16).expect("bf16 can hold it")))
+        .collect();
+    let widened = halves
+        .iter()
+        .map(|(name, tensor)| (name.clone(), tensor.to_dtype(DType::F32).expect("f32 holds it")))
+        .collect();
+    let requests = mixed_requests(&golden.text);
+    let options = DecoderOptions::default();
+    let of_halves = Decoder::new(&golden.config, halves, &options).expect("bf16 is accepted");
+    let of_floats = Decoder::new(&golden.config, widened, &options).expect("f32 is accepted");
+    assert_eq!(
+        of_halves.score(&requests).expect("valid"),
+        of_floats.score(&requests).expect("valid")
+    );
+
+    // Transposed twice in memory: right values, wrong layout.
+    let mut strided = tensors(&golden.config);
+    for tensor in strided.values_mut().filter(|tensor| tensor.rank() == 2) {
+        *tensor = tensor.t().and_then(|t| t.contiguous()).and_then(|t| t.t()).expect("2-D");
+    }
+    let strided = Decoder::new(&golden.config, strided, &options).expect("strides are accepted");
+    let plain = decoder(&golden.config, &options);
+    assert_eq!(strided.score(&requests).expect("valid"), plain.score(&requests).expect("valid"));
+}
+
+#[test]
+fn bad_requests_are_refused() {
+    let golden = golden("llama_grouped_heads");
+    let model = decoder(&golden.config, &DecoderOptions::default());
+    let message = |context: &[u32], continuation: &[u32]| {
+        let requests = [request(&[1], &[1]), request(context, continuation)];
+        model.score(&requests).expect_err("the second request is bad").to_string()
+    };
+    assert_eq!(message(&[], &[1]), "request 1 has no tokens before what the model should say");
+    assert_eq!(message(&[1], &[]), "request 1 has no tokens to score");
+    assert_eq!(message(&[1], &[50]), "request 1 holds token 50, but the model knows 50 tokens");
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_reported() {
+    let golden = golden("llama_grouped_heads");
+    let mut tensors = tensors(&golden.config);
+    let name = "model.layers.1.mlp.up_proj.weight";
+    tensors[name] = (&tensors[name] * f64::NAN).expect("arithmetic works");
+    let model = Decoder::new(&golden.config, tensors, &DecoderOptions::default()).expect("builds");
+    let error = model.score(&[request(&[1, 2], &[3])]).expect_err("nothing is a number");
+    assert!(matches!(error, LmError::NotFinite { request: 0 }), "{error}");
+    let prompt = GenerateRequest { prompt: vec![1], max_new_tokens: 2, end_tokens: vec![] };
+    let error = model.generate(&[prompt], &never).expect_err("nothing is a number");
+    assert!(matches!(error, LmError::NotFinite { request: 0 }), "{error}");
+}
+
+#[test]
+fn unusable_models_are_refused_by_name() {
+    let good = golden("llama_grouped_heads").config;
+    let message = |field: &str, value: Value| {
+        let mut config = good.clone();
+        config[field] = value;
+        let error = Decoder::new(&config, tensors(&good), &DecoderOptions::default());
+        error.expect_err(field).to_string()
+    };
+    let cases = [
+        ("architectures", json!(["GPT2LMHeadModel"]), "architecture `GPT2LMHeadModel` yet"),
+        ("hidden_act", json!("gelu"), "`hidden_act` set to `gelu` yet"),
+        ("num_attention_heads", json!(0), "`num_attention_heads` in the model's config is `0`"),
+        ("num_attention_heads", json!(5), "should be a divisor of `num_attention_heads`"),
+        ("num_key_value_heads", json!(3), "should be a divisor of `num_attention_heads`"),
+        ("head_dim", json!(7), "should be an even number"),
+        ("head_dim", json!(268_435_456), "should be an even number, at most 65536"),
+        ("hidden_size", json!(1u64 << 60), "should be a whole number from 1 to"),
+        ("hidden_size", json!(-4), "should be a whole number from 1 to"),
+        ("hidden_size", Value::Null, "has no `hidden_size`"),
+        ("num_hidden_layers", json!(268_435_456), "no tensor `model.layers.2."),
+        ("vocab_size", json!(51), "shape [50, 32], but the config implies [51, 32]"),
+        ("intermediate_size", json!(268_435_456), "shape [48, 32], but the config implies"),
+        ("rms_norm_eps", json!("small"), "should be a number above 0"),
+        ("rope_theta", json!(0), "should be a number above 0"),
+        ("rope_scaling", json!({"type": "yarn", "factor": 2.0}), "set to `yarn` yet"),
+        ("rope_scaling", json!({"type": "linear"}), "has no `rope_scaling.factor`"),
+        ("rope_scaling", json!("linear"), "`rope_scaling` set to `linear` yet"),
+        ("rope_parameters", json!({"full_attention": {}}), "`rope_parameters` set to"),
+        ("tie_word_embeddings", json!("yes"), "should be true or false"),
+    ];
+    for (field, value, expected) in cases {
+        let message = message(field, value);
+        assert!(message.contains(expected), "{field}: {message}");
+    }
+    let mut lacking = tensors(&good);
+    lacking.swap_remove("lm_head.weight");
+    let error = Decoder::new(&good, lacking, &DecoderOptions::default()).expect_err("no head");
+    assert_eq!(error.to_string(), "the model has no tensor `lm_head.weight`");
+    assert!(Decoder::new(&json!(3), IndexMap::new(), &DecoderOptions::default()).is_err());
+}
+
+#[test]
+fn absurd_configs_never_panic() {
+    let absurd = [
+        Value::Null,
+        json!(true),
+        json!(-1),
+        json!(0),
+        json!(1),
+        json!(3),
+        json!(0.5),
+        json!(1e308),
+        json!(1e-308),
+        json!(268_435_456),
+        json!(u64::MAX),
+        json!(""),
+        json!("default"),
+        json!([]),
+        json!([null, 1]),
+        json!({}),
+        json!({"rope_type": "llama3", "factor": 1e-300, "low_freq_factor": 1e300,
+               "high_freq_factor": 1, "original_max_position_embeddings": 1}),
+    ];
+    let extra = ["rope_theta", "rope_scaling", "rope_parameters", "dtype", "n_positions"];
+    let text: Vec<u32> = (0..40).collect();
+    for golden in goldens() {
+        let tensors = tensors(&golden.config);
+        let own = golden.config.as_object().expect("a config is an object").keys();
+        for field in own.map(String::as_str).chain(extra) {
+            for value in &absurd {
+                let mut config = golden.config.clone();
+                config[field] = value.clone();
+                let model = Decoder::new(&config, tensors.clone(), &DecoderOptions::default());
+                if let Ok(model) = model {
+                    // Whether it works is not the question.
+                    let _ = model.score(&[request(&text[..20], &text[20..])]);
+                }
+            }
+        }
+    }
+}
