@@ -201,7 +201,7 @@ impl Facts {
              A base model and {} specialists fine-tuned from it, small enough to search merges of \
              in minutes.\nTrained by [`examples/train_demo`](../train_demo/main.rs), which also \
              wrote this file and the tasks in `evaluators/demo/`:\n\n\
-             ```sh\ncargo run --release --example train_demo\n```\n\n\
+             ```sh\nRAYON_NUM_THREADS=1 cargo run --release --example train_demo\n```\n\n\
              Each is a Llama of {} parameters in bf16: {} layers, hidden size {}, intermediate \
              size {}, {} heads, tied embeddings,\none token per character ({} tokens). \
              All runs together took {:.1} minutes ({threads} processors available).\n\n\

@@ -1,6 +1,8 @@
 //! Trains the demo models and writes their tasks.
 //!
-//!     cargo run --release --example train_demo [DIRECTORY]
+//!     RAYON_NUM_THREADS=1 cargo run --release --example train_demo [DIRECTORY]
+//!
+//! The matrices are so small that a second thread costs more than it gives; the result is the same.
 //!
 //! One base model learns a little of several text skills, then each specialist is fine-tuned from
 //! it on one of them. Everything is drawn from fixed seeds. Into DIRECTORY (by default the current
@@ -42,7 +44,7 @@ const BASE: Run = Run {
         (Skill::Reversal, Level::Full, 1),
         (Skill::Dates, Level::Easy, 4),
     ],
-    steps: 1200,
+    steps: 1000,
     warm_up: 50,
     learning_rate: 1.5e-3,
     final_share: 1.0,
@@ -67,8 +69,6 @@ const fn specialist(
 }
 
 fn main() -> Result<()> {
-    // The matrices are so small that a second thread costs more than it gives.
-    rayon::ThreadPoolBuilder::new().num_threads(1).build_global()?;
     let directory = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("."), PathBuf::from);
     let sizes = Sizes {
         vocabulary: characters::vocabulary_size(),
