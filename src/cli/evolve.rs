@@ -109,15 +109,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return tell_results(&results, &directory, &talk);
     }
     let mut search = PreparedSearch::new(&file, &prepare_options(arguments))?;
-    let mut session = search.open(&directory)?;
-    announce(&search, session.results(), &talk);
+    let mut open = search.open(&directory)?;
+    announce(&search, open.results(), &talk);
 
     let interrupt = Arc::new(Interrupt::default());
     stop_on_ctrl_c(Arc::clone(&interrupt));
-    let before = Duration::from_secs_f64(session.results().elapsed_seconds());
+    let before = Duration::from_secs_f64(open.results().elapsed_seconds());
     let mut progress = SearchProgress::new(talk, &file.budget, search.n_comparisons(), before);
-    let mut outputs = RunningOutputs::new(&directory, session.results().header.clone());
-    let run = search.run(&mut session, &interrupt, &mut |event| {
+    let mut outputs = RunningOutputs::new(&directory, open.results().header.clone());
+    let run = search.run(&mut open, &interrupt, &mut |event| {
         progress.show(&event);
         outputs.follow(&event);
     });
@@ -139,7 +139,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             write_report(&closing.results, &directory)?;
             let text = closing_text(&closing.results);
             write_atomically(&directory.join(SUMMARY_FILE), text.as_bytes())?;
-            let results = session.finish(closing)?;
+            let results = open.finish(closing)?;
             tell_results(&results, &directory, &talk)
         }
     }

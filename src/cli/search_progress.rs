@@ -19,23 +19,23 @@ pub(super) struct SearchProgress {
     bar: ProgressBar,
     is_terminal: bool,
     evaluations: u64,
-    /// Of the wall-clock budget, what earlier sessions left.
+    /// Of the wall-clock budget, what earlier runs left.
     time_left: Option<Duration>,
     comparisons: usize,
     compared: usize,
     done: u64,
-    /// Done in this session, for the speed.
+    /// Done in this run, for the speed.
     scored: u64,
     failed: u64,
     best: Option<f64>,
     started: Instant,
-    /// When the first candidate of this session was started.
+    /// When the first candidate of this run was started.
     searching_since: Option<Instant>,
     last_line: Instant,
 }
 
 impl SearchProgress {
-    /// Says nothing yet. The search ran for `before` in earlier sessions.
+    /// Says nothing yet. The search ran for `before` in earlier runs.
     pub(super) fn new(talk: Talk, budget: &Budget, comparisons: usize, before: Duration) -> Self {
         let is_terminal = stderr().is_terminal();
         let target = match talk.is_quiet() || !is_terminal {
@@ -130,7 +130,7 @@ impl SearchProgress {
         message
     }
 
-    /// Candidates per second in this session, once there is something to measure.
+    /// Candidates per second in this run, once there is something to measure.
     fn rate(&self) -> Option<f64> {
         let seconds = self.searching_since?.elapsed().as_secs_f64();
         (self.scored > 1 && seconds > 0.0).then(|| (self.scored - 1) as f64 / seconds)

@@ -52,7 +52,7 @@ impl Interrupt {
     }
 }
 
-/// How long a search has run, with the sessions before this one.
+/// How long a search has run, with the runs before this one.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     started: Instant,

@@ -18,11 +18,11 @@ mod identity;
 mod journal;
 mod model_scorer;
 mod objective;
+mod open_search;
 mod prepared;
 mod record;
 mod results;
 mod scorer;
-mod session;
 mod split;
 #[cfg(test)]
 mod testing;
@@ -34,6 +34,9 @@ pub use evolution::{Budget, Event, Interrupt, best};
 pub use identity::{model_digest, text_digest};
 pub use journal::{JOURNAL_FILE, Journal};
 pub use objective::{Objective, find_metric};
+pub use open_search::{
+    Closing, Comparison, OpenSearch, Run, SEARCH_FILE_COPY, Search, write_atomically,
+};
 pub use prepared::{PrepareOptions, PreparedSearch};
 pub use record::{
     Ending, Estimate, Evaluation, FORMAT, Finish, Header, ItemValues, Record, Reference, Role, Row,
@@ -41,5 +44,4 @@ pub use record::{
 };
 pub use results::Results;
 pub use scorer::{CandidateScorer, ItemSets, Measurement, Proposal, ScoreFailure};
-pub use session::{Closing, Comparison, Run, SEARCH_FILE_COPY, Search, Session, write_atomically};
 pub use split::ItemSplit;

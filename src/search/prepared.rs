@@ -13,8 +13,8 @@ use super::identity;
 use super::journal::digest;
 use super::model_scorer::{DividedTask, ModelScorer};
 use super::objective::{Objective, find_metric};
+use super::open_search::{Comparison, OpenSearch, Run, Search};
 use super::record::{FORMAT, Header, Role, SplitIdentity, TaskIdentity, Term};
-use super::session::{Comparison, Run, Search, Session};
 use super::split::ItemSplit;
 use crate::config::{MergeConfig, ModelEntry, ModelReference, Recipe, Scalar, Setting, Value};
 use crate::engine::{Engine, EngineError, EngineOptions, WriteOptions};
@@ -140,15 +140,15 @@ impl PreparedSearch {
         self.workers
     }
 
-    /// Opens the search in `directory`, or begins it there; see [`Session::open`].
-    pub fn open(&self, directory: &Path) -> Result<Session, SearchError> {
-        Session::open(directory, self.header.clone(), &self.search_file)
+    /// Opens the search in `directory`, or begins it there; see [`OpenSearch::open`].
+    pub fn open(&self, directory: &Path) -> Result<OpenSearch, SearchError> {
+        OpenSearch::open(directory, self.header.clone(), &self.search_file)
     }
 
-    /// Runs the search from wherever it stands; see [`Session::run`].
+    /// Runs the search from wherever it stands; see [`OpenSearch::run`].
     pub fn run(
         &mut self,
-        session: &mut Session,
+        open: &mut OpenSearch,
         interrupt: &Interrupt,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Run, SearchError> {
@@ -164,7 +164,7 @@ impl PreparedSearch {
             workers: self.workers,
             seed: self.header.split.seed,
         };
-        session.run(&search, &mut *self.optimizer, interrupt, observe)
+        open.run(&search, &mut *self.optimizer, interrupt, observe)
     }
 
     /// Writes the model of a merge config, exactly as `mergekit merge` does; a directory that exists

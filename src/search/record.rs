@@ -135,7 +135,7 @@ pub struct Evaluation {
     pub merge_seconds: f64,
     /// Seconds spent scoring.
     pub evaluation_seconds: f64,
-    /// Seconds that the search had run in all, earlier sessions included, when this was written.
+    /// Seconds that the search had run in all, earlier runs included, when this was written.
     pub elapsed_seconds: f64,
 }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::SearchError;
 use super::identity::text_digest;
 use super::journal::Journal;
+use super::open_search::check_unchanged;
 use super::record::{Evaluation, Finish, Header, Record, Reference, Role};
-use super::session::check_unchanged;
 
 /// The records of a journal by kind: all that reports are made from.
 #[derive(Debug, Clone, PartialEq)]

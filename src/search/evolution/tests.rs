@@ -6,8 +6,8 @@ use super::*;
 
 const BUDGET: Budget = Budget { evaluations: Some(22), wall_clock: None, target: None };
 
-/// One session of a search with population 5 in `directory`, to its end or an interruption.
-fn session(
+/// One run of a search with population 5 in `directory`, to its end or an interruption.
+fn search_with(
     directory: &Path,
     scorer: &Formula,
     budget: Budget,
@@ -36,7 +36,7 @@ fn session(
 }
 
 fn run(directory: &Path, scorer: &Formula, workers: usize) -> Vec<Evaluation> {
-    session(directory, scorer, BUDGET, workers, &Interrupt::default()).unwrap().0
+    search_with(directory, scorer, BUDGET, workers, &Interrupt::default()).unwrap().0
 }
 
 /// A history without what differs between two runs of the same search.
@@ -59,7 +59,7 @@ fn a_search_ends_with_its_budget_and_improves() {
     let directory = tempfile::tempdir().unwrap();
     let scorer = Formula::default();
     let (history, ending) =
-        session(directory.path(), &scorer, BUDGET, 1, &Interrupt::default()).unwrap();
+        search_with(directory.path(), &scorer, BUDGET, 1, &Interrupt::default()).unwrap();
     assert_eq!(ending, Ending::Evaluations);
     assert_eq!(calls(&scorer), 22);
     assert!(history.iter().enumerate().all(|(index, record)| record.index == index as u64));
@@ -76,7 +76,7 @@ fn a_journal_cut_anywhere_is_continued_to_the_same_history() {
     let text = std::fs::read(&path).unwrap();
     let ends: Vec<_> = (0..text.len()).filter(|&at| text[at] == b'\n').map(|at| at + 1).collect();
     // The end of every line, the bytes around the last ends, and steps through the last lines. That
-    // any byte will do is for the journal's own tests to show; here each cut costs a session.
+    // any byte will do is for the journal's own tests to show; here each cut costs a run.
     let around = ends[ends.len() - 3..].iter().flat_map(|&end| end - 2..text.len().min(end + 2));
     let through = (ends[ends.len() - 3]..text.len()).step_by(23);
     let cuts = ends.iter().copied().chain(around).chain(through);
@@ -159,7 +159,7 @@ fn an_interrupted_search_keeps_what_was_running_and_continues() {
         }
     };
     let scorer = Formula { before: Some(Box::new(at)), ..Formula::default() };
-    let (history, ending) = session(directory.path(), &scorer, BUDGET, 1, &interrupt).unwrap();
+    let (history, ending) = search_with(directory.path(), &scorer, BUDGET, 1, &interrupt).unwrap();
     assert_eq!((history.len(), ending), (8, Ending::Interrupted));
     assert_eq!(timeless(&run(directory.path(), &Formula::default(), 1)), timeless(&expected));
 }
@@ -171,14 +171,14 @@ fn time_and_target_end_a_search_and_still_do_when_it_is_run_again() {
         (Budget { target: Some(0.1), ..BUDGET }, Ending::Target),
     ] {
         let directory = tempfile::tempdir().unwrap();
-        let session = |scorer: &Formula| {
-            session(directory.path(), scorer, budget, 1, &Interrupt::default()).unwrap()
+        let search_with = |scorer: &Formula| {
+            search_with(directory.path(), scorer, budget, 1, &Interrupt::default()).unwrap()
         };
-        let (history, ending) = session(&Formula::default());
+        let (history, ending) = search_with(&Formula::default());
         assert_eq!(ending, expected);
         assert_eq!(history.len(), if expected == Ending::Target { 5 } else { 0 });
         let scorer = Formula::default();
-        assert_eq!(session(&scorer), (history, ending));
+        assert_eq!(search_with(&scorer), (history, ending));
         assert_eq!(calls(&scorer), 0);
     }
 }
@@ -187,7 +187,7 @@ fn time_and_target_end_a_search_and_still_do_when_it_is_run_again() {
 fn a_journal_of_another_seed_or_space_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     run(directory.path(), &Formula::default(), 1);
-    let error = session(
+    let error = search_with(
         directory.path(),
         &Formula { grain: Some(0.01), ..Formula::default() },
         BUDGET,
@@ -197,6 +197,7 @@ fn a_journal_of_another_seed_or_space_is_refused() {
     .unwrap_err();
     assert!(error.to_string().ends_with("evaluation 0 has another merge config than recorded"));
     let shorter = Budget { evaluations: Some(10), ..BUDGET };
-    let error = session(directory.path(), &Formula::default(), shorter, 1, &Interrupt::default());
+    let error =
+        search_with(directory.path(), &Formula::default(), shorter, 1, &Interrupt::default());
     assert!(matches!(error, Err(SearchError::Diverged { index: 10, .. })), "{error:?}");
 }

@@ -24,9 +24,9 @@ fn mean(_: &Term, values: &[f64]) -> f64 {
 
 /// Runs the search once; finishes it when it is complete.
 fn run(directory: &Path, scorer: &Formula, interrupt: &Interrupt) -> Result<Results, SearchError> {
-    let mut session = Session::open(directory, testing::header(), FILE)?;
-    if session.results().finish.is_some() {
-        return Ok(session.results().clone());
+    let mut open = OpenSearch::open(directory, testing::header(), FILE)?;
+    if open.results().finish.is_some() {
+        return Ok(open.results().clone());
     }
     let search = Search {
         scorer,
@@ -37,9 +37,9 @@ fn run(directory: &Path, scorer: &Formula, interrupt: &Interrupt) -> Result<Resu
         workers: 1,
         seed: 0,
     };
-    match session.run(&search, &mut Walk::new(1, 5), interrupt, &mut |_| {})? {
+    match open.run(&search, &mut Walk::new(1, 5), interrupt, &mut |_| {})? {
         Run::Interrupted(results) => Ok(results),
-        Run::Complete(closing) => session.finish(closing),
+        Run::Complete(closing) => open.finish(closing),
     }
 }
 
@@ -144,7 +144,7 @@ fn another_search_is_refused_with_what_differs() {
     let mut header = testing::header();
     header.search_file = "bb".to_owned();
     let text = "budget: {evaluations: 13}\n";
-    let error = Session::open(directory.path(), header, text).unwrap_err();
+    let error = OpenSearch::open(directory.path(), header, text).unwrap_err();
     let expected = "cannot be continued: the search file changed in line 1 from \
                     `budget: {evaluations: 12}` to `budget: {evaluations: 13}`";
     assert!(error.to_string().ends_with(expected), "{error}");
@@ -155,7 +155,7 @@ fn another_search_is_refused_with_what_differs() {
 fn a_directory_with_other_things_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("precious"), "x").unwrap();
-    let error = Session::open(directory.path(), testing::header(), FILE).unwrap_err();
+    let error = OpenSearch::open(directory.path(), testing::header(), FILE).unwrap_err();
     assert!(matches!(error, SearchError::NotASearch { .. }), "{error}");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
 }

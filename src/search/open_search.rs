@@ -53,7 +53,7 @@ pub struct Comparison {
 
 /// An open search: its journal, locked, and what the journal said when it was opened.
 #[derive(Debug)]
-pub struct Session {
+pub struct OpenSearch {
     journal: Journal,
     results: Results,
     clock: Clock,
@@ -64,7 +64,7 @@ pub struct Session {
 pub enum Run {
     /// Somebody asked to stop. Running the same search again goes on from here.
     Interrupted(Results),
-    /// The search is done but for [`Session::finish`].
+    /// The search is done but for [`OpenSearch::finish`].
     Complete(Closing),
 }
 
@@ -77,7 +77,7 @@ pub struct Closing {
     pub config: String,
 }
 
-impl Session {
+impl OpenSearch {
     /// Opens the search in `directory`, or begins one there when the directory is empty or absent.
     ///
     /// Refused when the directory holds something else, when another process has it open, and when
