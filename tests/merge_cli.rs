@@ -191,15 +191,40 @@ fn the_same_seed_gives_the_same_bytes() {
 #[test]
 fn an_existing_output_is_kept_unless_told_otherwise() {
     let place = Workplace::new();
-    fs::create_dir(place.path("merged")).unwrap();
-    fs::write(place.path("merged/precious"), "x").unwrap();
+    assert_eq!(place.merge(TIES, &[]).code, 0);
+    fs::write(place.path("merged/generation_config.json"), "{}").unwrap();
     let message = place.refused(TIES);
     assert!(message.contains("merged` is not empty"), "{message}");
     assert!(message.contains("--overwrite"), "{message}");
-    assert_eq!(names(&place.path("merged")), ["precious"]);
+    assert!(place.path("merged/generation_config.json").exists());
 
     assert_eq!(place.merge(TIES, &["--overwrite"]).code, 0);
-    assert!(!names(&place.path("merged")).contains(&"precious".to_owned()));
+    assert!(!place.path("merged/generation_config.json").exists());
+}
+
+#[test]
+fn overwriting_never_deletes_what_is_not_a_merged_model() {
+    let place = Workplace::new();
+    fs::create_dir(place.path("merged")).unwrap();
+    fs::write(place.path("merged/precious"), "x").unwrap();
+    let run = place.merge(TIES, &["--overwrite"]);
+    assert_eq!(run.code, 2);
+    assert!(
+        run.stderr.contains("holds `precious`, which is not part of a model"),
+        "{}",
+        run.stderr
+    );
+    assert_eq!(names(&place.path("merged")), ["precious"]);
+    fs::remove_dir_all(place.path("merged")).unwrap();
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(place.path("a"), place.path("merged")).unwrap();
+        let before = names(&place.path("a"));
+        let run = place.merge(TIES, &["--overwrite"]);
+        assert_eq!(run.code, 2);
+        assert!(run.stderr.contains("is the input model `a`"), "{}", run.stderr);
+        assert_eq!(names(&place.path("a")), before);
+    }
 }
 
 #[test]

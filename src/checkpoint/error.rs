@@ -290,6 +290,15 @@ pub enum CheckpointError {
         path: PathBuf,
     },
 
+    /// The output directory is to be replaced, but holds what no merge has written.
+    #[error("output directory `{}` holds `{entry}`, which is not part of a model", path.display())]
+    OutputForeign {
+        /// The output directory.
+        path: PathBuf,
+        /// Name of one such file or directory in it.
+        entry: String,
+    },
+
     /// The output path has no name that a directory could get.
     #[error("`{}` cannot be an output directory", path.display())]
     OutputUnnamed {
@@ -343,6 +352,11 @@ impl CheckpointError {
             }
             Self::OutputExists { .. } => {
                 "choose another directory, or replace this one with `--overwrite`".to_owned()
+            }
+            Self::OutputForeign { .. } => {
+                "`--overwrite` replaces models only: choose another directory, or remove what is in \
+                 this one"
+                    .to_owned()
             }
             Self::OutputUnnamed { .. } | Self::OutputIsMountPoint { .. } => {
                 "choose a new directory inside it".to_owned()

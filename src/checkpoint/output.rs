@@ -19,24 +19,51 @@ pub struct OutputDirectory {
     target: PathBuf,
     partial: TempDir,
     overwrite: bool,
+    /// Behind `partial`, which has to be gone before they can be.
+    _parents: CreatedParents,
+}
+
+/// Directories that did not exist before, the innermost first. Those that are empty in the end are
+/// removed.
+#[derive(Debug)]
+struct CreatedParents(Vec<PathBuf>);
+
+impl CreatedParents {
+    /// Makes sure that `directory` exists.
+    fn create(directory: &Path) -> io::Result<Self> {
+        let missing = directory.ancestors().take_while(|ancestor| !ancestor.exists());
+        let created = Self(missing.map(Path::to_owned).collect());
+        fs::create_dir_all(directory)?;
+        Ok(created)
+    }
+}
+
+impl Drop for CreatedParents {
+    fn drop(&mut self) {
+        for directory in &self.0 {
+            // Fails where something is inside: the output, or what somebody else has put there.
+            let _ = fs::remove_dir(directory);
+        }
+    }
 }
 
 impl OutputDirectory {
     /// Prepares to create `path`. Its parents are created as needed.
     ///
-    /// An existing directory must be empty, unless `overwrite` is set. It is then replaced as a whole
-    /// when the output is committed, and stays as it is until then.
+    /// An existing directory must be empty, unless `overwrite` is set. It may then hold a model, and
+    /// nothing beside it, so that no slip of the pen can delete anything else. It is replaced as a
+    /// whole when the output is committed, and stays as it is until then.
     pub fn create(path: &Path, overwrite: bool) -> Result<Self, CheckpointError> {
         let target = resolve(path)?;
         let (Some(parent), Some(name)) = (target.parent(), target.file_name()) else {
             return Err(CheckpointError::OutputUnnamed { path: path.to_owned() });
         };
         check_existing(&target, parent, overwrite)?;
-        fs::create_dir_all(parent)
+        let parents = CreatedParents::create(parent)
             .map_err(|source| CheckpointError::Write { path: parent.to_owned(), source })?;
         let partial = sibling(parent, name, "partial")
             .map_err(|source| CheckpointError::Write { path: parent.to_owned(), source })?;
-        Ok(Self { target, partial, overwrite })
+        Ok(Self { target, partial, overwrite, _parents: parents })
     }
 
     /// Where to put files until they are committed.
@@ -80,7 +107,7 @@ fn resolve(path: &Path) -> Result<PathBuf, CheckpointError> {
 
 fn check_existing(target: &Path, parent: &Path, overwrite: bool) -> Result<(), CheckpointError> {
     let path = target.to_owned();
-    let mut entries = match fs::read_dir(target) {
+    let entries = match fs::read_dir(target) {
         Ok(entries) => entries,
         Err(source) => match source.kind() {
             io::ErrorKind::NotFound if target.is_symlink() => {
@@ -94,10 +121,31 @@ fn check_existing(target: &Path, parent: &Path, overwrite: bool) -> Result<(), C
     if is_mount_point(target, parent) {
         return Err(CheckpointError::OutputIsMountPoint { path });
     }
-    if !overwrite && entries.next().is_some() {
-        return Err(CheckpointError::OutputExists { path });
+    for entry in entries {
+        let entry = entry.map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
+        if !overwrite {
+            return Err(CheckpointError::OutputExists { path });
+        }
+        let is_file = entry.file_type().is_ok_and(|kind| !kind.is_dir());
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !(is_file && is_model_file(&name)) {
+            return Err(CheckpointError::OutputForeign { path, entry: name });
+        }
     }
     Ok(())
+}
+
+/// Whether a file of this name belongs to a model directory.
+fn is_model_file(name: &str) -> bool {
+    const NAMES: [&str; 6] = [
+        "README.md",
+        "mergekit_config.yml",
+        "merges.txt",
+        "vocab.txt",
+        "tokenizer.model",
+        "chat_template.jinja",
+    ];
+    NAMES.contains(&name) || name.ends_with(".json") || name.ends_with(".safetensors")
 }
 
 /// A new directory `NAME.KIND-RANDOM` in `parent`, with the permissions that the umask leaves.
@@ -214,9 +262,9 @@ mod tests {
     #[test]
     fn dropped_output_leaves_nothing() {
         let parent = tempfile::tempdir().unwrap();
-        let output = OutputDirectory::create(&parent.path().join("model"), false).unwrap();
+        let output = OutputDirectory::create(&parent.path().join("deep/er/model"), false).unwrap();
         fs::write(output.path().join("file"), "x").unwrap();
-        assert!(names(parent.path())[0].starts_with("model.partial-"));
+        assert!(names(&parent.path().join("deep/er"))[0].starts_with("model.partial-"));
         drop(output);
         assert_eq!(names(parent.path()), [""; 0]);
     }
@@ -265,13 +313,28 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let target = parent.path().join("model");
         fs::create_dir(&target).unwrap();
-        fs::write(target.join("stale"), "x").unwrap();
+        fs::write(target.join("model.safetensors"), "x").unwrap();
         let output = OutputDirectory::create(&target, true).unwrap();
         fs::write(output.path().join("new"), "x").unwrap();
-        assert_eq!(names(&target), ["stale"]);
+        assert_eq!(names(&target), ["model.safetensors"]);
         output.commit().unwrap();
         assert_eq!(names(&target), ["new"]);
         assert_eq!(names(parent.path()), ["model"]);
+    }
+
+    #[test]
+    fn what_is_not_a_model_is_never_replaced() {
+        let parent = tempfile::tempdir().unwrap();
+        fs::write(parent.path().join("config.json"), "{}").unwrap();
+        fs::write(parent.path().join("thesis.txt"), "x").unwrap();
+        let error = OutputDirectory::create(parent.path(), true).unwrap_err();
+        assert!(error.to_string().ends_with("holds `thesis.txt`, which is not part of a model"));
+        assert!(error.is_users_mistake());
+        fs::rename(parent.path().join("thesis.txt"), parent.path().join("kept")).unwrap();
+        fs::remove_file(parent.path().join("kept")).unwrap();
+        fs::create_dir(parent.path().join("model.safetensors")).unwrap();
+        let error = OutputDirectory::create(parent.path(), true).unwrap_err();
+        assert!(error.to_string().contains("holds `model.safetensors`"), "{error}");
     }
 
     #[test]

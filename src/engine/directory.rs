@@ -45,6 +45,11 @@ pub(super) fn write(
     options: &WriteOptions,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<(), EngineError> {
+    for model in plan.models() {
+        if is_same_directory(&model.directory, out) {
+            return Err(EngineError::OutputIsInput { path: out.to_owned(), model: model.label() });
+        }
+    }
     let layout = Layout::new(plan.tensor_infos(), options.shard_size)?;
     let output = OutputDirectory::create(out, options.overwrite)?;
     let writer = CheckpointWriter::create(output.path(), layout)?;
@@ -65,4 +70,12 @@ pub(super) fn write(
     engine.check_cancelled()?;
     output.commit()?;
     Ok(())
+}
+
+/// Whether both paths lead to the same existing directory.
+fn is_same_directory(a: &Path, b: &Path) -> bool {
+    match (fs::canonicalize(a), fs::canonicalize(b)) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
 }

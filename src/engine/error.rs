@@ -29,6 +29,15 @@ pub enum EngineError {
         source: io::Error,
     },
 
+    /// The output would replace one of the inputs.
+    #[error("output directory `{}` is the input model `{model}`", path.display())]
+    OutputIsInput {
+        /// The output directory.
+        path: PathBuf,
+        /// The model.
+        model: String,
+    },
+
     /// An input has a weight that is no number.
     #[error("model `{model}`: tensor `{tensor}` has the value {value} at element {element}")]
     NotFinite {
@@ -54,6 +63,24 @@ pub enum EngineError {
         /// The result, before it was rounded.
         value: f32,
         /// The output's type.
+        dtype: DType,
+    },
+
+    /// An input is larger than the config's `dtype` can hold.
+    #[error(
+        "model `{model}`: tensor `{tensor}` has {value} at element {element}, which `dtype: {dtype}` \
+         cannot hold"
+    )]
+    LoadOverflow {
+        /// The model.
+        model: String,
+        /// The tensor's name in that model.
+        tensor: String,
+        /// Index of the first such element found, flattened row-major.
+        element: usize,
+        /// The value as stored.
+        value: f32,
+        /// What it was to be rounded to.
         dtype: DType,
     },
 
@@ -110,15 +137,18 @@ impl EngineError {
         let hint = match self {
             Self::Checkpoint(error) => return error.hint(),
             Self::Architecture(error) => return error.hint(),
+            Self::OutputIsInput { .. } => "choose another directory for the output",
             Self::NotFinite { .. } => {
                 "the model is damaged, or its training diverged: use another checkpoint of it"
             }
-            Self::Overflow { value, .. } if value.is_nan() => {
-                "weights that sum to 0 cannot be normalized: set `normalize: false` or other weights"
-            }
-            Self::Overflow { .. } => {
+            Self::Overflow { dtype: DType::F16, .. } => {
                 "choose smaller weights, or `out_dtype: bfloat16`, which reaches further"
             }
+            Self::Overflow { .. } => "choose smaller weights",
+            Self::LoadOverflow { dtype: DType::F16, .. } => {
+                "write `dtype: bfloat16`, which reaches further, or `dtype: float32`"
+            }
+            Self::LoadOverflow { .. } => "write `dtype: float32`",
             Self::MemoryLimit { .. } => "raise `--memory-limit`, or use fewer `--threads`",
             _ => return None,
         };
@@ -133,8 +163,10 @@ impl EngineError {
             Self::Write { .. } | Self::Threads(_) | Self::Tensor { .. } | Self::Interrupted => {
                 false
             }
-            Self::NotFinite { .. }
+            Self::OutputIsInput { .. }
+            | Self::NotFinite { .. }
             | Self::Overflow { .. }
+            | Self::LoadOverflow { .. }
             | Self::Unequal { .. }
             | Self::Method { .. }
             | Self::MemoryLimit { .. } => true,

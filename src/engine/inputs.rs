@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 
-use crate::kernels::dtype::{first_not_finite, round_to};
+use crate::kernels::dtype::{first_not_finite, first_overflow, round_to};
 use crate::methods::{MethodError, ReadInput, Statistic};
 use crate::plan::Operand;
 
@@ -100,8 +100,23 @@ pub(super) fn read(operand: &Operand, start: usize, out: &mut [f32]) -> Result<(
             value: out[index],
         });
     }
-    if operand.loaded_as != operand.dtype {
-        round_to(operand.loaded_as, out);
+    load(operand, start, out)
+}
+
+/// Rounds values of `operand`, from element `start` on, to the type that it is computed in.
+pub(super) fn load(operand: &Operand, start: usize, values: &mut [f32]) -> Result<(), EngineError> {
+    if operand.loaded_as == operand.dtype {
+        return Ok(());
     }
+    if let Some(index) = first_overflow(operand.loaded_as, values) {
+        return Err(EngineError::LoadOverflow {
+            model: operand.model.label(),
+            tensor: operand.tensor.clone(),
+            element: start + index,
+            value: values[index],
+            dtype: operand.loaded_as,
+        });
+    }
+    round_to(operand.loaded_as, values);
     Ok(())
 }

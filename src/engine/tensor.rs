@@ -2,7 +2,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::kernels::dtype::{DType, first_nan, first_not_finite, narrow, round_to, widen};
+use crate::kernels::dtype::{
+    DType, first_nan, first_not_finite, first_overflow, narrow, round_to, widen,
+};
 use crate::kernels::random::TensorKey;
 use crate::methods::{Apply, Chunk, Granularity, TensorInputs};
 use crate::plan::{Action, Operand, PlannedTensor};
@@ -101,7 +103,7 @@ impl<'p> PreparedTensor<'p> {
             Work::Copy { from, .. } => {
                 self.copy_bytes(from, start, out.len(), &mut buffers.stored)?;
                 widen(from.dtype, &buffers.stored, out);
-                round_to(from.loaded_as, out);
+                inputs::load(from, start, out)?;
                 self.check_range(start, out)?;
                 round_to(self.dtype(), out);
                 Ok(())
@@ -133,7 +135,7 @@ impl<'p> PreparedTensor<'p> {
                     if from.dtype != dtype || from.loaded_as != dtype {
                         merged.resize(length, 0.0);
                         widen(from.dtype, stored, merged);
-                        round_to(from.loaded_as, merged);
+                        inputs::load(from, start, merged)?;
                         self.check_range(start, merged)?;
                         stored.resize(length * dtype.size(), 0);
                         narrow(dtype, merged, stored);
@@ -222,18 +224,10 @@ impl<'p> PreparedTensor<'p> {
 
     /// Whether finite values stay finite in the output's type.
     fn check_range(&self, start: usize, values: &[f32]) -> Result<(), EngineError> {
-        // What rounds up beyond the largest finite number of the type.
-        let limit = match self.dtype() {
-            DType::F16 => 65_520.0,
-            DType::BF16 => f32::from_bits(0x7f7f_8000),
-            _ => return Ok(()),
-        };
-        let is_beyond = |value: &f32| value.is_finite() && value.abs() >= limit;
-        if !values.iter().fold(false, |any, value| any | is_beyond(value)) {
-            return Ok(());
+        match first_overflow(self.dtype(), values) {
+            Some(index) => Err(self.overflow(start, values, index)),
+            None => Ok(()),
         }
-        let index = values.iter().position(is_beyond).expect("one of them is");
-        Err(self.overflow(start, values, index))
     }
 
     fn overflow(&self, start: usize, values: &[f32], index: usize) -> EngineError {

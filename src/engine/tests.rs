@@ -168,15 +168,42 @@ fn a_weight_that_is_no_number_ends_the_merge_and_leaves_nothing() {
 }
 
 #[test]
+fn inputs_that_the_configs_dtype_cannot_hold_are_errors() {
+    let store = store([TinyModel::new("big", 2, F32, |_, _| 1e5)]);
+    for method in ["passthrough", "linear, parameters: {weight: 1}"] {
+        let text = format!(
+            "{{merge_method: {method}, dtype: float16, out_dtype: float32, models: [{{model: big}}]}}"
+        );
+        let merge = |text: &str| engine(1, 64).merge_to_memory(&plan(text, &store).unwrap());
+        let error = merge(&text).unwrap_err();
+        assert!(error.to_string().starts_with("model `big`: tensor"), "{error}");
+        assert!(error.to_string().ends_with("which `dtype: float16` cannot hold"), "{error}");
+        assert!(error.hint().unwrap().contains("dtype: bfloat16"), "{error}");
+        assert!(merge(&text.replace("float16", "bfloat16")).is_ok());
+    }
+}
+
+#[test]
+fn filters_are_held_against_the_tensor_that_a_tied_one_stands_in_for() {
+    let mut tied = TinyModel::new("tied", 2, F32, |_, _| 10.0);
+    tied.remove("lm_head.weight");
+    tied.config["tie_word_embeddings"] = true.into();
+    let store = store([tied, TinyModel::new("untied", 2, F32, |_, _| 3.0)]);
+    let text = "
+merge_method: linear
+models:
+- {model: tied, parameters: {weight: [{filter: lm_head, value: 0}, {value: 1}]}}
+- {model: untied, parameters: {weight: [{filter: lm_head, value: 1}, {value: 0}]}}
+";
+    let merged = engine(1, 64).merge_to_memory(&plan(text, &store).unwrap()).unwrap();
+    let first = |name: &str| merged[name].flatten_all().unwrap().to_vec1::<f32>().unwrap()[0];
+    assert_eq!((first("lm_head.weight"), first("model.embed_tokens.weight")), (3.0, 10.0));
+}
+
+#[test]
 fn results_that_the_type_cannot_hold_are_errors() {
     let store = models(F32);
     let merge = |text: &str| engine(1, 64).merge_to_memory(&plan(text, &store).unwrap());
-    let linear = "merge_method: linear\nparameters: {weight: 1}\nmodels:\n- {model: a, \
-        parameters: {weight: WEIGHT}}\n- model: b\n";
-    let error = merge(&linear.replace("WEIGHT", "-1")).unwrap_err();
-    assert!(matches!(error, EngineError::Overflow { .. }), "{error}");
-    assert!(error.hint().unwrap().contains("normalize"), "{error}");
-
     let scaled = "{merge_method: passthrough, out_dtype: float16, models: [{model: a}], \
         parameters: {scale: 1.0e+7}}";
     let error = merge(scaled).unwrap_err();

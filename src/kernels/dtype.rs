@@ -154,6 +154,22 @@ pub fn first_not_finite(values: &[f32]) -> Option<usize> {
     })
 }
 
+/// Index of the first finite value that is too large for `dtype`: it would be rounded to an infinity.
+pub fn first_overflow(dtype: DType, values: &[f32]) -> Option<usize> {
+    // What rounds up beyond the largest finite number of the type.
+    let limit = match dtype {
+        DType::F16 => 65_520.0,
+        DType::BF16 => f32::from_bits(0x7f7f_8000),
+        _ => return None,
+    };
+    let is_beyond = |value: &f32| value.is_finite() && value.abs() >= limit;
+    // Looked at as a whole first, which the compiler turns into vector instructions.
+    if !values.iter().fold(false, |any, value| any | is_beyond(value)) {
+        return None;
+    }
+    values.iter().position(is_beyond)
+}
+
 /// Index of the first NaN among stored little-endian elements. Whole numbers have none.
 pub fn first_nan(dtype: DType, bytes: &[u8]) -> Option<usize> {
     fn find<const N: usize>(bytes: &[u8], is_nan: impl Fn([u8; N]) -> bool) -> Option<usize> {
@@ -215,6 +231,19 @@ mod tests {
                 assert!(before == after || value.is_nan(), "{dtype} {before:?} became {after:?}");
             }
         }
+    }
+
+    #[test]
+    fn the_first_value_that_overflows_is_the_first_that_rounds_to_infinity() {
+        for (dtype, largest) in [(DType::F16, 65_504.0), (DType::BF16, 3.389_531_4e38)] {
+            for step in 0..64u32 {
+                let value = f32::from_bits(f32::to_bits(largest) + step * (1 << 10));
+                let overflows = round_trip(dtype, &[value])[0].is_infinite();
+                let found = first_overflow(dtype, &[f32::INFINITY, f32::NAN, -value]);
+                assert_eq!(found, overflows.then_some(2), "{dtype} {value}");
+            }
+        }
+        assert_eq!(first_overflow(DType::F32, &[f32::MAX]), None);
     }
 
     #[test]

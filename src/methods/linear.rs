@@ -4,7 +4,7 @@
 //! out = Σ weightₖ · modelₖ / (normalize ? Σ weightₖ : 1)
 //! ```
 //!
-//! Weights that sum to zero give infinite or undefined results when normalized.
+//! Weights that sum to zero cannot be normalized and are refused.
 
 use super::coefficients::LinearCombination;
 use super::{
@@ -34,7 +34,16 @@ pub(super) static LINEAR: MethodDefinition = MethodDefinition {
     ],
     bind: |parameters| {
         let weights = parameters.floats("weight");
-        Ok(Box::new(Linear { weights, normalize: parameters.flag("normalize") }))
+        let normalize = parameters.flag("normalize");
+        if normalize && weights.iter().sum::<f64>() == 0.0 {
+            return Err(MethodError::Parameter {
+                name: "weight",
+                input: Some(0),
+                value: weights[0],
+                allowed: "and all weights sum to 0, by which `normalize` cannot divide".to_owned(),
+            });
+        }
+        Ok(Box::new(Linear { weights, normalize }))
     },
     reference: "https://arxiv.org/abs/2203.05482",
 };

@@ -306,7 +306,7 @@ impl PlanError {
     /// missing is not there yet.
     pub fn field(&self) -> Option<&str> {
         match self {
-            Self::UnknownMethod { .. } => Some("merge_method"),
+            Self::UnknownMethod { .. } | Self::NoBase { .. } => Some("merge_method"),
             Self::LayerRange { field, .. }
             | Self::EmptyRange { field, .. }
             | Self::Duplicate { field, .. }
@@ -314,6 +314,7 @@ impl PlanError {
             | Self::ParameterKind { field, .. }
             | Self::Parameter { field, .. } => Some(field),
             Self::WholeNumbers { field, .. } => Some(field),
+            Self::InputCount { field, .. } if field.is_empty() => Some("models"),
             Self::SeveralModules { .. } => Some("slices"),
             Self::LayerCounts { field, .. } | Self::BaseNotListed { field, .. } => {
                 Some(if field.is_empty() { "models" } else { field })

@@ -89,6 +89,9 @@ pub struct Operand {
     pub model: Arc<InputModel>,
     /// Its name in that model.
     pub tensor: String,
+    /// Its name by the architecture, in that model's own layers: what filters are held against, also
+    /// where another tensor stands in for it.
+    pub canonical: String,
     /// Its element type in that model.
     pub dtype: DType,
     /// The element type to round it to before anything is computed. Rounding is free where the two

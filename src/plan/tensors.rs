@@ -146,7 +146,7 @@ impl Planner<'_> {
             .iter()
             .map(|&index| {
                 let (source, operand) = &found[index];
-                (&slice.sources[*source], operand.tensor.as_str())
+                (&slice.sources[*source], operand.canonical.as_str())
             })
             .collect();
         let place = Place {
@@ -241,7 +241,9 @@ fn find(
                 let wanted = template.forced_dtype.or(dtype).filter(|_| stored.is_float());
                 let model = Arc::clone(&source.model);
                 let loaded_as = wanted.unwrap_or(stored);
-                found.push((position, Operand { model, tensor, dtype: stored, loaded_as }));
+                let canonical = names.name;
+                let operand = Operand { model, tensor, canonical, dtype: stored, loaded_as };
+                found.push((position, operand));
             }
             None if template.optional => {}
             None => {

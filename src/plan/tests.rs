@@ -169,6 +169,15 @@ fn missing_parameters_are_named_with_model_tensor_and_field() {
 }
 
 #[test]
+fn weights_that_sum_to_zero_are_found_with_their_place() {
+    let text = LINEAR.replacen("weight: 1", "weight: -1", 1);
+    let error = error(&text, &three());
+    assert_eq!(error.field(), Some("models[0].parameters.weight"));
+    assert!(error.to_string().contains("all weights sum to 0"), "{error}");
+    assert!(plan(&format!("{text}parameters: {{normalize: false}}\n"), &three()).is_ok());
+}
+
+#[test]
 fn parameters_that_the_method_is_not_defined_for_are_found_with_their_place() {
     let ties = |parameters: &str| {
         format!(
