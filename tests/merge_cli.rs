@@ -192,14 +192,14 @@ fn the_same_seed_gives_the_same_bytes() {
 fn an_existing_output_is_kept_unless_told_otherwise() {
     let place = Workplace::new();
     assert_eq!(place.merge(TIES, &[]).code, 0);
-    fs::write(place.path("merged/generation_config.json"), "{}").unwrap();
+    fs::write(place.path("merged/stale.json"), "{}").unwrap();
     let message = place.refused(TIES);
     assert!(message.contains("merged` is not empty"), "{message}");
     assert!(message.contains("--overwrite"), "{message}");
-    assert!(place.path("merged/generation_config.json").exists());
+    assert!(place.path("merged/stale.json").exists());
 
     assert_eq!(place.merge(TIES, &["--overwrite"]).code, 0);
-    assert!(!place.path("merged/generation_config.json").exists());
+    assert!(!place.path("merged/stale.json").exists());
 }
 
 #[test]
