@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::Write;
 use std::process::ExitCode;
 
+use super::terminal::error_line;
 use crate::config::yaml::Place;
 use crate::config::{ConfigError, ConfigFile};
 use crate::engine::EngineError;
@@ -58,11 +59,17 @@ impl Failure {
         Self { message, hint: Some(hint), code: INTERRUPTED }
     }
 
+    /// Results that could not be printed.
+    pub(super) fn standard_output(error: std::io::Error) -> Self {
+        let message = format!("cannot write to standard output: {error}");
+        Self { message, hint: None, code: MACHINE }
+    }
+
     /// Prints `error: …` and, when something would fix it, a blank line and `hint: …`.
     pub fn print(&self) {
-        eprintln!("error: {}", self.message);
+        error_line(format_args!("error: {}", self.message));
         if let Some(hint) = &self.hint {
-            eprintln!("\nhint: {hint}");
+            error_line(format_args!("\nhint: {hint}"));
         }
     }
 

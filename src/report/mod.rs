@@ -6,6 +6,7 @@ mod history;
 mod plot;
 mod table;
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use indexmap::IndexSet;
@@ -24,6 +25,12 @@ pub fn duration_words(duration: Duration) -> String {
         60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
         _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
     }
+}
+
+/// A number of things whose plural ends in s: `1 model`, `2 models`.
+pub fn count<N: Display + PartialEq + From<u8>>(number: N, thing: &str) -> String {
+    let ending = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {thing}{ending}")
 }
 
 /// Something with a role and a name.
