@@ -11,23 +11,15 @@ use super::interrupt::on_ctrl_c;
 use super::search_progress::SearchProgress;
 use super::terminal::print;
 use super::{Failure, Talk, Verbosity, memory_limit};
-use crate::report::{closing_text, convergence_svg, count, history_csv};
+use crate::report::{
+    BEST_CONFIG_FILE, BEST_MODEL_DIRECTORY, HISTORY_FILE, PLOT_FILE, closing_text, count,
+    write_history, write_outputs,
+};
 use crate::search::{
     Event, Header, Interrupt, PrepareOptions, PreparedSearch, Reference, Results, Run,
     SEARCH_FILE_COPY, SearchError, write_atomically,
 };
 use crate::space::SearchFile;
-
-/// The winner's merge config.
-const BEST_CONFIG_FILE: &str = "best_config.yaml";
-/// The winner itself.
-const BEST_MODEL_DIRECTORY: &str = "best_model";
-/// One row for each evaluation.
-const HISTORY_FILE: &str = "history.csv";
-/// The convergence plot.
-const PLOT_FILE: &str = "convergence.svg";
-/// The closing table.
-const SUMMARY_FILE: &str = "summary.txt";
 
 /// Between two updates of table and plot while the search runs.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
@@ -108,6 +100,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
     if let Some(results) = finished(&file, &directory)? {
         talk.say(&format_args!("`{}` holds this search, finished:\n", directory.display()));
+        write_outputs(&results, &directory, true, |config, model| {
+            talk.detail(&"the best model is missing: writing it again");
+            let search = PreparedSearch::new(&file, &prepare_options(arguments))?;
+            search.open(&directory)?;
+            search.write_model(config, model)
+        })?;
         return tell_results(&results, &directory, &talk);
     }
     let mut search = PreparedSearch::new(&file, &prepare_options(arguments))?;
@@ -130,7 +128,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     progress.close();
     match run? {
         Run::Interrupted(results) => {
-            write_report(&results, &directory)?;
+            write_history(&results, &directory)?;
             let (done, all) = (results.history.len(), count(file.budget.evaluations, "evaluation"));
             Err(Failure::interrupted(
                 format!("stopped after {done} of {all}, all of which are kept"),
@@ -139,12 +137,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         Run::Complete(closing) => {
             talk.detail(&"writing the best model");
-            let config = closing.config.as_bytes();
-            write_atomically(&directory.join(BEST_CONFIG_FILE), config)?;
-            search.write_model(&closing.config, &directory.join(BEST_MODEL_DIRECTORY))?;
-            write_report(&closing.results, &directory)?;
-            let text = closing_text(&closing.results);
-            write_atomically(&directory.join(SUMMARY_FILE), text.as_bytes())?;
+            write_outputs(&closing.results, &directory, false, |config, model| {
+                search.write_model(config, model)
+            })?;
             let results = open.finish(closing)?;
             tell_results(&results, &directory, &talk)
         }
@@ -223,7 +218,7 @@ impl<'a> RunningOutputs<'a> {
             Event::Generation { history, .. } if self.is_due() => {
                 let (header, references) = (self.header.clone(), self.references.clone());
                 let results = Results::new(header, references, history.to_vec(), None);
-                let _ = write_report(&results, self.directory);
+                let _ = write_history(&results, self.directory);
                 self.written = Some(Instant::now());
             }
             _ => {}
@@ -233,13 +228,6 @@ impl<'a> RunningOutputs<'a> {
     fn is_due(&self) -> bool {
         self.written.is_none_or(|written| written.elapsed() >= REPORT_INTERVAL)
     }
-}
-
-/// Writes the table and the plot of the history.
-fn write_report(results: &Results, directory: &Path) -> Result<(), Failure> {
-    write_atomically(&directory.join(HISTORY_FILE), history_csv(results).as_bytes())?;
-    let plot = convergence_svg(results).map_err(|error| Failure::new(&error, None, false))?;
-    Ok(write_atomically(&directory.join(PLOT_FILE), plot.as_bytes())?)
 }
 
 /// Prints the closing table, and where the rest is.

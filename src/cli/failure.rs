@@ -9,6 +9,7 @@ use crate::config::yaml::Place;
 use crate::config::{ConfigError, ConfigFile};
 use crate::engine::EngineError;
 use crate::plan::PlanError;
+use crate::report::OutputError;
 use crate::search::SearchError;
 use crate::space::SpaceError;
 
@@ -90,7 +91,7 @@ macro_rules! failure_from {
     )*};
 }
 
-failure_from!(ConfigError, PlanError, SearchError, SpaceError);
+failure_from!(ConfigError, OutputError, PlanError, SearchError, SpaceError);
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {

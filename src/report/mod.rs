@@ -1,8 +1,9 @@
 //! What a search shows: tables, plots, CSV.
 //!
-//! All functions here turn the records of a journal into text; writing files is up to the caller.
+//! The records of a journal become text; [`write_outputs`] makes the files of it.
 
 mod history;
+mod outputs;
 mod plot;
 mod table;
 
@@ -12,6 +13,10 @@ use std::time::Duration;
 use indexmap::IndexSet;
 
 pub use history::history_csv;
+pub use outputs::{
+    BEST_CONFIG_FILE, BEST_MODEL_DIRECTORY, HISTORY_FILE, OutputError, PLOT_FILE, SUMMARY_FILE,
+    write_history, write_outputs,
+};
 pub use plot::{PlotError, convergence_svg};
 pub use table::closing_text;
 
