@@ -9,6 +9,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use mergekit::report::write_outputs;
 use mergekit::search::{
     Estimate, Finish, Interrupt, PrepareOptions, PreparedSearch, Role, Row, Run,
 };
@@ -43,6 +44,9 @@ fn search(seed: u64, directory: &Path) -> Result<Finish> {
     }
     match search.run(&mut open, &Interrupt::default(), &mut |_| ())? {
         Run::Complete(closing) => {
+            write_outputs(&closing.results, directory, false, |config, model| {
+                search.write_model(config, model)
+            })?;
             open.finish(closing)?.finish.context("a finished search has an end")
         }
         Run::Interrupted(_) => bail!("the search was interrupted"),

@@ -51,6 +51,8 @@ impl Workplace {
         }
         place.add_task();
         fs::write(place.path("search.yml"), SEARCH).unwrap();
+        let endless = SEARCH.replace("evaluations: 120", "evaluations: 1000000");
+        fs::write(place.path("endless.yml"), endless + "optimizer: {kind: random}\n").unwrap();
         place
     }
 
@@ -59,11 +61,15 @@ impl Workplace {
     }
 
     fn add_model(&self, name: &str, seed: u64) {
+        self.add_model_of_width(name, seed, WIDTH);
+    }
+
+    fn add_model_of_width(&self, name: &str, seed: u64, width: usize) {
         let directory = self.path("models").join(name);
         fs::create_dir_all(&directory).unwrap();
         let config = json!({
             "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
-            "hidden_size": WIDTH, "intermediate_size": WIDTH, "vocab_size": WIDTH,
+            "hidden_size": width, "intermediate_size": width, "vocab_size": width,
             "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2,
             "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
             "tie_word_embeddings": false, "torch_dtype": "bfloat16",
@@ -84,7 +90,7 @@ impl Workplace {
         let mut tensors = IndexMap::new();
         for (location, template) in module.tensors(n_layers) {
             let name = template.name_for(location, n_layers);
-            let shape = if name.contains("norm") { vec![WIDTH] } else { vec![WIDTH, WIDTH] };
+            let shape = if name.contains("norm") { vec![width] } else { vec![width, width] };
             tensors.insert(name, TensorInfo { dtype: DType::BF16, shape });
         }
         let layout = Layout::new(tensors, ShardSize::UNLIMITED).unwrap();
@@ -132,8 +138,8 @@ impl Workplace {
     }
 
     /// Starts a search in `out` and waits until its journal has so many evaluations.
-    fn start_until(&self, evaluations: usize) -> Child {
-        let mut command = self.command(&["search.yml"]);
+    fn start_until(&self, search: &str, evaluations: usize) -> Child {
+        let mut command = self.command(&[search]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let started = Instant::now();
         while self.recorded() < evaluations {
@@ -243,7 +249,8 @@ fn a_search_leaves_behind_everything_and_the_winner_can_be_made_again() {
     assert_eq!(String::from_utf8(again.stdout).unwrap(), stdout);
     assert_eq!(fs::read(out.join("journal.jsonl")).unwrap(), journal);
     let quiet = place.run(&["search.yml", "--quiet"]);
-    assert!(quiet.status.success() && quiet.stdout.is_empty() && quiet.stderr.is_empty());
+    assert_eq!(String::from_utf8(quiet.stdout).unwrap(), stdout);
+    assert!(quiet.status.success() && quiet.stderr.is_empty());
 }
 
 #[test]
@@ -251,7 +258,7 @@ fn a_killed_search_is_continued_as_if_nothing_had_happened() {
     let (whole, killed) = (Workplace::new(), Workplace::new());
     assert!(whole.run(&["search.yml", "--threads", "1"]).status.success());
     for evaluations in [1, 9, 40] {
-        let mut child = killed.start_until(evaluations);
+        let mut child = killed.start_until("search.yml", evaluations);
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!killed.path("out/summary.txt").exists());
@@ -268,28 +275,95 @@ fn a_killed_search_is_continued_as_if_nothing_had_happened() {
 #[test]
 fn ctrl_c_stops_in_good_order() {
     let place = Workplace::new();
-    let child = place.start_until(3);
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(130), "{stderr}");
-    let recorded = place.recorded();
-    let message =
-        format!("error: stopped after {recorded} of 120 evaluations, all of which are kept");
-    assert!(stderr.contains(&message), "{stderr}");
-    assert!(stderr.ends_with("hint: the same command goes on from here\n"), "{stderr}");
-    let history = fs::read_to_string(place.path("out/history.csv")).unwrap();
-    assert_eq!(history.lines().count(), recorded + 1);
-    assert!(place.run(&["search.yml"]).status.success());
-    assert_eq!(place.recorded(), 120);
+    for round in 1..=2 {
+        let child = place.start_until("endless.yml", place.recorded() + 3);
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(130), "{stderr}");
+        let recorded = place.recorded();
+        let message = format!(
+            "error: stopped after {recorded} of 1000000 evaluations, all of which are kept"
+        );
+        assert!(stderr.contains(&message), "{stderr}");
+        assert!(stderr.contains("stopping when the running evaluations are done"), "{stderr}");
+        assert!(stderr.ends_with("hint: the same command goes on from here\n"), "{stderr}");
+        assert_eq!(stderr.contains("continuing: the journal holds"), round > 1, "{stderr}");
+        let history = fs::read_to_string(place.path("out/history.csv")).unwrap();
+        assert_eq!(history.lines().count(), recorded + 1);
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_does_not_end_a_search() {
+    let place = Workplace::new();
+    let deaf = |arguments: &[&str]| {
+        let mut command = place.command(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        child.wait().unwrap().code()
+    };
+    let few = ["search.yml", "--evaluations", "6", "-vv"];
+    assert_eq!(deaf(&few), Some(0));
+    assert_eq!(place.recorded(), 6);
+    assert!(place.path("out/best_model").exists());
+    assert_eq!(deaf(&few), Some(0));
+    assert_eq!(deaf(&["absent.yml"]), Some(2));
+}
+
+#[test]
+fn a_finished_search_makes_lost_outputs_again() {
+    let place = Workplace::new();
+    let few = ["search.yml", "--evaluations", "6"];
+    let first = place.run(&few);
+    assert!(first.status.success());
+    let out = place.path("out");
+    let names = ["best_config.yaml", "convergence.svg", "history.csv", "summary.txt"];
+    let read = || names.map(|name| fs::read(out.join(name)).unwrap());
+    let (texts, model) = (read(), files(&out.join("best_model")));
+    for name in names {
+        fs::remove_file(out.join(name)).unwrap();
+    }
+    fs::remove_dir_all(out.join("best_model")).unwrap();
+    let again = place.run(&few);
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    assert_eq!(again.stdout, first.stdout);
+    assert_eq!(read(), texts);
+    assert_eq!(files(&out.join("best_model")), model);
+
+    // Without the models that it was made from, there is no other way to have it again.
+    fs::remove_dir_all(out.join("best_model")).unwrap();
+    fs::remove_dir_all(place.path("models/a")).unwrap();
+    let stderr = String::from_utf8(place.run(&few).stderr).unwrap();
+    assert!(stderr.contains("error: ") && stderr.contains("`models/a` does not exist"), "{stderr}");
+}
+
+#[test]
+fn a_directory_with_other_things_is_left_alone() {
+    let place = Workplace::new();
+    let before = files(&place.path("tasks"));
+    let stderr = place.refused(&["search.yml", "--output", "tasks"]);
+    assert!(stderr.contains("`tasks`"), "{stderr}");
+    assert!(stderr.contains("hint: choose another directory with `--output`"), "{stderr}");
+    assert_eq!(files(&place.path("tasks")), before);
+}
+
+#[test]
+fn models_of_different_shape_are_refused() {
+    let place = Workplace::new();
+    fs::remove_dir_all(place.path("models/b")).unwrap();
+    place.add_model_of_width("b", 2, 2 * WIDTH);
+    let stderr = place.refused(&["search.yml"]);
+    assert!(stderr.contains("has shape [32, 32] in `models/b`, but shape [16, 16]"), "{stderr}");
+    assert!(stderr.contains("\nhint: "), "{stderr}");
 }
 
 #[test]
 fn a_running_search_keeps_others_out() {
     let place = Workplace::new();
-    let mut child = place.start_until(1);
-    let output = place.run(&["search.yml"]);
+    let mut child = place.start_until("endless.yml", 1);
+    let output = place.run(&["endless.yml"]);
     child.kill().unwrap();
     child.wait().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();

@@ -7,25 +7,19 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::interrupt::on_ctrl_c;
 use super::search_progress::SearchProgress;
+use super::terminal::print;
 use super::{Failure, Talk, Verbosity, memory_limit};
-use crate::report::{closing_text, convergence_svg, history_csv};
+use crate::report::{
+    BEST_CONFIG_FILE, BEST_MODEL_DIRECTORY, HISTORY_FILE, PLOT_FILE, closing_text, count,
+    write_history, write_outputs,
+};
 use crate::search::{
     Event, Header, Interrupt, PrepareOptions, PreparedSearch, Reference, Results, Run,
     SEARCH_FILE_COPY, SearchError, write_atomically,
 };
 use crate::space::SearchFile;
-
-/// The winner's merge config.
-const BEST_CONFIG_FILE: &str = "best_config.yaml";
-/// The winner itself.
-const BEST_MODEL_DIRECTORY: &str = "best_model";
-/// One row for each evaluation.
-const HISTORY_FILE: &str = "history.csv";
-/// The convergence plot.
-const PLOT_FILE: &str = "convergence.svg";
-/// The closing table.
-const SUMMARY_FILE: &str = "summary.txt";
 
 /// Between two updates of table and plot while the search runs.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
@@ -106,6 +100,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
     if let Some(results) = finished(&file, &directory)? {
         talk.say(&format_args!("`{}` holds this search, finished:\n", directory.display()));
+        write_outputs(&results, &directory, true, |config, model| {
+            talk.detail(&"the best model is missing: writing it again");
+            let search = PreparedSearch::new(&file, &prepare_options(arguments))?;
+            search.open(&directory)?;
+            search.write_model(config, model)
+        })?;
         return tell_results(&results, &directory, &talk);
     }
     let mut search = PreparedSearch::new(&file, &prepare_options(arguments))?;
@@ -113,9 +113,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     announce(&search, open.results(), &talk);
 
     let interrupt = Arc::new(Interrupt::default());
-    stop_on_ctrl_c(Arc::clone(&interrupt));
-    let before = Duration::from_secs_f64(open.results().elapsed_seconds());
-    let mut progress = SearchProgress::new(talk, &file.budget, search.n_comparisons(), before);
+    let mut progress =
+        SearchProgress::new(talk, &file.budget, search.n_comparisons(), open.results());
+    let (stop, notice) = (Arc::clone(&interrupt), progress.notice());
+    on_ctrl_c(move || {
+        stop.request();
+        notice("stopping when the running evaluations are done; Ctrl-C stops at once");
+    });
     let mut outputs = RunningOutputs::new(&directory, open.results().header.clone());
     let run = search.run(&mut open, &interrupt, &mut |event| {
         progress.show(&event);
@@ -124,21 +128,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     progress.close();
     match run? {
         Run::Interrupted(results) => {
-            write_report(&results, &directory)?;
-            let (done, all) = (results.history.len(), file.budget.evaluations);
+            write_history(&results, &directory)?;
+            let (done, all) = (results.history.len(), count(file.budget.evaluations, "evaluation"));
             Err(Failure::interrupted(
-                format!("stopped after {done} of {all} evaluations, all of which are kept"),
+                format!("stopped after {done} of {all}, all of which are kept"),
                 "the same command goes on from here".to_owned(),
             ))
         }
         Run::Complete(closing) => {
             talk.detail(&"writing the best model");
-            let config = closing.config.as_bytes();
-            write_atomically(&directory.join(BEST_CONFIG_FILE), config)?;
-            search.write_model(&closing.config, &directory.join(BEST_MODEL_DIRECTORY))?;
-            write_report(&closing.results, &directory)?;
-            let text = closing_text(&closing.results);
-            write_atomically(&directory.join(SUMMARY_FILE), text.as_bytes())?;
+            write_outputs(&closing.results, &directory, false, |config, model| {
+                search.write_model(config, model)
+            })?;
             let results = open.finish(closing)?;
             tell_results(&results, &directory, &talk)
         }
@@ -171,29 +172,27 @@ fn announce(search: &PreparedSearch, results: &Results, talk: &Talk) {
     let tasks: Vec<_> = header.split.tasks.iter().collect();
     let items: usize = tasks.iter().map(|(_, task)| task.search).sum();
     talk.say(&format_args!(
-        "searching over {} of {}, on {items} search items of {}",
+        "searching over {} of {}, on {} of {}",
         count(header.variables.len(), "variable"),
         count(header.models.len(), "model"),
+        count(items, "search item"),
         count(tasks.len(), "task"),
     ));
     for (name, task) in tasks {
-        let (search, validation) = (task.search, task.validation);
-        talk.detail(&format_args!("{name}: {search} search items, {validation} validation items"));
+        let search = count(task.search, "search item");
+        let validation = count(task.validation, "validation item");
+        talk.detail(&format_args!("{name}: {search}, {validation}"));
     }
-    talk.detail(&format_args!("up to {} candidates at the same time", search.workers()));
+    let workers = count(search.workers(), "candidate");
+    talk.detail(&format_args!("up to {workers} at the same time"));
     if results.references.is_empty() {
-        let models = search.n_comparisons();
-        talk.say(&format_args!("scoring {models} models to compare the winner with"));
+        let models = count(search.n_comparisons(), "model");
+        talk.say(&format_args!("scoring {models} to compare the winner with"));
     }
     if !results.history.is_empty() {
         let kept = results.history.len();
         talk.say(&format_args!("continuing: the journal holds {}", count(kept, "evaluation")));
     }
-}
-
-/// A number of things.
-fn count(number: usize, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// The files that keep up with a running search. They are made from what the journal holds already,
@@ -219,7 +218,7 @@ impl<'a> RunningOutputs<'a> {
             Event::Generation { history, .. } if self.is_due() => {
                 let (header, references) = (self.header.clone(), self.references.clone());
                 let results = Results::new(header, references, history.to_vec(), None);
-                let _ = write_report(&results, self.directory);
+                let _ = write_history(&results, self.directory);
                 self.written = Some(Instant::now());
             }
             _ => {}
@@ -231,19 +230,9 @@ impl<'a> RunningOutputs<'a> {
     }
 }
 
-/// Writes the table and the plot of the history.
-fn write_report(results: &Results, directory: &Path) -> Result<(), Failure> {
-    write_atomically(&directory.join(HISTORY_FILE), history_csv(results).as_bytes())?;
-    let plot = convergence_svg(results).map_err(|error| Failure::new(&error, None, false))?;
-    Ok(write_atomically(&directory.join(PLOT_FILE), plot.as_bytes())?)
-}
-
 /// Prints the closing table, and where the rest is.
 fn tell_results(results: &Results, directory: &Path, talk: &Talk) -> Result<(), Failure> {
-    if talk.is_quiet() {
-        return Ok(());
-    }
-    print!("{}", closing_text(results));
+    print(&closing_text(results))?;
     let directory = directory.display();
     talk.say(&format_args!(
         "\nThe model is in `{directory}/{BEST_MODEL_DIRECTORY}`, its merge config in \
@@ -251,18 +240,4 @@ fn tell_results(results: &Results, directory: &Path, talk: &Talk) -> Result<(), 
          in `{directory}/{PLOT_FILE}`, the search file in `{directory}/{SEARCH_FILE_COPY}`."
     ));
     Ok(())
-}
-
-/// The first Ctrl-C asks to stop, the second ends the process.
-fn stop_on_ctrl_c(interrupt: Arc<Interrupt>) {
-    let handler = move || {
-        if interrupt.request() {
-            eprintln!("\nstopping when the running evaluations are done; Ctrl-C stops at once");
-        } else {
-            std::process::exit(super::INTERRUPTED.into());
-        }
-    };
-    // Where the signal cannot be taken over, Ctrl-C ends the process at once, as it always did. The
-    // journal survives that, too.
-    let _ = ctrlc::set_handler(handler);
 }

@@ -4,10 +4,12 @@ use std::error::Error;
 use std::fmt::Write;
 use std::process::ExitCode;
 
+use super::terminal::error_line;
 use crate::config::yaml::Place;
 use crate::config::{ConfigError, ConfigFile};
 use crate::engine::EngineError;
 use crate::plan::PlanError;
+use crate::report::OutputError;
 use crate::search::SearchError;
 use crate::space::SpaceError;
 
@@ -58,11 +60,17 @@ impl Failure {
         Self { message, hint: Some(hint), code: INTERRUPTED }
     }
 
+    /// Results that could not be printed.
+    pub(super) fn standard_output(error: std::io::Error) -> Self {
+        let message = format!("cannot write to standard output: {error}");
+        Self { message, hint: None, code: MACHINE }
+    }
+
     /// Prints `error: …` and, when something would fix it, a blank line and `hint: …`.
     pub fn print(&self) {
-        eprintln!("error: {}", self.message);
+        error_line(format_args!("error: {}", self.message));
         if let Some(hint) = &self.hint {
-            eprintln!("\nhint: {hint}");
+            error_line(format_args!("\nhint: {hint}"));
         }
     }
 
@@ -83,7 +91,7 @@ macro_rules! failure_from {
     )*};
 }
 
-failure_from!(ConfigError, PlanError, SearchError, SpaceError);
+failure_from!(ConfigError, OutputError, PlanError, SearchError, SpaceError);
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {

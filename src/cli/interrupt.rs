@@ -1,7 +1,21 @@
-//! Ctrl-C asks the work to stop, so that it can clean up after itself.
+//! Ctrl-C asks the work to stop, so that it can clean up after itself; a second one does not wait.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+
+use super::INTERRUPTED;
+
+/// Takes over the signal for the whole process: the first Ctrl-C calls `stop`, on a thread of its own,
+/// the second ends the process.
+pub(super) fn on_ctrl_c(stop: impl Fn() + Send + 'static) {
+    let asked = AtomicBool::new(false);
+    let handler = move || match asked.swap(true, Ordering::SeqCst) {
+        false => stop(),
+        true => std::process::exit(INTERRUPTED.into()),
+    };
+    // Where the signal cannot be taken over, Ctrl-C ends the process at once, as it always did.
+    let _ = ctrlc::set_handler(handler);
+}
 
 /// A switch that Ctrl-C turns on. The first call takes over the signal for the whole process.
 pub fn cancelled_by_ctrl_c() -> Arc<AtomicBool> {
@@ -9,8 +23,7 @@ pub fn cancelled_by_ctrl_c() -> Arc<AtomicBool> {
     let cancelled = CANCELLED.get_or_init(|| {
         let cancelled = Arc::new(AtomicBool::new(false));
         let switch = Arc::clone(&cancelled);
-        // Where the signal cannot be taken over, Ctrl-C ends the process at once, as it always did.
-        let _ = ctrlc::set_handler(move || switch.store(true, Ordering::Relaxed));
+        on_ctrl_c(move || switch.store(true, Ordering::Relaxed));
         cancelled
     });
     Arc::clone(cancelled)

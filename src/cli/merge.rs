@@ -11,6 +11,7 @@ use crate::checkpoint::ShardSize;
 use crate::config::ConfigFile;
 use crate::engine::{Engine, EngineOptions, WriteOptions};
 use crate::plan::{MergePlan, ModelStore, PlanOptions};
+use crate::report::count;
 
 /// Merge models as a config says
 #[derive(Debug, Args)]
@@ -143,9 +144,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         talk.warn(warning, None);
     }
     for model in plan.models() {
-        let tensors = model.checkpoint.tensors().len();
+        let tensors = count(model.checkpoint.tensors().len(), "tensor");
         let architecture = model.architecture.name();
-        talk.detail(&format_args!("{}: {tensors} tensors, {architecture}", model.label()));
+        talk.detail(&format_args!("{}: {tensors}, {architecture}", model.label()));
     }
     for tensor in plan.tensors() {
         let info = &tensor.info;
@@ -159,10 +160,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         ..EngineOptions::default()
     })?;
     talk.detail(&format_args!(
-        "merging {} tensors with {} on {} threads",
-        plan.tensors().len(),
+        "merging {} with {} on {}",
+        count(plan.tensors().len(), "tensor"),
         plan.method().name,
-        engine.threads(),
+        count(engine.threads(), "thread"),
     ));
     let options = WriteOptions {
         shard_size: arguments.out_shard_size,
@@ -176,14 +177,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     bar.finish_and_clear();
     result?;
     talk.say(&format_args!(
-        "merged {} with {} into `{}`: {} tensors, {} in {:.1} s",
-        match plan.models().len() {
-            1 => "1 model".to_owned(),
-            n => format!("{n} models"),
-        },
+        "merged {} with {} into `{}`: {}, {} in {:.1} s",
+        count(plan.models().len(), "model"),
         plan.method().name,
         arguments.out.display(),
-        plan.tensors().len(),
+        count(plan.tensors().len(), "tensor"),
         DecimalBytes(plan.output_bytes()),
         started.elapsed().as_secs_f64(),
     ));

@@ -25,6 +25,14 @@ use merge::memory_limit;
 /// Merge language models, and search for the best merge.
 #[derive(Debug, Parser)]
 #[command(name = "mergekit", version, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  mergekit merge configs/ties.yml merged
+      merge models as a config says
+  mergekit evolve search-spaces/demo.yml
+      search for the best merge; the same as mergekit-evolve
+  mergekit merge --help
+      all options of a command, with more examples")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -1,10 +1,15 @@
-//! What a command says on standard error while it works.
+//! What a command says on standard error while it works, and how it prints its results.
+//!
+//! Nothing here panics when the reader of a pipe goes away, as `head` does.
 
-use std::io::{IsTerminal, stderr};
+use std::fmt::Display;
+use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::Failure;
 
 /// How much to say.
 #[derive(Debug, Clone, Copy, Args)]
@@ -13,7 +18,7 @@ pub struct Verbosity {
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 
-    /// Show no progress and no closing line, only warnings and errors
+    /// On standard error, show only warnings and errors: no progress, no closing line
     #[arg(long, overrides_with = "no_quiet")]
     pub quiet: bool,
 
@@ -39,31 +44,31 @@ impl Talk {
     }
 
     /// Says that something may not be as meant. Always shown.
-    pub fn warn(&self, text: &dyn std::fmt::Display, hint: Option<String>) {
-        eprintln!("warning: {text}");
+    pub fn warn(&self, text: &dyn Display, hint: Option<String>) {
+        error_line(format_args!("warning: {text}"));
         if let Some(hint) = hint {
-            eprintln!("  hint: {hint}");
+            error_line(format_args!("  hint: {hint}"));
         }
     }
 
     /// Says what has been done, unless `--quiet`.
-    pub fn say(&self, text: &dyn std::fmt::Display) {
+    pub fn say(&self, text: &dyn Display) {
         if !self.verbosity.quiet {
-            eprintln!("{text}");
+            error_line(text);
         }
     }
 
     /// Says a detail that only `--verbose` asks for.
-    pub fn detail(&self, text: &dyn std::fmt::Display) {
+    pub fn detail(&self, text: &dyn Display) {
         if self.verbosity.verbose > 0 {
-            eprintln!("{text}");
+            error_line(text);
         }
     }
 
     /// Says a detail that only `-vv` asks for.
-    pub fn fine_detail(&self, text: &dyn std::fmt::Display) {
+    pub fn fine_detail(&self, text: &dyn Display) {
         if self.verbosity.verbose > 1 {
-            eprintln!("{text}");
+            error_line(text);
         }
     }
 
@@ -78,5 +83,19 @@ impl Talk {
         bar.set_style(ProgressStyle::with_template(template).expect("the template is valid"));
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
+    }
+}
+
+/// Writes a line to standard error. Where that is closed nobody wants to hear, and the work goes on.
+pub(super) fn error_line(text: impl Display) {
+    let _ = writeln!(stderr().lock(), "{text}");
+}
+
+/// Prints what the command was asked for to standard output. A reader that left has read enough.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::standard_output(error)),
+        _ => Ok(()),
     }
 }

@@ -135,3 +135,21 @@ pub enum Reason {
     /// Generation after generation without one feasible candidate.
     NothingFeasible,
 }
+
+impl Reason {
+    /// The reason as a clause for people: "steps are too small to matter".
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::TolX => "steps are too small to matter",
+            Self::TolFun => "scores hardly differ any more",
+            Self::EqualFun => "too many candidates have equal scores",
+            Self::TolXUp => "the step size grew without end",
+            Self::Condition => "the search distribution has become too narrow to compute with",
+            Self::NoEffectAxis => "steps along one direction have no effect",
+            Self::NoEffectCoordinate => "steps of one variable have no effect",
+            Self::Stagnation => "there has been no progress for long",
+            Self::TooManyLost => "too many candidates were lost",
+            Self::NothingFeasible => "no candidate can be scored",
+        }
+    }
+}

@@ -376,7 +376,8 @@ impl PlanError {
                 None => format!("write `{parameter}` under the top-level `parameters`"),
             },
             Self::Shapes { is_vocabulary: true, .. } => {
-                "the vocabularies differ: `--unsafe-truncate-embeddings` keeps the rows that all have"
+                "the vocabularies differ: with `mergekit merge`, `--unsafe-truncate-embeddings` keeps \
+                the rows that all have"
                     .to_owned()
             }
             Self::Shapes { .. } => {

@@ -1,16 +1,22 @@
 //! What a search shows: tables, plots, CSV.
 //!
-//! All functions here turn the records of a journal into text; writing files is up to the caller.
+//! The records of a journal become text; [`write_outputs`] makes the files of it.
 
 mod history;
+mod outputs;
 mod plot;
 mod table;
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use indexmap::IndexSet;
 
 pub use history::history_csv;
+pub use outputs::{
+    BEST_CONFIG_FILE, BEST_MODEL_DIRECTORY, HISTORY_FILE, OutputError, PLOT_FILE, SUMMARY_FILE,
+    write_history, write_outputs,
+};
 pub use plot::{PlotError, convergence_svg};
 pub use table::closing_text;
 
@@ -24,6 +30,12 @@ pub fn duration_words(duration: Duration) -> String {
         60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
         _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
     }
+}
+
+/// A number of things whose plural ends in s: `1 model`, `2 models`.
+pub fn count<N: Display + PartialEq + From<u8>>(number: N, thing: &str) -> String {
+    let ending = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {thing}{ending}")
 }
 
 /// Something with a role and a name.

@@ -3,7 +3,10 @@
 //! Colours are Okabe and Ito's, which people with any colour vision tell apart; lines differ in their
 //! dashes too.
 
+use std::ops::Range;
+
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
 use plotters::prelude::*;
 
 use super::short_names;
@@ -14,6 +17,9 @@ const HEIGHT: u32 = 540;
 
 /// Room for the legend, right of the chart.
 const LEGEND: u32 = 230;
+
+/// Most labels on the horizontal axis.
+const MOST_TICKS: usize = 11;
 
 /// Distance between two lines of the legend.
 const LEGEND_STEP: i32 = 26;
@@ -70,6 +76,7 @@ fn draw(root: &Area<'_>, results: &Results) -> Drawn {
         .map(|evaluation| (evaluation.index + 1) as f64)
         .collect();
     let last = results.history.last().map_or(1.0, |evaluation| (evaluation.index + 1) as f64);
+    let end = last + 1.0;
     let (low, high) =
         range(points.iter().map(|point| point.1).chain(lines.iter().map(|l| l.score)));
 
@@ -78,23 +85,24 @@ fn draw(root: &Area<'_>, results: &Results) -> Drawn {
         .margin(18)
         .x_label_area_size(46)
         .y_label_area_size(64)
-        .build_cartesian_2d(0.0..(last + 1.0), low..high)?;
+        .build_cartesian_2d(EvaluationAxis { end }, low..high)?;
+    let decimals = decimals(high - low);
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(GRID)
         .axis_style(INK)
-        .x_labels(8)
+        .x_labels(MOST_TICKS)
         .y_labels(8)
         .x_label_formatter(&|x| format!("{x:.0}"))
-        .y_label_formatter(&|y| format!("{y:.2}"))
+        .y_label_formatter(&|y| format!("{y:.decimals$}"))
         .x_desc("evaluations")
         .y_desc("score on search items")
         .label_style(("sans-serif", 15).into_font().color(&INK))
         .axis_desc_style(("sans-serif", 17).into_font().color(&INK))
         .draw()?;
     for line in &lines {
-        let ends = [(0.0, line.score), (last + 1.0, line.score)];
+        let ends = [(0.0, line.score), (end, line.score)];
         let (size, spacing) = line.dashes;
         chart.draw_series(DashedLineSeries::new(
             ends,
@@ -105,7 +113,7 @@ fn draw(root: &Area<'_>, results: &Results) -> Drawn {
     }
     chart.draw_series(points.iter().map(|&point| Circle::new(point, 3, SKY.mix(0.75).filled())))?;
     chart.draw_series(failed.iter().map(|&x| Cross::new((x, low), 4, INK.stroke_width(1))))?;
-    chart.draw_series(LineSeries::new(staircase(&points, last), BLUE.stroke_width(3)))?;
+    chart.draw_series(LineSeries::new(staircase(&points, end), BLUE.stroke_width(3)))?;
     draw_legend(&legend, &lines, !failed.is_empty())
 }
 
@@ -148,8 +156,43 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     (low - air, high + air)
 }
 
-/// The best score so far as a line that rises in steps.
-fn staircase(points: &[(f64, f64)], last: f64) -> Vec<(f64, f64)> {
+/// The horizontal axis, from 0 to `end`, with marks at whole numbers only.
+struct EvaluationAxis {
+    end: f64,
+}
+
+impl Ranged for EvaluationAxis {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (left, right): (i32, i32)) -> i32 {
+        left + (value / self.end * f64::from(right - left)).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        ticks(self.end)
+    }
+
+    fn range(&self) -> Range<f64> {
+        0.0..self.end
+    }
+}
+
+/// Whole numbers from 0 to `end` at a round distance.
+fn ticks(end: f64) -> Vec<f64> {
+    let mut steps = (0..).flat_map(|power| [1.0, 2.0, 5.0].map(|step| step * 10f64.powi(power)));
+    let step = steps.find(|step| end / step < MOST_TICKS as f64).unwrap_or(end);
+    (0..MOST_TICKS).map(|tick| tick as f64 * step).take_while(|&tick| tick <= end).collect()
+}
+
+/// Decimals that tell about eight values within a range apart.
+fn decimals(range: f64) -> usize {
+    (1.0 - range.log10().floor()).clamp(2.0, 9.0) as usize
+}
+
+/// The best score so far as a line that rises in steps, up to `end`: it holds until the next
+/// evaluation.
+fn staircase(points: &[(f64, f64)], end: f64) -> Vec<(f64, f64)> {
     let mut corners: Vec<(f64, f64)> = Vec::new();
     for &(x, score) in points {
         match corners.last() {
@@ -159,7 +202,7 @@ fn staircase(points: &[(f64, f64)], last: f64) -> Vec<(f64, f64)> {
         }
     }
     if let Some(&(_, best)) = corners.last() {
-        corners.push((last, best));
+        corners.push((end, best));
     }
     corners
 }
@@ -236,6 +279,22 @@ mod tests {
     fn the_best_so_far_never_falls() {
         let corners = staircase(&[(1.0, 0.5), (2.0, 0.25), (4.0, 0.75)], 6.0);
         assert_eq!(corners, [(1.0, 0.5), (4.0, 0.5), (4.0, 0.75), (6.0, 0.75)]);
+    }
+
+    #[test]
+    fn evaluations_are_counted_in_whole_numbers() {
+        assert_eq!(ticks(2.0), [0.0, 1.0, 2.0]);
+        assert_eq!(ticks(11.0), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
+        assert_eq!(
+            ticks(201.0),
+            [0.0, 20.0, 40.0, 60.0, 80.0, 100.0, 120.0, 140.0, 160.0, 180.0, 200.0]
+        );
+        assert_eq!(ticks(100_001.0).len(), 11);
+    }
+
+    #[test]
+    fn one_evaluation_has_a_line_of_its_best_score() {
+        assert_eq!(staircase(&[(1.0, 0.5)], 2.0), [(1.0, 0.5), (2.0, 0.5)]);
     }
 
     #[test]

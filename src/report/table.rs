@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{duration_words, short_names};
+use super::{count, duration_words, short_names};
 use crate::search::{Ending, Estimate, Finish, Results, Role, Row, Status};
 
 /// The end of a search for people: the table, what it says in words, and how the search went. Empty
@@ -26,7 +26,7 @@ pub fn closing_text(results: &Results) -> String {
         let error = row.error.as_deref().unwrap_or_default();
         let _ = writeln!(text, "`{}` could not be scored: {error}.", row.name);
     }
-    if let Some(verdict) = verdict(&finish.table) {
+    if let Some(verdict) = verdict(results, &finish.table) {
         let _ = writeln!(text, "{verdict}");
     }
     let _ = writeln!(text, "{}", course(results, finish));
@@ -38,9 +38,11 @@ fn write_items(text: &mut String, results: &Results) {
     let tasks = &results.header.split.tasks;
     let search: usize = tasks.values().map(|task| task.search).sum();
     let validation: usize = tasks.values().map(|task| task.validation).sum();
-    let _ = write!(text, "Scores with 95 % intervals on {search} search items");
+    let search = count(search, "search item");
+    let _ = write!(text, "Scores with 95 % intervals on {search}");
     if validation > 0 {
-        let _ = write!(text, " and {validation} validation items the search never saw");
+        let validation = count(validation, "validation item");
+        let _ = write!(text, " and {validation} the search never saw");
     }
     text.push_str(".\n");
 }
@@ -107,19 +109,36 @@ fn render(lines: &[Vec<String>]) -> String {
     text
 }
 
+/// Fewest validation items of a task on which a verdict can rest. The bootstrap knows no other items
+/// than those it has, so its intervals are too narrow where there are few.
+const FEWEST_ITEMS: usize = 10;
+
 /// Whether the validation items establish the gain. The interval of each comparison is taken as it
-/// is: there are few of them, and the weakest is named.
-fn verdict(table: &[Row]) -> Option<String> {
+/// is: there are few of them. A rival that is better beyond the interval decides, the best of them is
+/// named; without one, the rival that may be nearest.
+fn verdict(results: &Results, table: &[Row]) -> Option<String> {
     let winner = table.iter().find(|row| row.role == Role::Winner)?;
     let names = short_names(table);
-    let rivals = table.iter().zip(&names).filter_map(|(row, name)| Some((row, name, row.gain?)));
-    let (rival, name, gain) = rivals.min_by(|(.., a), (.., b)| a.low.total_cmp(&b.low))?;
+    let rivals: Vec<(&Row, &String, Estimate)> =
+        table.iter().zip(&names).filter_map(|(row, name)| Some((row, name, row.gain?))).collect();
+    let better = rivals.iter().filter(|(.., gain)| gain.high < 0.0);
+    let (rival, name, gain) = better
+        .min_by(|(.., a), (.., b)| a.value.total_cmp(&b.value))
+        .or_else(|| rivals.iter().min_by(|(.., a), (.., b)| a.low.total_cmp(&b.low)))?;
     let name = match rival.role {
         Role::UniformAverage => "the uniform average".to_owned(),
         _ => format!("`{name}`"),
     };
-    let lead = words(Some(gain), "+");
-    let sentence = if gain.low > 0.0 {
+    let lead = words(Some(*gain), "+");
+    let few = results.header.split.tasks.values().any(|task| task.validation < FEWEST_ITEMS);
+    let decides = gain.low > 0.0 || gain.high < 0.0;
+    let sentence = if decides && (few || gain.low == gain.high) {
+        let comparison = if gain.value > 0.0 { "better" } else { "worse" };
+        format!(
+            "There are too few validation items to tell whether the evolved merge is {comparison} than \
+             {name} ({lead})."
+        )
+    } else if gain.low > 0.0 {
         format!(
             "The gain is established: on validation items the evolved merge beats every other row, \
              {name} by the least ({lead})."
@@ -147,12 +166,12 @@ fn verdict(table: &[Row]) -> Option<String> {
 
 /// How the search went, in one sentence.
 fn course(results: &Results, finish: &Finish) -> String {
-    let count = |status: Status| results.history.iter().filter(|e| e.status == status).count();
+    let number_of = |status: Status| results.history.iter().filter(|e| e.status == status).count();
     let repeated = results.history.iter().filter(|e| e.same_as.is_some()).count();
     let mut remarks = Vec::new();
     for (number, what) in [
-        (count(Status::Infeasible), "infeasible"),
-        (count(Status::Lost), "lost"),
+        (number_of(Status::Infeasible), "infeasible"),
+        (number_of(Status::Lost), "lost"),
         (repeated, "equal to an earlier one"),
     ] {
         if number > 0 {
@@ -162,8 +181,8 @@ fn course(results: &Results, finish: &Finish) -> String {
     let remarks =
         if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join(", ")) };
     format!(
-        "{} evaluations{remarks} in {}; {}. The winner is evaluation {}.",
-        results.history.len(),
+        "{}{remarks} in {}; {}. The winner is evaluation {}.",
+        count(results.history.len(), "evaluation"),
         duration_words(Duration::from_secs_f64(finish.elapsed_seconds.max(0.0))),
         reason(&finish.ending),
         finish.winner,
@@ -178,8 +197,8 @@ fn reason(ending: &Ending) -> String {
         Ending::Target => "the target is reached".to_owned(),
         Ending::Interrupted => "it was interrupted".to_owned(),
         Ending::Optimizer(reasons) => {
-            let reasons: Vec<_> = reasons.iter().map(|reason| format!("{reason:?}")).collect();
-            format!("the optimizer sees no sense in going on ({})", reasons.join(", "))
+            let reasons: Vec<_> = reasons.iter().map(|reason| reason.words()).collect();
+            format!("the optimizer sees no sense in going on: {}", reasons.join(", "))
         }
     }
 }
@@ -335,6 +354,49 @@ mod tests {
         let text = closing_text(&results);
         let words = "The gain is not established: on validation items the lead over the uniform \
                      average may be chance (+0.020 [-0.010, +0.050]).";
+        assert!(text.contains(words), "{text}");
+    }
+
+    #[test]
+    fn the_rival_that_is_certainly_better_decides() {
+        let mut results = samples::results();
+        let table = &mut results.finish.as_mut().unwrap().table;
+        table[0].gain = Some(Estimate { value: 0.0, low: -0.5, high: 0.5 });
+        table[1].gain = Some(Estimate { value: -0.1, low: -0.2, high: -0.05 });
+        let text = closing_text(&results);
+        let words = "The evolved merge is worse than `adder` on validation items (-0.100 [-0.200, \
+                     -0.050]).";
+        assert!(text.contains(words), "{text}");
+    }
+
+    #[test]
+    fn few_items_decide_nothing() {
+        let undecided = |results: &Results, gain: &str| {
+            let text = closing_text(results);
+            let words = format!("There are too few validation items to tell whether {gain}");
+            assert!(text.contains(&words), "{text}");
+        };
+        let mut few = samples::results();
+        few.header.split.tasks[1].validation = 9;
+        undecided(&few, "the evolved merge is better than the uniform average (+0.430");
+        let mut constant = samples::results();
+        let table = &mut constant.finish.as_mut().unwrap().table;
+        table[2].gain = Some(Estimate { value: -1.0, low: -1.0, high: -1.0 });
+        undecided(&constant, "the evolved merge is worse than `sorter` (-1.000");
+    }
+
+    #[test]
+    fn one_thing_is_not_several() {
+        let mut results = samples::results();
+        results.history.truncate(1);
+        results.header.split.tasks.truncate(1);
+        results.header.split.tasks[0].search = 1;
+        let reasons = vec![crate::optimize::Reason::EqualFun];
+        results.finish.as_mut().unwrap().ending = Ending::Optimizer(reasons);
+        let text = closing_text(&results);
+        assert!(text.contains("on 1 search item and 100 validation items the"), "{text}");
+        let words = "1 evaluation in 1 min 35 s; the optimizer sees no sense in going on: too many \
+                     candidates have equal scores. The winner";
         assert!(text.contains(words), "{text}");
     }
 

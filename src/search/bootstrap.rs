@@ -3,7 +3,8 @@
 //! The items of each task are drawn again with replacement, as many as there are, and the score is
 //! computed anew; 95 % of the replicates lie in the interval (percentile method, Efron 1979). All
 //! models are scored on the same draws, so differences between two models are paired: items that are
-//! hard for both cancel. Draws are keyed by (seed, task) and do not depend on anything else.
+//! hard for both cancel. Resampling knows no values but those it was given: items that all score alike,
+//! or a single one, give an interval without width, which says nothing about other items. Draws are keyed by (seed, task) and do not depend on anything else.
 
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
