@@ -1,4 +1,5 @@
 //! Ctrl-C asks the work to stop, so that it can clean up after itself; a second one does not wait.
+//! The signals that schedulers and `timeout` send (SIGTERM, SIGHUP) are taken the same way.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
