@@ -3,12 +3,12 @@
 use std::sync::{Mutex, PoisonError};
 
 use indexmap::IndexMap;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::error::Row;
 use super::field::{as_index, python_text};
 use super::filter::Pipeline;
-use super::metric::{Metric, mean, standard_error};
+use super::metric::{GENERATE_UNTIL, Metric, mean, standard_error};
 use super::prompt::TaskData;
 use super::tokenizer::TextStream;
 use super::{EvaluateError, Evaluator, TaskOptions, TaskScores, Tokenizer, metric_key};
@@ -262,10 +262,22 @@ impl Evaluator for Generation {
         &self.items[item].prompt
     }
 
+    fn definition(&self) -> String {
+        let definition = json!({
+            "output_type": GENERATE_UNTIL,
+            "pipelines": self.pipelines,
+            "metrics": self.metrics,
+            "stops": self.stops,
+            "max_tokens": self.max_tokens,
+            "repeats": self.repeats,
+            "end_tokens": self.tokenizer.end_tokens(),
+        });
+        definition.to_string()
+    }
+
     fn fingerprint(&self, item: usize) -> String {
         let Item { prompt, tokens, gold } = &self.items[item];
-        let (stops, most, repeats) = (&self.stops, self.max_tokens, self.repeats);
-        format!("{prompt}\n{tokens:?} {gold:?} {stops:?} {most} {repeats}")
+        format!("{prompt}\n{tokens:?} {gold:?}")
     }
 
     fn warnings(&self) -> &[String] {

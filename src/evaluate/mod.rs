@@ -68,11 +68,13 @@ pub trait Evaluator: Send + Sync {
         &[]
     }
 
-    /// All that an item's values depend on besides the model, as text to compare and to digest: with
-    /// equal fingerprints, an item of the same task is the same.
-    fn fingerprint(&self, item: usize) -> String {
-        self.prompt(item).to_owned()
-    }
+    /// What judges all items alike, as text to compare and to digest: the kind of task, what is made
+    /// of an answer and how it is measured. The same in every run of this program.
+    fn definition(&self) -> String;
+
+    /// All that an item's values depend on besides the model and [`Evaluator::definition`], as text
+    /// to compare and to digest: with equal fingerprints, an item of the same task is the same.
+    fn fingerprint(&self, item: usize) -> String;
 
     /// Names of the metrics with their filter (`acc,none`, `exact_match,strict-match`), and
     /// whether higher is better.

@@ -1,11 +1,11 @@
 //! Tasks that choose among given answers, by the log-likelihood of each.
 
 use indexmap::IndexMap;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::error::Row;
 use super::field::as_index;
-use super::metric::{Measure, Metric, mean, standard_error};
+use super::metric::{MULTIPLE_CHOICE, Measure, Metric, mean, standard_error};
 use super::prompt::TaskData;
 use super::tokenizer::{PairProblem, TokenPair};
 use super::{EvaluateError, Evaluator, TaskOptions, TaskScores, Tokenizer, metric_key};
@@ -157,10 +157,19 @@ impl Evaluator for MultipleChoice {
         &self.items[item].prompt
     }
 
+    fn definition(&self) -> String {
+        let definition = json!({
+            "output_type": MULTIPLE_CHOICE,
+            "pipelines": self.pipelines,
+            "metrics": self.metrics,
+        });
+        definition.to_string()
+    }
+
     fn fingerprint(&self, item: usize) -> String {
-        let Item { prompt, pairs, gold, .. } = &self.items[item];
+        let Item { prompt, pairs, choices, gold } = &self.items[item];
         let pairs: Vec<_> = pairs.iter().map(|pair| (&pair.context, &pair.continuation)).collect();
-        format!("{prompt}\n{pairs:?} {gold:?}")
+        format!("{prompt}\n{pairs:?} {choices:?} {gold:?}")
     }
 
     fn warnings(&self) -> &[String] {

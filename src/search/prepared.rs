@@ -264,13 +264,10 @@ fn task_directories(file: &SearchFile, options: &PrepareOptions) -> Vec<PathBuf>
 fn task_identity(task: &DividedTask) -> (String, TaskIdentity) {
     let evaluator = &task.evaluator;
     let mut hash = Sha256::new();
-    for item in 0..evaluator.n_items() {
-        let fingerprint = evaluator.fingerprint(item);
-        hash.update((fingerprint.len() as u64).to_le_bytes());
-        hash.update(fingerprint.as_bytes());
-    }
-    for metric in evaluator.metrics().keys() {
-        hash.update(metric.as_bytes());
+    let fingerprints = (0..evaluator.n_items()).map(|item| evaluator.fingerprint(item));
+    for text in std::iter::once(evaluator.definition()).chain(fingerprints) {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
     }
     let identity = TaskIdentity {
         search: task.split.search.len(),
