@@ -388,6 +388,21 @@ fn mistakes_are_told_before_anything_is_written() {
 }
 
 #[test]
+fn an_answer_that_cannot_fit_into_the_model_is_told_before_anything_is_written() {
+    let place = Workplace::new();
+    let path = place.path("tasks/choose.yaml");
+    let task = fs::read_to_string(&path).unwrap();
+    let end = task.find("output_type").unwrap();
+    let generation = "doc_to_text: \"{{question}}\"\ndoc_to_target: \"{{answer}}\"\n\
+                      generation_kwargs: {max_gen_toks: 64}\n";
+    fs::write(&path, format!("{}{generation}", &task[..end])).unwrap();
+    fs::write(place.path("search.yml"), SEARCH.replace("metric: acc}", "metric: exact_match}"))
+        .unwrap();
+    let stderr = place.refused(&["search.yml"]);
+    assert!(stderr.contains("needs room for 65 tokens"), "{stderr}");
+}
+
+#[test]
 fn a_broken_task_is_told_with_its_place() {
     let place = Workplace::new();
     let items = fs::read_to_string(place.path("tasks/choose.jsonl")).unwrap();

@@ -151,13 +151,9 @@ impl Generation {
         model: &dyn LanguageModel,
         items: &[usize],
     ) -> Result<Vec<String>, EvaluateError> {
-        let max_length = model.max_length();
         let mut requests = Vec::with_capacity(items.len());
         for &item in items {
-            if self.max_tokens >= max_length {
-                let (task, needed) = (self.name.clone(), self.max_tokens + 1);
-                return Err(EvaluateError::TooLong { task, item, needed, max_length });
-            }
+            self.check_room(item, model.max_length())?;
             // The model itself leaves out the beginning of a prompt that does not fit.
             requests.push(GenerateRequest {
                 prompt: self.items[item].tokens.clone(),
@@ -174,6 +170,15 @@ impl Generation {
         let produced = model.generate(&requests, &stop)?;
         let texts = produced.iter().map(|tokens| self.cut(&self.tokenizer.decode(tokens)));
         Ok(texts.collect())
+    }
+
+    /// Refuses when nothing of an item's prompt would be left before the answer.
+    fn check_room(&self, item: usize, max_length: usize) -> Result<(), EvaluateError> {
+        if self.max_tokens >= max_length {
+            let (task, needed) = (self.name.clone(), self.max_tokens + 1);
+            return Err(EvaluateError::TooLong { task, item, needed, max_length });
+        }
+        Ok(())
     }
 
     /// What precedes the first stop string; each stop in turn cuts what the ones before left.
@@ -291,6 +296,10 @@ impl Evaluator for Generation {
             })
         });
         keys.collect()
+    }
+
+    fn check_length(&self, max_length: usize) -> Result<(), EvaluateError> {
+        (0..self.items.len()).try_for_each(|item| self.check_room(item, max_length))
     }
 
     fn evaluate(

@@ -80,6 +80,9 @@ pub trait Evaluator: Send + Sync {
     /// whether higher is better.
     fn metrics(&self) -> IndexMap<String, bool>;
 
+    /// Refuses when an item asks for more than a model with room for `max_length` tokens can do.
+    fn check_length(&self, max_length: usize) -> Result<(), EvaluateError>;
+
     /// Scores `model` on the items with the given indices, `0 .. n_items()`.
     fn evaluate(
         &self,

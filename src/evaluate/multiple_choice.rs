@@ -185,6 +185,13 @@ impl Evaluator for MultipleChoice {
         keys.collect()
     }
 
+    fn check_length(&self, max_length: usize) -> Result<(), EvaluateError> {
+        for (item, Item { pairs, .. }) in self.items.iter().enumerate() {
+            pairs.iter().try_for_each(|pair| self.check_room(pair, max_length, item))?;
+        }
+        Ok(())
+    }
+
     fn evaluate(
         &self,
         model: &dyn LanguageModel,
@@ -193,7 +200,10 @@ impl Evaluator for MultipleChoice {
         let mut requests = Vec::new();
         for &item in items {
             for pair in &self.items[item].pairs {
-                requests.push(self.request(pair, model.max_length(), item)?);
+                self.check_room(pair, model.max_length(), item)?;
+                // The model itself leaves out context that does not fit.
+                let (context, continuation) = (pair.context.clone(), pair.continuation.clone());
+                requests.push(ScoreRequest { context, continuation });
             }
         }
         let scores = model.score(&requests)?;
@@ -233,19 +243,19 @@ impl Evaluator for MultipleChoice {
 }
 
 impl MultipleChoice {
-    /// The request for a pair. The model itself leaves out context that does not fit.
-    fn request(
+    /// Refuses a continuation that does not fit.
+    fn check_room(
         &self,
         pair: &TokenPair,
         max_length: usize,
         item: usize,
-    ) -> Result<ScoreRequest, EvaluateError> {
+    ) -> Result<(), EvaluateError> {
         let needed = pair.continuation.len();
         if needed > max_length {
             let task = self.name.clone();
             return Err(EvaluateError::TooLong { task, item, needed, max_length });
         }
-        Ok(ScoreRequest { context: pair.context.clone(), continuation: pair.continuation.clone() })
+        Ok(())
     }
 }
 

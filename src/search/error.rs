@@ -5,9 +5,11 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::record::{Evaluation, Status};
 use crate::config::ConfigError;
 use crate::engine::EngineError;
 use crate::evaluate::EvaluateError;
+use crate::lm::LmError;
 use crate::optimize::{OptimizerError, TellError};
 use crate::plan::PlanError;
 use crate::space::SpaceError;
@@ -186,10 +188,12 @@ pub enum SearchError {
         candidates: usize,
         /// The first candidate's error.
         error: String,
+        /// Whether the machine failed on one of them.
+        lost: bool,
     },
 
-    /// The winner, which had a score before, failed at the end.
-    #[error("the winner (evaluation {index}) could not be scored on the validation items: {error}")]
+    /// The winner, which had a score before, cannot be made again.
+    #[error("the winner (evaluation {index}) has no merge config any more: {error}")]
     Winner {
         /// Index of its evaluation.
         index: u64,
@@ -232,6 +236,10 @@ pub enum SearchError {
     /// The system gave no threads.
     #[error("cannot start threads")]
     Threads(#[from] rayon::ThreadPoolBuildError),
+
+    /// The merged models cannot be run.
+    #[error(transparent)]
+    Model(Box<LmError>),
 }
 
 /// The other rooms' errors are boxed, so that a search's own errors stay cheap to return.
@@ -252,9 +260,20 @@ boxed_from!(
     Plan: PlanError,
     Engine: EngineError,
     Evaluate: EvaluateError,
+    Model: LmError,
 );
 
 impl SearchError {
+    /// That no candidate of `history` has a score.
+    pub(super) fn nothing_scored(history: &[Evaluation]) -> Self {
+        let first = history.iter().find_map(|evaluation| evaluation.error.clone());
+        Self::NothingScored {
+            candidates: history.len(),
+            error: first.unwrap_or_else(|| "no candidate was evaluated".to_owned()),
+            lost: !history.iter().all(|evaluation| evaluation.status == Status::Infeasible),
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
@@ -264,6 +283,7 @@ impl SearchError {
             Self::Plan(error) => return error.hint(),
             Self::Engine(error) => return error.hint(),
             Self::Evaluate(error) => return error.hint(),
+            Self::Model(error) => return error.hint(),
             Self::NotASearch { .. } => "choose another directory with `--output`".to_owned(),
             Self::Locked { .. } => {
                 "wait for the other search to end, or choose another directory with `--output`"
@@ -286,6 +306,11 @@ impl SearchError {
             }
             Self::TooFewItems { .. } => {
                 "give the task more items, or set `validation: {fraction: 0}`".to_owned()
+            }
+            Self::NothingScored { lost: false, .. } => {
+                "give the variables narrower ranges around values that work, or the merge config \
+                 another `dtype`, such as `float32`"
+                    .to_owned()
             }
             Self::BenchmarkTask { .. } => {
                 "search on other data of the same kind, such as the benchmark's training items; \
@@ -313,9 +338,10 @@ impl SearchError {
             Self::Plan(error) => error.is_users_mistake(),
             Self::Engine(error) => error.is_users_mistake(),
             Self::Evaluate(error) => error.is_users_mistake(),
+            Self::Model(error) => error.is_users_mistake(),
             Self::Threads(_)
             | Self::Comparison { .. }
-            | Self::NothingScored { .. }
+            | Self::NothingScored { lost: true, .. }
             | Self::Winner { .. }
             | Self::Tell(_) => false,
             _ => true,

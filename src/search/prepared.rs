@@ -19,6 +19,7 @@ use super::split::ItemSplit;
 use crate::config::{MergeConfig, ModelEntry, ModelReference, Recipe, Scalar, Setting, Value};
 use crate::engine::{Engine, EngineError, EngineOptions, WriteOptions};
 use crate::evaluate::{Evaluator, TaskLibrary, TaskOptions, Tokenizer};
+use crate::lm::{Decoder, DecoderOptions, LanguageModel};
 use crate::optimize::{
     CmaEs, CmaOptions, Optimizer, RandomSearch, RandomSearchOptions, Range, Tolerances, Variable,
 };
@@ -105,7 +106,7 @@ impl PreparedSearch {
             remember_statistics: true,
             ..EngineOptions::default()
         })?;
-        check_merge(&engine, &plan)?;
+        check_merge(&engine, &plan, &tasks)?;
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("score-{index}"))
@@ -187,15 +188,23 @@ fn check_benchmarks(file: &SearchFile, options: &PrepareOptions) -> Result<(), S
     }
 }
 
-/// Merges the first point of the search, to find what would fail every candidate. Nothing is wasted:
-/// the engine keeps the statistics of the models. Whatever else fails may be this point's own fault.
-fn check_merge(engine: &Engine, plan: &MergePlan) -> Result<(), SearchError> {
-    match engine.merge_to_memory(plan) {
+/// Merges the first point of the search, to find what would fail every candidate: models that cannot
+/// be merged or run, and requests that do not fit into them. Nothing is wasted: the engine keeps the
+/// statistics of the models. Whatever else fails may be this point's own fault.
+fn check_merge(
+    engine: &Engine,
+    plan: &MergePlan,
+    tasks: &[DividedTask],
+) -> Result<(), SearchError> {
+    let tensors = match engine.merge_to_memory(plan) {
+        Ok(tensors) => tensors,
         Err(error @ (EngineError::NotFinite { .. } | EngineError::MemoryLimit { .. })) => {
-            Err(error.into())
+            return Err(error.into());
         }
-        _ => Ok(()),
-    }
+        Err(_) => return Ok(()),
+    };
+    let model = Decoder::new(plan.model_config(), tensors, &DecoderOptions::default())?;
+    tasks.iter().try_for_each(|task| Ok(task.evaluator.check_length(model.max_length())?))
 }
 
 /// Number of layers of a model's first part.
