@@ -1,4 +1,7 @@
 //! The end of a search: which candidate won, and the table that says what the win is worth.
+//!
+//! The winner is the best candidate measured, not the optimizer's final mean: the mean has no score
+//! of its own, and measuring it would be an evaluation beyond the budget.
 
 use indexmap::IndexMap;
 

@@ -14,10 +14,14 @@ use super::record::{Ending, Finish, Header, Record, Reference, Role, Status};
 use super::results::Results;
 use super::scorer::{CandidateScorer, ItemSets, Measurement, ScoreFailure};
 use super::workers::{Job, score_all};
+use crate::checkpoint::is_unfinished_output;
 use crate::optimize::Optimizer;
 
 /// Name of the search file's copy in the output directory.
 pub const SEARCH_FILE_COPY: &str = "search.yml";
+
+/// How the names of files begin that [`write_atomically`] has not finished.
+const TEMPORARY: &str = ".mergekit-tmp-";
 
 /// Name of the winner in the closing table.
 const WINNER: &str = "evolved merge";
@@ -89,6 +93,7 @@ impl OpenSearch {
         fs::create_dir_all(directory)
             .map_err(|source| SearchError::Write { path: directory.to_owned(), source })?;
         let (mut journal, records) = Journal::open(directory)?;
+        remove_leftovers(directory);
         let results = match Results::from_records(records) {
             Some(results) => {
                 match check_unchanged(&results.header, &header, directory, search_file) {
@@ -292,6 +297,26 @@ fn reference(
     reference
 }
 
+/// Removes what a killed search had not finished writing. The journal must be locked, so that nobody
+/// is writing now.
+fn remove_leftovers(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        // What cannot be removed is in nobody's way.
+        let _ = match entry.file_type() {
+            Ok(kind) if kind.is_file() && name.starts_with(TEMPORARY) => {
+                fs::remove_file(entry.path())
+            }
+            Ok(kind) if kind.is_dir() && is_unfinished_output(&name) => {
+                fs::remove_dir_all(entry.path())
+            }
+            _ => Ok(()),
+        };
+    }
+}
+
 /// Whether any candidate has been scored.
 fn holds_scores(results: &Results) -> bool {
     results.history.iter().any(|evaluation| evaluation.scores.is_some())
@@ -335,6 +360,7 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), SearchError>
         _ => PathBuf::from("."),
     };
     let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(parent).map_err(failed)?;

@@ -196,6 +196,28 @@ fn another_search_is_refused_with_what_differs() {
 }
 
 #[test]
+fn what_a_killed_search_left_half_written_is_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    quietly(directory.path(), &Formula::default());
+    let path = |name: &str| directory.path().join(name);
+    let copy = path(SEARCH_FILE_COPY);
+    for file in [".mergekit-tmp-aBc123", "notes.txt"] {
+        fs::write(path(file), "x").unwrap();
+    }
+    for folder in ["best_model.partial-aBc123", "best_model.replaced-aBc123", "my.partial-notes"] {
+        fs::create_dir_all(path(folder).join("inner")).unwrap();
+    }
+    OpenSearch::open(directory.path(), testing::header(), FILE).unwrap();
+    assert!(copy.exists());
+    let mut names: Vec<_> = fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["journal.jsonl", "my.partial-notes", "notes.txt", SEARCH_FILE_COPY]);
+}
+
+#[test]
 fn a_directory_with_other_things_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("precious"), "x").unwrap();
