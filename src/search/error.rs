@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::record::{Evaluation, Status};
 use crate::config::ConfigError;
+use crate::config::yaml::closest;
 use crate::engine::EngineError;
 use crate::evaluate::EvaluateError;
 use crate::lm::LmError;
@@ -145,12 +146,13 @@ pub enum SearchError {
 
     /// A task has too few items to keep some for validation.
     #[error(
-        "task `{task}` has {n_items} items, too few to divide into search and validation items"
+        "task `{task}` has {n_items} different items, too few to divide into search and validation \
+         items"
     )]
     TooFewItems {
         /// The task.
         task: String,
-        /// Number of its items.
+        /// Number of its items, equal ones counted once.
         n_items: usize,
     },
 
@@ -302,7 +304,15 @@ impl SearchError {
                 let name = metric.split(',').next().unwrap_or(metric);
                 let same_name =
                     available.iter().find(|other| other.split(',').next() == Some(name));
-                return same_name.map(|other| format!("did you mean `{other}`?"));
+                let full = || closest(metric, available);
+                let bare = || {
+                    let names = || available.iter().filter_map(|other| other.split(',').next());
+                    let name = closest(name, names())?;
+                    available.iter().find(|other| other.split(',').next() == Some(name))
+                };
+                let meant = same_name.map(String::as_str).or_else(full);
+                let meant = meant.or_else(|| bare().map(String::as_str));
+                return meant.map(|other| format!("did you mean `{other}`?"));
             }
             Self::TooFewItems { .. } => {
                 "give the task more items, or set `validation: {fraction: 0}`".to_owned()

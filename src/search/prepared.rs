@@ -87,7 +87,7 @@ impl PreparedSearch {
             program: format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
             search_file: identity::text_digest(&file.text),
             seed: file.optimizer.seed,
-            evaluations: Some(file.budget.evaluations),
+            evaluations: file.budget.evaluations,
             variables: space.variables().iter().map(|variable| variable.name.clone()).collect(),
             objective: objective.terms().to_vec(),
             split: SplitIdentity {
@@ -139,6 +139,12 @@ impl PreparedSearch {
     /// Most candidates that are merged and scored at the same time.
     pub fn workers(&self) -> usize {
         self.workers
+    }
+
+    /// What a person should know before trusting the tasks' figures, one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let tasks = self.scorer.tasks.iter();
+        tasks.flat_map(|task| task.evaluator.warnings().iter().cloned()).collect()
     }
 
     /// Opens the search in `directory`, or begins it there; see [`OpenSearch::open`].
@@ -256,7 +262,9 @@ fn tasks(
     }
     let divided = tasks.into_values().map(|evaluator| {
         let (fraction, seed) = (file.validation.fraction, file.validation.seed);
-        let split = ItemSplit::new(evaluator.name(), evaluator.n_items(), fraction, seed)?;
+        let fingerprints: Vec<String> =
+            (0..evaluator.n_items()).map(|item| evaluator.fingerprint(item)).collect();
+        let split = ItemSplit::new(evaluator.name(), &fingerprints, fraction, seed)?;
         Ok(DividedTask { evaluator, split })
     });
     Ok((Objective::new(terms)?, divided.collect::<Result<_, SearchError>>()?))

@@ -43,7 +43,7 @@ pub(super) fn header() -> Header {
         program: "mergekit 0.0.0".to_owned(),
         search_file: "aa".to_owned(),
         seed: 7,
-        evaluations: Some(24),
+        evaluations: 24,
         variables: vec!["x".to_owned(), "y".to_owned()],
         objective: objective().terms().to_vec(),
         split: SplitIdentity {
