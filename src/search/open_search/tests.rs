@@ -156,6 +156,9 @@ fn a_winner_that_fails_on_the_validation_items_is_told_and_ends_the_search() {
         let winner = finish.table.last().unwrap();
         assert_eq!(winner.error.as_deref(), Some(message));
         assert!(winner.search.is_some() && winner.validation.is_none());
+        assert!(winner.terms.is_empty());
+        let text = crate::report::closing_text(&results);
+        assert!(text.contains(&format!("`{WINNER}` could not be scored: {message}.")), "{text}");
         assert_eq!(quietly(directory.path(), &Formula::default()), results);
     }
 }
