@@ -341,14 +341,21 @@ fn what_makes_figures_doubtful_is_said() {
     let text = GENERATION.replace("test_split", "fewshot_split: test\nvalidation_split");
     let task = TaskFile::new(&format!("{text}num_fewshot: 1\n")).load().expect("a task");
     let [warning] = task.warnings() else { panic!("{:?}", task.warnings()) };
+    let start = "t.yaml:4:16: fewshot_split: examples come from the evaluated split `test`, so";
+    assert!(warning.contains(start), "{warning}");
+    assert!(warning.contains("can be too good; a `training_split`"), "{warning}");
     assert!(
-        warning.ends_with(
-            "t.yaml:4:16: fewshot_split: examples come from the evaluated split `test`, and a \
-             document may be among its own examples, as in the harness"
-        ),
+        warning.ends_with("may even be among its own examples, as in the harness"),
         "{warning}"
     );
     assert!(TaskFile::new(&text).load().expect("a task").warnings().is_empty());
+
+    // Without a training split, too, examples are other evaluated documents.
+    let shots = format!("{GENERATION}num_fewshot: 1\n");
+    let task = TaskFile::new(&shots).load().expect("a task");
+    let [warning] = task.warnings() else { panic!("{:?}", task.warnings()) };
+    assert!(warning.contains("can be too good"), "{warning}");
+    assert_eq!(TaskFile::new(GENERATION).load().expect("a task").warnings().len(), 0);
 }
 
 #[test]

@@ -398,6 +398,47 @@ fn a_changed_search_is_refused_with_what_changed() {
 }
 
 #[test]
+fn a_task_that_judges_answers_otherwise_is_refused() {
+    let place = Workplace::new();
+    let path = place.path("tasks/write.yaml");
+    let task = "task: write\ndataset_path: json\ndataset_kwargs:\n  data_files:\n    \
+                test: choose.jsonl\ntest_split: test\noutput_type: generate_until\n\
+                doc_to_text: \"{{question}}\"\ndoc_to_target: \"{{choices[0]}}\"\n\
+                generation_kwargs: {max_gen_toks: 2}\nfilter_list:\n- name: strict\n  filter:\n  \
+                - {function: regex, regex_pattern: \"(w[0-9]+)\", group_select: 0}\n  \
+                - {function: take_first}\nmetric_list:\n\
+                - {metric: exact_match, ignore_case: false, regexes_to_ignore: [\",\"]}\n";
+    fs::write(&path, task).unwrap();
+    let search =
+        SEARCH.replace("{name: choose, metric: acc}", "{name: write, metric: exact_match}");
+    fs::write(place.path("search.yml"), search).unwrap();
+    let few = ["search.yml", "--evaluations", "2"];
+    let output = place.run(&few);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let journal = place.path("out/journal.jsonl");
+    let text = fs::read_to_string(&journal).unwrap();
+    let unfinished = text.lines().count() - 1;
+    let lines: Vec<_> = text.lines().take(unfinished).collect();
+    fs::write(&journal, lines.join("\n") + "\n").unwrap();
+    for (from, to) in [
+        ("(w[0-9]+)", "(w[0-9])"),
+        ("group_select: 0", "group_select: -1"),
+        ("ignore_case: false", "ignore_case: true"),
+        ("[\",\"]", "[\"!\"]"),
+        ("max_gen_toks: 2", "max_gen_toks: 3"),
+    ] {
+        assert!(task.contains(from));
+        fs::write(&path, task.replace(from, to)).unwrap();
+        let output = place.run(&few);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{to}: {stderr}");
+        assert!(stderr.contains("task `write` changed"), "{to}: {stderr}");
+    }
+    fs::write(&path, task).unwrap();
+    assert!(place.run(&few).status.success());
+}
+
+#[test]
 fn mistakes_are_told_before_anything_is_written() {
     let place = Workplace::new();
     let write = |from: &str, to: &str| {
@@ -418,6 +459,21 @@ fn mistakes_are_told_before_anything_is_written() {
     fs::write(place.path("other.yml"), SEARCH.replace("choose", "mmlu_choose")).unwrap();
     let benchmark = place.refused(&["other.yml"]);
     assert!(benchmark.contains("`--allow-benchmark-tasks`"), "{benchmark}");
+}
+
+#[test]
+fn an_answer_that_cannot_fit_into_the_model_is_told_before_anything_is_written() {
+    let place = Workplace::new();
+    let path = place.path("tasks/choose.yaml");
+    let task = fs::read_to_string(&path).unwrap();
+    let end = task.find("output_type").unwrap();
+    let generation = "doc_to_text: \"{{question}}\"\ndoc_to_target: \"{{answer}}\"\n\
+                      generation_kwargs: {max_gen_toks: 64}\n";
+    fs::write(&path, format!("{}{generation}", &task[..end])).unwrap();
+    fs::write(place.path("search.yml"), SEARCH.replace("metric: acc}", "metric: exact_match}"))
+        .unwrap();
+    let stderr = place.refused(&["search.yml"]);
+    assert!(stderr.contains("needs room for 65 tokens"), "{stderr}");
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::kernels::dtype::DType;
 pub use error::CheckpointError;
 pub use layout::{Layout, ParseShardSizeError, Place, ShardSize};
 pub use memory::MemoryCheckpoint;
-pub use output::OutputDirectory;
+pub use output::{OutputDirectory, is_unfinished_output};
 pub use reader::Checkpoint;
 pub use writer::CheckpointWriter;
 

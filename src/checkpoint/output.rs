@@ -13,6 +13,15 @@ use tempfile::TempDir;
 
 use super::CheckpointError;
 
+/// In the names of directories that are not complete.
+const PARTIAL: &str = "partial";
+
+/// In the names of directories that hold what is being replaced.
+const REPLACED: &str = "replaced";
+
+/// Length of the random part of such names.
+const RANDOM_LETTERS: usize = 6;
+
 /// A directory in the making.
 #[derive(Debug)]
 pub struct OutputDirectory {
@@ -61,7 +70,7 @@ impl OutputDirectory {
         check_existing(&target, parent, overwrite)?;
         let parents = CreatedParents::create(parent)
             .map_err(|source| CheckpointError::Write { path: parent.to_owned(), source })?;
-        let partial = sibling(parent, name, "partial")
+        let partial = sibling(parent, name, PARTIAL)
             .map_err(|source| CheckpointError::Write { path: parent.to_owned(), source })?;
         Ok(Self { target, partial, overwrite, _parents: parents })
     }
@@ -93,6 +102,19 @@ impl OutputDirectory {
             .map_err(|source| CheckpointError::Write { path: parent.to_owned(), source })?;
         Ok(self.target)
     }
+}
+
+/// Whether a directory's name is one that [`OutputDirectory`] gives while it works, so that a kill has
+/// left the directory behind: `NAME.partial-RANDOM`, or `NAME.replaced-RANDOM` for what was to be
+/// overwritten.
+pub fn is_unfinished_output(name: &str) -> bool {
+    [PARTIAL, REPLACED].iter().any(|kind| {
+        name.rsplit_once(&format!(".{kind}-")).is_some_and(|(name, random)| {
+            !name.is_empty()
+                && random.len() == RANDOM_LETTERS
+                && random.chars().all(|letter| letter.is_ascii_alphanumeric())
+        })
+    })
 }
 
 /// An absolute path whose existing part has no links, so that a linked directory is replaced where it
@@ -153,7 +175,7 @@ fn sibling(parent: &Path, name: &OsStr, kind: &str) -> io::Result<TempDir> {
     let mut prefix = OsString::from(name);
     prefix.push(format!(".{kind}-"));
     let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix);
+    builder.prefix(&prefix).rand_bytes(RANDOM_LETTERS);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
     builder.tempdir_in(parent)
@@ -172,7 +194,7 @@ fn put_in_place(finished: &Path, target: &Path, overwrite: bool) -> io::Result<(
     }
     let parent = target.parent().expect("create() checked for a parent");
     let name = target.file_name().expect("create() checked for a name");
-    let aside = sibling(parent, name, "replaced")?;
+    let aside = sibling(parent, name, REPLACED)?;
     let old = aside.path().join(name);
     fs::rename(target, &old)?;
     if let Err(error) = fs::rename(finished, target) {

@@ -109,6 +109,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return tell_results(&results, &directory, &talk);
     }
     let mut search = PreparedSearch::new(&file, &prepare_options(arguments))?;
+    for warning in search.warnings() {
+        talk.warn(&warning, None);
+    }
     let mut open = search.open(&directory)?;
     announce(&search, open.results(), &talk);
 
@@ -161,7 +164,7 @@ fn finished(file: &SearchFile, directory: &Path) -> Result<Option<Results>, Sear
     if results.finish.is_none() {
         return Ok(None);
     }
-    let (seed, evaluations) = (file.optimizer.seed, Some(file.budget.evaluations));
+    let (seed, evaluations) = (file.optimizer.seed, file.budget.evaluations);
     results.check(directory, &file.text, seed, evaluations)?;
     Ok(Some(results))
 }

@@ -1,6 +1,7 @@
 //! Filters between what a model wrote and what is compared: the harness's pipelines.
 
 use indexmap::IndexMap;
+use serde::Serialize;
 
 use super::python::{Pattern, strip};
 use crate::config::yaml::{Fields, YamlError};
@@ -31,13 +32,13 @@ const DEFAULT_PATTERN: &str = r"#### (\-?[0-9\.\,]+)";
 const DEFAULT_FALLBACK: &str = "[invalid]";
 
 /// A named sequence of filters, applied to the responses of one document.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct Pipeline {
     pub(super) name: String,
     filters: Vec<Filter>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 enum Filter {
     TakeFirst,
     TakeFirstK(usize),
@@ -49,7 +50,7 @@ enum Filter {
     Map { mapping: IndexMap<String, String>, default: Option<String> },
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 struct RegexFilter {
     pattern: Pattern,
     /// Which match counts; negative from the end.

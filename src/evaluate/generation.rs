@@ -3,12 +3,12 @@
 use std::sync::{Mutex, PoisonError};
 
 use indexmap::IndexMap;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::error::Row;
 use super::field::{as_index, python_text};
 use super::filter::Pipeline;
-use super::metric::{Metric, mean, standard_error};
+use super::metric::{GENERATE_UNTIL, Metric, mean, standard_error};
 use super::prompt::TaskData;
 use super::tokenizer::TextStream;
 use super::{EvaluateError, Evaluator, TaskOptions, TaskScores, Tokenizer, metric_key};
@@ -151,13 +151,9 @@ impl Generation {
         model: &dyn LanguageModel,
         items: &[usize],
     ) -> Result<Vec<String>, EvaluateError> {
-        let max_length = model.max_length();
         let mut requests = Vec::with_capacity(items.len());
         for &item in items {
-            if self.max_tokens >= max_length {
-                let (task, needed) = (self.name.clone(), self.max_tokens + 1);
-                return Err(EvaluateError::TooLong { task, item, needed, max_length });
-            }
+            self.check_room(item, model.max_length())?;
             // The model itself leaves out the beginning of a prompt that does not fit.
             requests.push(GenerateRequest {
                 prompt: self.items[item].tokens.clone(),
@@ -174,6 +170,15 @@ impl Generation {
         let produced = model.generate(&requests, &stop)?;
         let texts = produced.iter().map(|tokens| self.cut(&self.tokenizer.decode(tokens)));
         Ok(texts.collect())
+    }
+
+    /// Refuses when nothing of an item's prompt would be left before the answer.
+    fn check_room(&self, item: usize, max_length: usize) -> Result<(), EvaluateError> {
+        if self.max_tokens >= max_length {
+            let (task, needed) = (self.name.clone(), self.max_tokens + 1);
+            return Err(EvaluateError::TooLong { task, item, needed, max_length });
+        }
+        Ok(())
     }
 
     /// What precedes the first stop string; each stop in turn cuts what the ones before left.
@@ -262,10 +267,22 @@ impl Evaluator for Generation {
         &self.items[item].prompt
     }
 
+    fn definition(&self) -> String {
+        let definition = json!({
+            "output_type": GENERATE_UNTIL,
+            "pipelines": self.pipelines,
+            "metrics": self.metrics,
+            "stops": self.stops,
+            "max_tokens": self.max_tokens,
+            "repeats": self.repeats,
+            "end_tokens": self.tokenizer.end_tokens(),
+        });
+        definition.to_string()
+    }
+
     fn fingerprint(&self, item: usize) -> String {
         let Item { prompt, tokens, gold } = &self.items[item];
-        let (stops, most, repeats) = (&self.stops, self.max_tokens, self.repeats);
-        format!("{prompt}\n{tokens:?} {gold:?} {stops:?} {most} {repeats}")
+        format!("{prompt}\n{tokens:?} {gold:?}")
     }
 
     fn warnings(&self) -> &[String] {
@@ -279,6 +296,10 @@ impl Evaluator for Generation {
             })
         });
         keys.collect()
+    }
+
+    fn check_length(&self, max_length: usize) -> Result<(), EvaluateError> {
+        (0..self.items.len()).try_for_each(|item| self.check_room(item, max_length))
     }
 
     fn evaluate(

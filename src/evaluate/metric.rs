@@ -1,5 +1,7 @@
 //! Metrics: values on single items, and what a task's figure is made of them.
 
+use serde::Serialize;
+
 use super::EvaluateError;
 use super::python::Pattern;
 use crate::config::yaml::Fields;
@@ -11,7 +13,7 @@ pub(super) const MULTIPLE_CHOICE: &str = "multiple_choice";
 pub(super) const GENERATE_UNTIL: &str = "generate_until";
 
 /// What is measured on an item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) enum Measure {
     /// The likeliest choice is the right one.
     Accuracy,
@@ -68,7 +70,7 @@ const fn choice_metric(name: &'static str, measure: Measure) -> Definition {
 }
 
 /// A metric that a task asks for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct Metric {
     pub(super) name: &'static str,
     pub(super) measure: Measure,
@@ -137,7 +139,7 @@ impl Metric {
 }
 
 /// What `exact_match` leaves out of account.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct Normalization {
     removed: Vec<Pattern>,
     ignore_case: bool,

@@ -68,15 +68,20 @@ pub trait Evaluator: Send + Sync {
         &[]
     }
 
-    /// All that an item's values depend on besides the model, as text to compare and to digest: with
-    /// equal fingerprints, an item of the same task is the same.
-    fn fingerprint(&self, item: usize) -> String {
-        self.prompt(item).to_owned()
-    }
+    /// What judges all items alike, as text to compare and to digest: the kind of task, what is made
+    /// of an answer and how it is measured. The same in every run of this program.
+    fn definition(&self) -> String;
+
+    /// All that an item's values depend on besides the model and [`Evaluator::definition`], as text
+    /// to compare and to digest: with equal fingerprints, an item of the same task is the same.
+    fn fingerprint(&self, item: usize) -> String;
 
     /// Names of the metrics with their filter (`acc,none`, `exact_match,strict-match`), and
     /// whether higher is better.
     fn metrics(&self) -> IndexMap<String, bool>;
+
+    /// Refuses when an item asks for more than a model with room for `max_length` tokens can do.
+    fn check_length(&self, max_length: usize) -> Result<(), EvaluateError>;
 
     /// Scores `model` on the items with the given indices, `0 .. n_items()`.
     fn evaluate(

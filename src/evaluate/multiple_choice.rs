@@ -1,11 +1,11 @@
 //! Tasks that choose among given answers, by the log-likelihood of each.
 
 use indexmap::IndexMap;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::error::Row;
 use super::field::as_index;
-use super::metric::{Measure, Metric, mean, standard_error};
+use super::metric::{MULTIPLE_CHOICE, Measure, Metric, mean, standard_error};
 use super::prompt::TaskData;
 use super::tokenizer::{PairProblem, TokenPair};
 use super::{EvaluateError, Evaluator, TaskOptions, TaskScores, Tokenizer, metric_key};
@@ -157,10 +157,19 @@ impl Evaluator for MultipleChoice {
         &self.items[item].prompt
     }
 
+    fn definition(&self) -> String {
+        let definition = json!({
+            "output_type": MULTIPLE_CHOICE,
+            "pipelines": self.pipelines,
+            "metrics": self.metrics,
+        });
+        definition.to_string()
+    }
+
     fn fingerprint(&self, item: usize) -> String {
-        let Item { prompt, pairs, gold, .. } = &self.items[item];
+        let Item { prompt, pairs, choices, gold } = &self.items[item];
         let pairs: Vec<_> = pairs.iter().map(|pair| (&pair.context, &pair.continuation)).collect();
-        format!("{prompt}\n{pairs:?} {gold:?}")
+        format!("{prompt}\n{pairs:?} {choices:?} {gold:?}")
     }
 
     fn warnings(&self) -> &[String] {
@@ -176,6 +185,13 @@ impl Evaluator for MultipleChoice {
         keys.collect()
     }
 
+    fn check_length(&self, max_length: usize) -> Result<(), EvaluateError> {
+        for (item, Item { pairs, .. }) in self.items.iter().enumerate() {
+            pairs.iter().try_for_each(|pair| self.check_room(pair, max_length, item))?;
+        }
+        Ok(())
+    }
+
     fn evaluate(
         &self,
         model: &dyn LanguageModel,
@@ -184,7 +200,10 @@ impl Evaluator for MultipleChoice {
         let mut requests = Vec::new();
         for &item in items {
             for pair in &self.items[item].pairs {
-                requests.push(self.request(pair, model.max_length(), item)?);
+                self.check_room(pair, model.max_length(), item)?;
+                // The model itself leaves out context that does not fit.
+                let (context, continuation) = (pair.context.clone(), pair.continuation.clone());
+                requests.push(ScoreRequest { context, continuation });
             }
         }
         let scores = model.score(&requests)?;
@@ -224,19 +243,19 @@ impl Evaluator for MultipleChoice {
 }
 
 impl MultipleChoice {
-    /// The request for a pair. The model itself leaves out context that does not fit.
-    fn request(
+    /// Refuses a continuation that does not fit.
+    fn check_room(
         &self,
         pair: &TokenPair,
         max_length: usize,
         item: usize,
-    ) -> Result<ScoreRequest, EvaluateError> {
+    ) -> Result<(), EvaluateError> {
         let needed = pair.continuation.len();
         if needed > max_length {
             let task = self.name.clone();
             return Err(EvaluateError::TooLong { task, item, needed, max_length });
         }
-        Ok(ScoreRequest { context: pair.context.clone(), continuation: pair.continuation.clone() })
+        Ok(())
     }
 }
 

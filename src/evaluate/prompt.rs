@@ -86,18 +86,33 @@ impl TaskData {
     /// What is questionable about the prompts.
     pub(super) fn warnings(&self, options: &TaskOptions) -> Vec<String> {
         let (data, fewshot) = (&self.config.data, &self.config.fewshot);
-        match (&data.test, &data.validation, &fewshot.split) {
-            (None, Some(evaluated), Some(split))
-                if evaluated.name == split.name && self.shots(options) > 0 =>
-            {
-                vec![format!(
-                    "{}: examples come from the evaluated split `{}`, and a document may be among \
-                     its own examples, as in the harness",
-                    split.at, split.name
-                )]
-            }
-            _ => Vec::new(),
+        let Some(evaluated) = data.test.as_ref().or(data.validation.as_ref()) else {
+            return Vec::new();
+        };
+        // Where the pool is read from, see `read`.
+        let source = match (&fewshot.split, &fewshot.samples) {
+            (Some(split), _) => Some(split),
+            (None, Some(_)) => None,
+            (None, None) => data.training.as_ref().or(data.validation.as_ref()).or(Some(evaluated)),
+        };
+        let Some(source) = source.filter(|source| source.name == evaluated.name) else {
+            return Vec::new();
+        };
+        if self.shots(options) == 0 {
+            return Vec::new();
         }
+        let among_its_own = if self.excludes_itself {
+            ""
+        } else {
+            "; a document may even be among its own examples, as in the harness"
+        };
+        vec![format!(
+            "{}: examples come from the evaluated split `{}`, so they may show the answers of other \
+             documents: when these are divided, a score on the part that is kept for validation can \
+             be too good; a `training_split` with other documents, and no `fewshot_split`, would fix \
+             that{among_its_own}",
+            source.at, source.name
+        )]
     }
 
     /// What stands in front of the answer, for each document in order.

@@ -290,7 +290,7 @@ pub(super) mod samples {
             program: "mergekit 0.0.0".to_owned(),
             search_file: String::new(),
             seed: 0,
-            evaluations: Some(60),
+            evaluations: 60,
             variables: ["models.adder.weight", "models.sorter.weight"].map(str::to_owned).into(),
             objective: Vec::new(),
             split: SplitIdentity {

@@ -1,4 +1,7 @@
 //! The end of a search: which candidate won, and the table that says what the win is worth.
+//!
+//! The winner is the best candidate measured, not the optimizer's final mean: the mean has no score
+//! of its own, and measuring it would be an evaluation beyond the budget.
 
 use indexmap::IndexMap;
 
@@ -74,7 +77,9 @@ fn estimates(
 }
 
 fn terms(reference: &Reference, objective: &Objective) -> IndexMap<String, f64> {
-    let Some(scores) = reference.validation.as_ref().or(reference.search.as_ref()) else {
+    let scores = reference.validation.as_ref().or(reference.search.as_ref());
+    // A winner that failed on the validation items has search scores, which would pass for others'.
+    let Some(scores) = scores.filter(|_| reference.error.is_none()) else {
         return IndexMap::new();
     };
     let value = |term: &super::record::Term| {

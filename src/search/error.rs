@@ -5,9 +5,12 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::record::{Evaluation, Status};
 use crate::config::ConfigError;
+use crate::config::yaml::closest;
 use crate::engine::EngineError;
 use crate::evaluate::EvaluateError;
+use crate::lm::LmError;
 use crate::optimize::{OptimizerError, TellError};
 use crate::plan::PlanError;
 use crate::space::SpaceError;
@@ -143,12 +146,13 @@ pub enum SearchError {
 
     /// A task has too few items to keep some for validation.
     #[error(
-        "task `{task}` has {n_items} items, too few to divide into search and validation items"
+        "task `{task}` has {n_items} different items, too few to divide into search and validation \
+         items"
     )]
     TooFewItems {
         /// The task.
         task: String,
-        /// Number of its items.
+        /// Number of its items, equal ones counted once.
         n_items: usize,
     },
 
@@ -186,10 +190,12 @@ pub enum SearchError {
         candidates: usize,
         /// The first candidate's error.
         error: String,
+        /// Whether the machine failed on one of them.
+        lost: bool,
     },
 
-    /// The winner, which had a score before, failed at the end.
-    #[error("the winner (evaluation {index}) could not be scored on the validation items: {error}")]
+    /// The winner, which had a score before, cannot be made again.
+    #[error("the winner (evaluation {index}) has no merge config any more: {error}")]
     Winner {
         /// Index of its evaluation.
         index: u64,
@@ -232,6 +238,10 @@ pub enum SearchError {
     /// The system gave no threads.
     #[error("cannot start threads")]
     Threads(#[from] rayon::ThreadPoolBuildError),
+
+    /// The merged models cannot be run.
+    #[error(transparent)]
+    Model(Box<LmError>),
 }
 
 /// The other rooms' errors are boxed, so that a search's own errors stay cheap to return.
@@ -252,9 +262,20 @@ boxed_from!(
     Plan: PlanError,
     Engine: EngineError,
     Evaluate: EvaluateError,
+    Model: LmError,
 );
 
 impl SearchError {
+    /// That no candidate of `history` has a score.
+    pub(super) fn nothing_scored(history: &[Evaluation]) -> Self {
+        let first = history.iter().find_map(|evaluation| evaluation.error.clone());
+        Self::NothingScored {
+            candidates: history.len(),
+            error: first.unwrap_or_else(|| "no candidate was evaluated".to_owned()),
+            lost: !history.iter().all(|evaluation| evaluation.status == Status::Infeasible),
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
@@ -264,6 +285,7 @@ impl SearchError {
             Self::Plan(error) => return error.hint(),
             Self::Engine(error) => return error.hint(),
             Self::Evaluate(error) => return error.hint(),
+            Self::Model(error) => return error.hint(),
             Self::NotASearch { .. } => "choose another directory with `--output`".to_owned(),
             Self::Locked { .. } => {
                 "wait for the other search to end, or choose another directory with `--output`"
@@ -282,10 +304,23 @@ impl SearchError {
                 let name = metric.split(',').next().unwrap_or(metric);
                 let same_name =
                     available.iter().find(|other| other.split(',').next() == Some(name));
-                return same_name.map(|other| format!("did you mean `{other}`?"));
+                let full = || closest(metric, available);
+                let bare = || {
+                    let names = || available.iter().filter_map(|other| other.split(',').next());
+                    let name = closest(name, names())?;
+                    available.iter().find(|other| other.split(',').next() == Some(name))
+                };
+                let meant = same_name.map(String::as_str).or_else(full);
+                let meant = meant.or_else(|| bare().map(String::as_str));
+                return meant.map(|other| format!("did you mean `{other}`?"));
             }
             Self::TooFewItems { .. } => {
                 "give the task more items, or set `validation: {fraction: 0}`".to_owned()
+            }
+            Self::NothingScored { lost: false, .. } => {
+                "give the variables narrower ranges around values that work, or the merge config \
+                 another `dtype`, such as `float32`"
+                    .to_owned()
             }
             Self::BenchmarkTask { .. } => {
                 "search on other data of the same kind, such as the benchmark's training items; \
@@ -313,9 +348,10 @@ impl SearchError {
             Self::Plan(error) => error.is_users_mistake(),
             Self::Engine(error) => error.is_users_mistake(),
             Self::Evaluate(error) => error.is_users_mistake(),
+            Self::Model(error) => error.is_users_mistake(),
             Self::Threads(_)
             | Self::Comparison { .. }
-            | Self::NothingScored { .. }
+            | Self::NothingScored { lost: true, .. }
             | Self::Winner { .. }
             | Self::Tell(_) => false,
             _ => true,

@@ -20,6 +20,9 @@ use crate::optimize::{self, Candidate, Optimizer, Outcome};
 /// more without waiting. Not the number of threads, which must not show in the history.
 const SMALLEST_ROUND: usize = 8;
 
+/// After so many candidates, all infeasible, the search file is at fault.
+const HOPELESS: usize = 20;
+
 /// Candidates asked for before any is told: a generation where the optimizer has generations.
 pub(super) fn round_size(optimizer: &dyn Optimizer) -> usize {
     optimizer.status().population_size.max(SMALLEST_ROUND)
@@ -146,6 +149,11 @@ impl Evolution<'_> {
                 }
             }
             history.extend(generation.into_iter().filter_map(|pending| pending.record));
+            if history.len() >= HOPELESS
+                && history.iter().all(|evaluation| evaluation.status == Status::Infeasible)
+            {
+                return Err(SearchError::nothing_scored(&history));
+            }
             let status = self.optimizer.status();
             (self.observe)(Event::Generation { history: &history, status: &status });
             if let Some(evaluation) = best(&history)

@@ -96,8 +96,7 @@ pub(super) fn differences(
         found.push(format!("the seed was {} and is {}", then.seed, now.seed));
     }
     if then.evaluations != now.evaluations {
-        let name = |limit: Option<u64>| limit.map_or("unlimited".to_owned(), |n| n.to_string());
-        let (then, now) = (name(then.evaluations), name(now.evaluations));
+        let (then, now) = (then.evaluations, now.evaluations);
         found.push(format!("the number of evaluations was {then} and is {now}"));
     }
     for (model, digest) in &now.models {
@@ -191,7 +190,7 @@ mod tests {
         assert!(differences(&then, &now, None, "").is_empty(), "a new version may continue");
         now.search_file = "other".to_owned();
         now.seed = 8;
-        now.evaluations = None;
+        now.evaluations = 30;
         now.models["base"] = "changed".to_owned();
         now.split.tasks["two"].search = 5;
         let found = differences(&then, &now, Some("a: 1\nb: 2"), "a: 1\nb: 3");
@@ -200,7 +199,7 @@ mod tests {
             [
                 "the search file changed in line 2 from `b: 2` to `b: 3`",
                 "the seed was 7 and is 8",
-                "the number of evaluations was 24 and is unlimited",
+                "the number of evaluations was 24 and is 30",
                 "model `base` changed",
                 "task `two` changed",
             ]

@@ -93,6 +93,12 @@ impl Journal {
         Ok(())
     }
 
+    /// Removes all records.
+    pub(super) fn clear(&mut self) -> Result<(), SearchError> {
+        self.bytes = 0;
+        self.truncate().map_err(|source| SearchError::Write { path: self.path.clone(), source })
+    }
+
     /// Removes what follows the whole records.
     fn truncate(&mut self) -> io::Result<()> {
         if self.file.metadata()?.len() > self.bytes {

@@ -150,6 +150,10 @@ mod tests {
         assert_eq!(found, "exact_match,strict-match");
         let error = find_metric("t", "exact_match,none", &filtered).unwrap_err();
         assert_eq!(error.hint().unwrap(), "did you mean `exact_match,strict-match`?");
+        let error = find_metric("t", "exact_mach", &filtered).unwrap_err();
+        assert_eq!(error.hint().unwrap(), "did you mean `exact_match,strict-match`?");
+        let error = find_metric("t", "acc_nrom,none", &two).unwrap_err();
+        assert_eq!(error.hint().unwrap(), "did you mean `acc_norm,none`?");
         let error = find_metric("t", "f1", &two).unwrap_err();
         let message = "task `t` has no metric `f1`; it has `acc,none`, `acc_norm,none`";
         assert_eq!(error.to_string(), message);

@@ -10,14 +10,18 @@ use super::evolution::{Budget, Clock, Event, Evolution, Interrupt};
 use super::identity;
 use super::journal::Journal;
 use super::objective::Objective;
-use super::record::{Ending, Evaluation, Finish, Header, Record, Reference, Role, Status};
+use super::record::{Ending, Finish, Header, Record, Reference, Role, Status};
 use super::results::Results;
 use super::scorer::{CandidateScorer, ItemSets, Measurement, ScoreFailure};
 use super::workers::{Job, score_all};
+use crate::checkpoint::is_unfinished_output;
 use crate::optimize::Optimizer;
 
 /// Name of the search file's copy in the output directory.
 pub const SEARCH_FILE_COPY: &str = "search.yml";
+
+/// How the names of files begin that [`write_atomically`] has not finished.
+const TEMPORARY: &str = ".mergekit-tmp-";
 
 /// Name of the winner in the closing table.
 const WINNER: &str = "evolved merge";
@@ -81,24 +85,36 @@ impl OpenSearch {
     /// Opens the search in `directory`, or begins one there when the directory is empty or absent.
     ///
     /// Refused when the directory holds something else, when another process has it open, and when
-    /// `header` or `search_file`, the search file's text, differ from what the journal was begun with.
+    /// `header` or `search_file`, the search file's text, differ from what the journal was begun
+    /// with. A journal without the score of a candidate is no loss, though: under another header it
+    /// begins anew, so that a first mistake can be corrected in place.
     pub fn open(directory: &Path, header: Header, search_file: &str) -> Result<Self, SearchError> {
         check_directory(directory)?;
         fs::create_dir_all(directory)
             .map_err(|source| SearchError::Write { path: directory.to_owned(), source })?;
         let (mut journal, records) = Journal::open(directory)?;
-        let copy = directory.join(SEARCH_FILE_COPY);
+        remove_leftovers(directory);
         let results = match Results::from_records(records) {
             Some(results) => {
-                check_unchanged(&results.header, &header, directory, search_file)?;
-                results
+                match check_unchanged(&results.header, &header, directory, search_file) {
+                    Ok(()) => Some(results),
+                    Err(error) if holds_scores(&results) => return Err(error),
+                    Err(_) => None,
+                }
             }
+            None => None,
+        };
+        let copy = directory.join(SEARCH_FILE_COPY);
+        let is_new = results.is_none();
+        let results = match results {
+            Some(results) => results,
             None => {
+                journal.clear()?;
                 journal.append(&Record::Header(Box::new(header.clone())))?;
                 Results::new(header, Vec::new(), Vec::new(), None)
             }
         };
-        if !copy.exists() {
+        if is_new || !copy.exists() {
             write_atomically(&copy, search_file.as_bytes())?;
         }
         let clock = Clock::continued(results.elapsed_seconds());
@@ -151,7 +167,8 @@ impl OpenSearch {
     }
 
     /// Scores the comparisons that the journal does not hold. A parent that cannot be scored would
-    /// spoil every candidate, so it ends the search before it begins.
+    /// spoil every candidate, so it ends the search before it begins; it is not written down, for it
+    /// may be another one when it is repaired.
     fn score_comparisons(
         &mut self,
         search: &Search<'_>,
@@ -174,23 +191,21 @@ impl OpenSearch {
             .collect();
         let may_start = || !interrupt.requested();
         score_all(search.scorer, &jobs, search.workers, &may_start, &mut |job, result| {
-            let Comparison { role, name, config } = todo[job].clone();
-            let reference = match reference(role, name, config, self.clock.seconds(), result) {
-                Ok(reference) => reference,
-                Err((name, error)) => return Err(SearchError::Comparison { name, error }),
-            };
-            self.keep(reference, observe)
-        })?;
-        let failed = |reference: &&Reference| {
-            reference.role == Role::Parent && reference.status != Status::Ok
-        };
-        match self.results.references.iter().find(failed) {
-            Some(Reference { name, error, .. }) => {
-                let (name, error) = (name.clone(), error.clone().unwrap_or_default());
-                Err(SearchError::Parent { name, error })
+            let Comparison { role, name, config } = todo[job];
+            let name_again = name.clone();
+            match result {
+                Err(ScoreFailure::Lost(error)) => {
+                    Err(SearchError::Comparison { name: name_again, error })
+                }
+                Err(ScoreFailure::Infeasible(error)) if *role == Role::Parent => {
+                    Err(SearchError::Parent { name: name_again, error })
+                }
+                result => {
+                    let seconds = self.clock.seconds();
+                    self.keep(reference(*role, name, config, seconds, result), observe)
+                }
             }
-            None => Ok(()),
-        }
+        })
     }
 
     /// Chooses the winner, scores it on the validation items and makes the closing table.
@@ -203,28 +218,25 @@ impl OpenSearch {
     ) -> Result<Run, SearchError> {
         let history = &self.results.history;
         let Some(winner) = closing::choose_winner(history, mean).cloned() else {
-            return Err(nothing_scored(history));
+            return Err(SearchError::nothing_scored(history));
         };
         observe(Event::Winner(&winner));
         let index = winner.index;
-        let failed = |error: String| SearchError::Winner { index, error };
-        let config = search.scorer.propose(&winner.genotype).config.map_err(failed)?;
+        let config = search
+            .scorer
+            .propose(&winner.genotype)
+            .config
+            .map_err(|error| SearchError::Winner { index, error })?;
         if self.results.reference(Role::Winner).is_none() {
-            let result = search.scorer.score(&config, ItemSets::VALIDATION);
-            let mut reference = reference(
-                Role::Winner,
-                WINNER.to_owned(),
-                config.clone(),
-                self.clock.seconds(),
-                result,
-            )
-            .map_err(|(_, error)| failed(error))?;
-            if let Some(error) = reference.error {
-                return Err(failed(error));
-            }
-            reference.evaluation = Some(index);
-            reference.search = winner.scores.clone();
-            self.keep(reference, observe)?;
+            // Even without this score the search is over: the winner is told with its error.
+            let job = Job { config: &config, sets: ItemSets::VALIDATION };
+            score_all(search.scorer, &[job], 1, &|| true, &mut |_, result| {
+                let mut reference =
+                    reference(Role::Winner, WINNER, &config, self.clock.seconds(), result);
+                reference.evaluation = Some(index);
+                reference.search = winner.scores.clone();
+                self.keep(reference, observe)
+            })?;
         }
         let references = &self.results.references;
         let table = closing::table(references, search.objective, search.aggregate, search.seed);
@@ -247,18 +259,18 @@ impl OpenSearch {
     }
 }
 
-/// The record of a reference; an error with its name when the machine failed.
+/// The record of a reference.
 fn reference(
     role: Role,
-    name: String,
-    config: String,
+    name: &str,
+    config: &str,
     elapsed_seconds: f64,
     result: Result<Measurement, ScoreFailure>,
-) -> Result<Reference, (String, String)> {
+) -> Reference {
     let mut reference = Reference {
         role,
-        name,
-        config,
+        name: name.to_owned(),
+        config: config.to_owned(),
         evaluation: None,
         status: Status::Ok,
         search: None,
@@ -278,17 +290,36 @@ fn reference(
         Err(ScoreFailure::Infeasible(error)) => {
             (reference.status, reference.error) = (Status::Infeasible, Some(error));
         }
-        Err(ScoreFailure::Lost(error)) => return Err((reference.name, error)),
+        Err(ScoreFailure::Lost(error)) => {
+            (reference.status, reference.error) = (Status::Lost, Some(error));
+        }
     }
-    Ok(reference)
+    reference
 }
 
-fn nothing_scored(history: &[Evaluation]) -> SearchError {
-    let first = history.iter().find_map(|evaluation| evaluation.error.clone());
-    SearchError::NothingScored {
-        candidates: history.len(),
-        error: first.unwrap_or_else(|| "no candidate was evaluated".to_owned()),
+/// Removes what a killed search had not finished writing. The journal must be locked, so that nobody
+/// is writing now.
+fn remove_leftovers(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.filter_map(Result::ok) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        // What cannot be removed is in nobody's way.
+        let _ = match entry.file_type() {
+            Ok(kind) if kind.is_file() && name.starts_with(TEMPORARY) => {
+                fs::remove_file(entry.path())
+            }
+            Ok(kind) if kind.is_dir() && is_unfinished_output(&name) => {
+                fs::remove_dir_all(entry.path())
+            }
+            _ => Ok(()),
+        };
     }
+}
+
+/// Whether any candidate has been scored.
+fn holds_scores(results: &Results) -> bool {
+    results.history.iter().any(|evaluation| evaluation.scores.is_some())
 }
 
 /// Refuses a directory with other things in it.
@@ -329,6 +360,7 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), SearchError>
         _ => PathBuf::from("."),
     };
     let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(parent).map_err(failed)?;

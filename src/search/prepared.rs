@@ -19,6 +19,7 @@ use super::split::ItemSplit;
 use crate::config::{MergeConfig, ModelEntry, ModelReference, Recipe, Scalar, Setting, Value};
 use crate::engine::{Engine, EngineError, EngineOptions, WriteOptions};
 use crate::evaluate::{Evaluator, TaskLibrary, TaskOptions, Tokenizer};
+use crate::lm::{Decoder, DecoderOptions, LanguageModel};
 use crate::optimize::{
     CmaEs, CmaOptions, Optimizer, RandomSearch, RandomSearchOptions, Range, Tolerances, Variable,
 };
@@ -86,7 +87,7 @@ impl PreparedSearch {
             program: format!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
             search_file: identity::text_digest(&file.text),
             seed: file.optimizer.seed,
-            evaluations: Some(file.budget.evaluations),
+            evaluations: file.budget.evaluations,
             variables: space.variables().iter().map(|variable| variable.name.clone()).collect(),
             objective: objective.terms().to_vec(),
             split: SplitIdentity {
@@ -105,7 +106,7 @@ impl PreparedSearch {
             remember_statistics: true,
             ..EngineOptions::default()
         })?;
-        check_merge(&engine, &plan)?;
+        check_merge(&engine, &plan, &tasks)?;
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("score-{index}"))
@@ -138,6 +139,12 @@ impl PreparedSearch {
     /// Most candidates that are merged and scored at the same time.
     pub fn workers(&self) -> usize {
         self.workers
+    }
+
+    /// What a person should know before trusting the tasks' figures, one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let tasks = self.scorer.tasks.iter();
+        tasks.flat_map(|task| task.evaluator.warnings().iter().cloned()).collect()
     }
 
     /// Opens the search in `directory`, or begins it there; see [`OpenSearch::open`].
@@ -187,15 +194,23 @@ fn check_benchmarks(file: &SearchFile, options: &PrepareOptions) -> Result<(), S
     }
 }
 
-/// Merges the first point of the search, to find what would fail every candidate. Nothing is wasted:
-/// the engine keeps the statistics of the models. Whatever else fails may be this point's own fault.
-fn check_merge(engine: &Engine, plan: &MergePlan) -> Result<(), SearchError> {
-    match engine.merge_to_memory(plan) {
+/// Merges the first point of the search, to find what would fail every candidate: models that cannot
+/// be merged or run, and requests that do not fit into them. Nothing is wasted: the engine keeps the
+/// statistics of the models. Whatever else fails may be this point's own fault.
+fn check_merge(
+    engine: &Engine,
+    plan: &MergePlan,
+    tasks: &[DividedTask],
+) -> Result<(), SearchError> {
+    let tensors = match engine.merge_to_memory(plan) {
+        Ok(tensors) => tensors,
         Err(error @ (EngineError::NotFinite { .. } | EngineError::MemoryLimit { .. })) => {
-            Err(error.into())
+            return Err(error.into());
         }
-        _ => Ok(()),
-    }
+        Err(_) => return Ok(()),
+    };
+    let model = Decoder::new(plan.model_config(), tensors, &DecoderOptions::default())?;
+    tasks.iter().try_for_each(|task| Ok(task.evaluator.check_length(model.max_length())?))
 }
 
 /// Number of layers of a model's first part.
@@ -247,7 +262,9 @@ fn tasks(
     }
     let divided = tasks.into_values().map(|evaluator| {
         let (fraction, seed) = (file.validation.fraction, file.validation.seed);
-        let split = ItemSplit::new(evaluator.name(), evaluator.n_items(), fraction, seed)?;
+        let fingerprints: Vec<String> =
+            (0..evaluator.n_items()).map(|item| evaluator.fingerprint(item)).collect();
+        let split = ItemSplit::new(evaluator.name(), &fingerprints, fraction, seed)?;
         Ok(DividedTask { evaluator, split })
     });
     Ok((Objective::new(terms)?, divided.collect::<Result<_, SearchError>>()?))
@@ -264,13 +281,10 @@ fn task_directories(file: &SearchFile, options: &PrepareOptions) -> Vec<PathBuf>
 fn task_identity(task: &DividedTask) -> (String, TaskIdentity) {
     let evaluator = &task.evaluator;
     let mut hash = Sha256::new();
-    for item in 0..evaluator.n_items() {
-        let fingerprint = evaluator.fingerprint(item);
-        hash.update((fingerprint.len() as u64).to_le_bytes());
-        hash.update(fingerprint.as_bytes());
-    }
-    for metric in evaluator.metrics().keys() {
-        hash.update(metric.as_bytes());
+    let fingerprints = (0..evaluator.n_items()).map(|item| evaluator.fingerprint(item));
+    for text in std::iter::once(evaluator.definition()).chain(fingerprints) {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
     }
     let identity = TaskIdentity {
         search: task.split.search.len(),

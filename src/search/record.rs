@@ -37,8 +37,8 @@ pub struct Header {
     pub search_file: String,
     /// Seed of the optimizer.
     pub seed: u64,
-    /// Largest number of candidates; `None` without limit.
-    pub evaluations: Option<u64>,
+    /// Largest number of candidates.
+    pub evaluations: u64,
     /// Names of the variables, in the order of [`Evaluation::values`].
     pub variables: Vec<String>,
     /// What the score is made of.

@@ -77,7 +77,7 @@ impl Results {
         directory: &Path,
         search_file: &str,
         seed: u64,
-        evaluations: Option<u64>,
+        evaluations: u64,
     ) -> Result<(), SearchError> {
         let search_file_digest = text_digest(search_file);
         let now =

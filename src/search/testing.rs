@@ -1,5 +1,6 @@
 //! Fakes and samples for the tests of this room: a search without a model.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indexmap::IndexMap;
@@ -42,7 +43,7 @@ pub(super) fn header() -> Header {
         program: "mergekit 0.0.0".to_owned(),
         search_file: "aa".to_owned(),
         seed: 7,
-        evaluations: Some(24),
+        evaluations: 24,
         variables: vec!["x".to_owned(), "y".to_owned()],
         objective: objective().terms().to_vec(),
         split: SplitIdentity {
@@ -185,8 +186,8 @@ pub(super) struct Formula {
     pub(super) grain: Option<f64>,
     /// Points whose first coordinate is above are infeasible.
     pub(super) fails_above: Option<f64>,
-    /// The machine fails on the first so many calls.
-    pub(super) lost: usize,
+    /// The machine fails on these calls.
+    pub(super) lost: Range<usize>,
     /// Called with the number of calls so far, before each score.
     #[allow(clippy::type_complexity)]
     pub(super) before: Option<Box<dyn Fn(usize) + Sync>>,
@@ -205,7 +206,7 @@ impl CandidateScorer for Formula {
         if let Some(before) = &self.before {
             before(call);
         }
-        if call < self.lost {
+        if self.lost.contains(&call) {
             return Err(ScoreFailure::Lost("the machine is gone".to_owned()));
         }
         let point: Vec<f64> = serde_json::from_str(config).unwrap();

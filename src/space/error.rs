@@ -187,9 +187,9 @@ pub enum SpaceError {
         also: String,
     },
 
-    /// Two parts of a genome do not go together.
+    /// Two parts of the file do not go together.
     #[error("{at}: {problem}")]
-    Genome {
+    Conflict {
         /// The part that is at odds with the rest.
         at: Place,
         /// The fact.
@@ -247,7 +247,7 @@ impl SpaceError {
             Self::UselessFilter { .. } => {
                 "each filter is a part of tensor names; all other tensors get a value of their own"
             }
-            Self::Genome { remedy, .. } => remedy,
+            Self::Conflict { remedy, .. } => remedy,
             _ => return None,
         };
         Some(text.to_owned())

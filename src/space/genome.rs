@@ -104,7 +104,7 @@ impl Genome {
     /// Rules that concern several fields. `place` is that of a field, or of the genome.
     fn check(&self, models: &Node<'_>, place: impl Fn(&str) -> Place) -> Result<(), SpaceError> {
         let wrong = |field: &str, problem: String, remedy: &'static str| {
-            Err(SpaceError::Genome { at: place(field), problem, remedy })
+            Err(SpaceError::Conflict { at: place(field), problem, remedy })
         };
         let method = self.method;
         let base_outside = self.base_model.as_ref().is_some_and(|base| !self.models.contains(base));

@@ -38,7 +38,8 @@ pub struct TaskRequest {
 pub struct OptimizerOptions {
     /// Which method.
     pub kind: OptimizerKind,
-    /// Candidates per generation, at least 2; `None` for the method's own choice.
+    /// Candidates per generation, at least 4; `None` for the method's own choice, and for methods
+    /// without generations.
     pub population: Option<usize>,
     /// Initial standard deviation in the unit cube, in `(0, 1]`.
     pub sigma0: f64,
@@ -114,7 +115,15 @@ impl OptimizerOptions {
             };
         }
         if let Some(node) = fields.get("population") {
-            options.population = Some(at_least(&node, 2, "a whole number of at least 2")?);
+            if options.kind == OptimizerKind::Random {
+                return Err(SpaceError::Conflict {
+                    at: node.key_place(),
+                    problem: "`random` draws every candidate on its own, in no population"
+                        .to_owned(),
+                    remedy: "leave `population` out, or choose `kind: cma_es`",
+                });
+            }
+            options.population = Some(at_least(&node, 4, "a whole number of at least 4")?);
         }
         if let Some(node) = fields.get("sigma0") {
             options.sigma0 = node.number()?;
@@ -255,7 +264,17 @@ impl TaskRequest {
         if items.is_empty() {
             return Err(list.wrong_type("a list of at least one task").into());
         }
-        items.iter().map(|item| Self::parse(item, unknown)).collect()
+        let tasks: Vec<Self> =
+            items.iter().map(|item| Self::parse(item, unknown)).collect::<Result<_, _>>()?;
+        if tasks.iter().all(|task| task.weight == 0.0) {
+            return Err(SpaceError::Conflict {
+                at: list.place(),
+                problem: "every task has weight 0, so all merges would have the same score"
+                    .to_owned(),
+                remedy: "give at least one task another `weight`",
+            });
+        }
+        Ok(tasks)
     }
 
     fn parse(

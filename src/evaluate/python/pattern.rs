@@ -2,18 +2,27 @@
 //! `sub` walk over matches as Python does.
 
 use fancy_regex::{Captures, Regex};
+use serde::{Serialize, Serializer};
 
 /// A regular expression in Python's dialect.
 #[derive(Debug, Clone)]
 pub(in crate::evaluate) struct Pattern {
+    /// As given.
+    source: String,
     regex: Regex,
+}
+
+impl Serialize for Pattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.source)
+    }
 }
 
 impl Pattern {
     /// Compiles a pattern; the error says what is wrong with it.
     pub(in crate::evaluate) fn new(pattern: &str) -> Result<Pattern, String> {
         match Regex::new(&translate(pattern)) {
-            Ok(regex) => Ok(Pattern { regex }),
+            Ok(regex) => Ok(Pattern { source: pattern.to_owned(), regex }),
             Err(error) => Err(error.to_string()),
         }
     }

@@ -137,9 +137,19 @@ fn a_failed_candidate_is_a_record_and_the_search_goes_on() {
 }
 
 #[test]
+fn a_search_in_which_nothing_works_ends_early() {
+    let directory = tempfile::tempdir().unwrap();
+    let scorer = Formula { fails_above: Some(-9.0), ..Formula::default() };
+    let error =
+        search_with(directory.path(), &scorer, BUDGET, 1, &Interrupt::default()).unwrap_err();
+    assert!(matches!(error, SearchError::NothingScored { candidates: 20, .. }), "{error}");
+    assert_eq!(calls(&scorer), 20);
+}
+
+#[test]
 fn a_failing_machine_is_tried_again_before_the_candidate_is_lost() {
     let directory = tempfile::tempdir().unwrap();
-    let scorer = Formula { lost: 5, ..Formula::default() };
+    let scorer = Formula { lost: 0..5, ..Formula::default() };
     let history = run(directory.path(), &scorer, 1);
     let status: Vec<_> = history.iter().take(3).map(|record| record.status).collect();
     assert_eq!(status, [Status::Lost, Status::Ok, Status::Ok]);

@@ -123,7 +123,53 @@ fn a_parent_that_cannot_be_scored_ends_the_search_before_it_begins() {
     let error = run(directory.path(), &scorer, &Interrupt::default()).unwrap_err();
     assert_eq!(error.to_string(), "model `base` cannot be scored: a tensor holds NaN");
     assert!(error.is_users_mistake());
-    assert_eq!(calls(&scorer), 2);
+    assert_eq!(Results::read(directory.path()).unwrap().unwrap().references, []);
+    assert!(quietly(directory.path(), &Formula::default()).finish.is_some());
+}
+
+#[test]
+fn before_a_candidate_is_scored_another_search_may_take_the_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let scorer = Formula { fails_above: Some(0.1), ..Formula::default() };
+    run(directory.path(), &scorer, &Interrupt::default()).unwrap_err();
+    let mut header = testing::header();
+    header.search_file = "bb".to_owned();
+    let text = "budget: {evaluations: 13}\n";
+    let open = OpenSearch::open(directory.path(), header.clone(), text).unwrap();
+    assert_eq!(*open.results(), Results::new(header.clone(), Vec::new(), Vec::new(), None));
+    drop(open);
+    assert_eq!(Results::read(directory.path()).unwrap().unwrap().header, header);
+    assert_eq!(fs::read_to_string(directory.path().join(SEARCH_FILE_COPY)).unwrap(), text);
+}
+
+#[test]
+fn a_winner_that_fails_on_the_validation_items_is_told_and_ends_the_search() {
+    let lost = Formula { lost: 14..usize::MAX, ..Formula::default() };
+    let broken = |call| assert!(call < 14, "broken");
+    let broken = Formula { before: Some(Box::new(broken)), ..Formula::default() };
+    for (scorer, message) in
+        [(lost, "the machine is gone"), (broken, "the program panicked: broken")]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let results = quietly(directory.path(), &scorer);
+        let finish = results.finish.as_ref().unwrap();
+        let winner = finish.table.last().unwrap();
+        assert_eq!(winner.error.as_deref(), Some(message));
+        assert!(winner.search.is_some() && winner.validation.is_none());
+        assert!(winner.terms.is_empty());
+        let text = crate::report::closing_text(&results);
+        assert!(text.contains(&format!("`{WINNER}` could not be scored: {message}.")), "{text}");
+        assert_eq!(quietly(directory.path(), &Formula::default()), results);
+    }
+}
+
+#[test]
+fn a_machine_that_fails_on_the_winner_is_asked_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let scorer = Formula { lost: 14..16, ..Formula::default() };
+    let results = quietly(directory.path(), &scorer);
+    assert!(results.finish.unwrap().table.last().unwrap().validation.is_some());
+    assert_eq!(calls(&scorer), 17);
 }
 
 #[test]
@@ -134,7 +180,8 @@ fn when_every_candidate_fails_the_first_error_is_told() {
     let message =
         "none of 12 candidates could be scored; the first failed with: a tensor holds NaN";
     assert_eq!(error.to_string(), message);
-    assert!(!error.is_users_mistake());
+    assert!(error.is_users_mistake());
+    assert!(error.hint().unwrap().contains("narrower"));
 }
 
 #[test]
@@ -149,6 +196,28 @@ fn another_search_is_refused_with_what_differs() {
                     `budget: {evaluations: 12}` to `budget: {evaluations: 13}`";
     assert!(error.to_string().ends_with(expected), "{error}");
     assert!(error.is_users_mistake());
+}
+
+#[test]
+fn what_a_killed_search_left_half_written_is_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    quietly(directory.path(), &Formula::default());
+    let path = |name: &str| directory.path().join(name);
+    let copy = path(SEARCH_FILE_COPY);
+    for file in [".mergekit-tmp-aBc123", "notes.txt"] {
+        fs::write(path(file), "x").unwrap();
+    }
+    for folder in ["best_model.partial-aBc123", "best_model.replaced-aBc123", "my.partial-notes"] {
+        fs::create_dir_all(path(folder).join("inner")).unwrap();
+    }
+    OpenSearch::open(directory.path(), testing::header(), FILE).unwrap();
+    assert!(copy.exists());
+    let mut names: Vec<_> = fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["journal.jsonl", "my.partial-notes", "notes.txt", SEARCH_FILE_COPY]);
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn sections_are_read() {
 tasks:
   - {{name: arithmetic, metric: 'exact_match,none', weight: 2}}
 task_path: [here, there]
-optimizer: {{kind: random, population: 12, sigma0: 0.3, seed: 18446744073709551615, restarts: none}}
+optimizer: {{kind: random, sigma0: 0.3, seed: 18446744073709551615, restarts: none}}
 budget: {{evaluations: 200, wall_clock: 1h30m, target: 0.99}}
 evaluation: {{limit: 50, num_fewshot: 0, batch_size: auto, dtype: float32, device: cpu}}
 validation: {{fraction: 0, seed: 7}}
@@ -57,7 +57,9 @@ output: out
     ))
     .unwrap();
     assert_eq!(file.optimizer.kind, OptimizerKind::Random);
-    assert_eq!(file.optimizer.population, Some(12));
+    assert_eq!(file.optimizer.population, None);
+    let text = format!("{MERGE}tasks: [x]\noptimizer: {{population: 12}}\n");
+    assert_eq!(read(&text).unwrap().optimizer.population, Some(12));
     assert_eq!(file.optimizer.seed, u64::MAX);
     assert_eq!(file.budget.wall_clock, Some(Duration::from_secs(5400)));
     assert_eq!(file.budget.target, Some(0.99));
@@ -104,6 +106,16 @@ fn mistakes_in_sections_have_a_place() {
             "possible are `cma_es` and `random`",
         ),
         (
+            "optimizer: {population: 3}",
+            "8:25: optimizer.population: expected a whole number of at least 4, found `3`",
+            "",
+        ),
+        (
+            "optimizer: {kind: random, population: 8}",
+            "8:27: optimizer.population: `random` draws every candidate on its own, in no population",
+            "leave `population` out, or choose `kind: cma_es`",
+        ),
+        (
             "optimizer: {restarts: bipop}",
             "8:23: optimizer.restarts: restarting the search is not supported yet",
             "only `none` can be given here",
@@ -143,6 +155,14 @@ fn mistakes_in_sections_have_a_place() {
         assert_eq!(refusal, (message.to_owned(), hint.to_owned()));
     }
     assert_eq!(refused(MERGE).0, "2:1: field `tasks` is missing");
+    assert_eq!(
+        refused(&format!("{MERGE}tasks: [{{name: x, weight: 0}}, {{name: y, weight: 0.0}}]\n")),
+        (
+            "7:8: tasks: every task has weight 0, so all merges would have the same score"
+                .to_owned(),
+            "give at least one task another `weight`".to_owned()
+        )
+    );
     assert_eq!(
         refused(&format!("{MERGE}tasks: []\n")).0,
         "7:8: tasks: expected a list of at least one task, found an empty list"
