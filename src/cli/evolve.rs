@@ -103,7 +103,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         write_outputs(&results, &directory, true, |config, model| {
             talk.detail(&"the best model is missing: writing it again");
             let search = PreparedSearch::new(&file, &prepare_options(arguments))?;
-            search.open(&directory)?;
+            // Checks that the models are still those of the search, and keeps other writers out.
+            let _open = search.open(&directory)?;
             search.write_model(config, model)
         })?;
         return tell_results(&results, &directory, &talk);
