@@ -227,7 +227,9 @@ impl OpenSearch {
             .propose(&winner.genotype)
             .config
             .map_err(|error| SearchError::Winner { index, error })?;
-        if self.results.reference(Role::Winner).is_none() {
+        // A search that was killed between its winner and its end may have gone on to another one.
+        let noted = self.results.reference(Role::Winner).and_then(|noted| noted.evaluation);
+        if noted != Some(index) {
             // Even without this score the search is over: the winner is told with its error.
             let job = Job { config: &config, sets: ItemSets::VALIDATION };
             score_all(search.scorer, &[job], 1, &|| true, &mut |_, result| {

@@ -40,7 +40,7 @@ impl Results {
     }
 
     /// Puts parts in order: evaluations by index; parents as the header has them, then the average,
-    /// then the winner.
+    /// then the winner, the last one noted should there be several.
     pub fn new(
         header: Header,
         mut references: Vec<Reference>,
@@ -53,6 +53,10 @@ impl Results {
             Role::UniformAverage => (1, None),
             Role::Winner => (2, None),
         });
+        let is_winner = |reference: &Reference| reference.role == Role::Winner;
+        if let Some(first) = references.iter().position(is_winner) {
+            references.drain(first..references.len() - 1);
+        }
         Self { header, references, history, finish }
     }
 
@@ -95,5 +99,36 @@ impl Results {
         let references = self.references.iter().map(|reference| reference.elapsed_seconds);
         let history = self.history.iter().map(|evaluation| evaluation.elapsed_seconds);
         references.chain(history).fold(0.0, f64::max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    #[test]
+    fn only_the_last_winner_counts() {
+        let reference = |role, evaluation| Reference {
+            role,
+            name: "a".to_owned(),
+            config: String::new(),
+            evaluation,
+            status: super::super::record::Status::Ok,
+            search: None,
+            validation: None,
+            error: None,
+            merge_seconds: 0.0,
+            evaluation_seconds: 0.0,
+            elapsed_seconds: 0.0,
+        };
+        let references = vec![
+            reference(Role::Winner, Some(3)),
+            reference(Role::UniformAverage, None),
+            reference(Role::Winner, Some(8)),
+        ];
+        let results = Results::new(testing::header(), references, Vec::new(), None);
+        let kept: Vec<_> = results.references.iter().map(|r| (r.role, r.evaluation)).collect();
+        assert_eq!(kept, [(Role::UniformAverage, None), (Role::Winner, Some(8))]);
     }
 }
