@@ -90,6 +90,22 @@ pub enum ArchitectureError {
         value: String,
     },
 
+    /// The config claims more layers than the weights could have.
+    #[error(
+        "`{}`: `{key}` is {n_layers}, but the weights have only {n_tensors} tensors",
+        path.display()
+    )]
+    TooManyLayers {
+        /// The config.
+        path: PathBuf,
+        /// The key's path.
+        key: String,
+        /// Its value.
+        n_layers: usize,
+        /// Tensors in the weights.
+        n_tensors: usize,
+    },
+
     /// The definition deviates from the form of definitions.
     #[error("`{}` is not an architecture definition", path.display())]
     Definition {
