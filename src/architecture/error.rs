@@ -25,6 +25,13 @@ pub enum ArchitectureError {
         source: io::Error,
     },
 
+    /// What should be a file is a directory, a pipe or a device.
+    #[error("`{}` is not a regular file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+
     /// A file is no JSON.
     #[error("`{}` is not valid JSON", path.display())]
     Json {

@@ -62,11 +62,11 @@ impl Checkpoint {
         }
 
         let index = directory.join(INDEX_FILE);
-        if index.exists() {
+        if is_there(&index) {
             return Self::open_index(directory, &index);
         }
         let single = directory.join(SINGLE_FILE);
-        if single.exists() {
+        if is_there(&single) {
             return Ok(Self { path, ..Self::open_file(&single)? });
         }
         Err(match PICKLE_FILES.into_iter().find(|name| directory.join(name).exists()) {
@@ -166,7 +166,22 @@ impl TensorSource for Checkpoint {
     }
 }
 
+/// Whether a name is taken, if only by a link that leads nowhere, which is then an error to read.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// Refuses what cannot be mapped or, as a pipe without a writer, would be waited for without end.
+fn check_regular(path: &Path) -> Result<(), CheckpointError> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(()),
+        Ok(_) => Err(CheckpointError::NotAFile { path: path.to_owned() }),
+        Err(source) => Err(CheckpointError::Read { path: path.to_owned(), source }),
+    }
+}
+
 fn open_shard(path: &Path) -> Result<(Mmap, Vec<header::StoredTensor>), CheckpointError> {
+    check_regular(path)?;
     let map =
         map(path).map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
     let tensors = header::parse(path, &map)?;
@@ -184,6 +199,7 @@ fn map(path: &Path) -> io::Result<Mmap> {
 
 /// The tensors of each shard. By shard name, which is the order in which shards are numbered.
 fn read_index(path: &Path) -> Result<BTreeMap<String, Vec<String>>, CheckpointError> {
+    check_regular(path)?;
     let text =
         fs::read(path).map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
     let ShardIndex { weight_map: WeightMap(entries) } = serde_json::from_slice(&text)
@@ -236,5 +252,39 @@ impl<'de> Deserialize<'de> for WeightMap {
         }
 
         deserializer.deserialize_map(WeightMapVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_by_name() {
+        for name in [SINGLE_FILE, INDEX_FILE] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join(name);
+            fs::create_dir(&path).unwrap();
+            let error = Checkpoint::open(directory.path()).unwrap_err();
+            assert_eq!(error.to_string(), format!("`{}` is not a regular file", path.display()));
+            assert!(error.is_users_mistake());
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn pipes_are_not_waited_for_and_links_to_nowhere_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(SINGLE_FILE);
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        let error = Checkpoint::open(directory.path()).unwrap_err();
+        assert!(matches!(error, CheckpointError::NotAFile { .. }));
+
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("nowhere", &path).unwrap();
+        let error = Checkpoint::open(directory.path()).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot read `{}`", path.display()));
+        assert!(error.is_users_mistake());
     }
 }
