@@ -17,7 +17,6 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::{CheckpointError, TensorInfo, TensorSource, header};
-use crate::kernels::dtype::widen;
 
 const SINGLE_FILE: &str = "model.safetensors";
 const INDEX_FILE: &str = "model.safetensors.index.json";
@@ -154,15 +153,12 @@ impl TensorSource for Checkpoint {
 
     fn read_into(&self, name: &str, start: usize, out: &mut [f32]) -> Result<(), CheckpointError> {
         let (info, data) = self.find(name)?;
-        widen(info.dtype, &data[info.byte_range(name, start, out.len())?], out);
-        Ok(())
+        info.widen_part(name, data, start, out)
     }
 
     fn copy_bytes(&self, name: &str, start: usize, out: &mut [u8]) -> Result<(), CheckpointError> {
         let (info, data) = self.find(name)?;
-        let n_elements = info.whole_elements(name, out.len())?;
-        out.copy_from_slice(&data[info.byte_range(name, start, n_elements)?]);
-        Ok(())
+        info.copy_part(name, data, start, out)
     }
 }
 
