@@ -151,12 +151,19 @@ impl Module {
         pre.chain(layers).chain(post)
     }
 
-    fn templates(&self) -> impl Iterator<Item = &TensorTemplate> {
+    /// Every tensor, those of the layers once.
+    pub(super) fn templates(&self) -> impl Iterator<Item = &TensorTemplate> {
         self.pre.iter().chain(&self.layer).chain(&self.post)
     }
 }
 
 impl TensorTemplate {
+    /// Whether an input with `n_layers` layers may have the tensor of some layer under `name`.
+    pub(super) fn names(&self, name: &str, n_layers: usize) -> bool {
+        self.name.names(name, n_layers)
+            || self.aliases.iter().any(|alias| alias.names(name, n_layers))
+    }
+
     /// The name in an output, at `location` of a module with `n_layers` layers.
     pub fn name_for(&self, location: Location, n_layers: usize) -> String {
         self.name.name_for(location, n_layers)

@@ -25,6 +25,13 @@ pub enum ArchitectureError {
         source: io::Error,
     },
 
+    /// What should be a file is a directory, a pipe or a device.
+    #[error("`{}` is not a regular file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+
     /// A file is no JSON.
     #[error("`{}` is not valid JSON", path.display())]
     Json {
@@ -88,6 +95,22 @@ pub enum ArchitectureError {
         key: String,
         /// The value as JSON.
         value: String,
+    },
+
+    /// The config claims more layers than the weights could have.
+    #[error(
+        "`{}`: `{key}` is {n_layers}, but the weights have only {n_tensors} tensors",
+        path.display()
+    )]
+    TooManyLayers {
+        /// The config.
+        path: PathBuf,
+        /// The key's path.
+        key: String,
+        /// Its value.
+        n_layers: usize,
+        /// Tensors in the weights.
+        n_tensors: usize,
     },
 
     /// The definition deviates from the form of definitions.

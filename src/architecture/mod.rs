@@ -100,16 +100,33 @@ impl Architecture {
     /// Tensors of `source`, a model with these layer counts, that the definition does not mention
     /// under any name. A merge drops them.
     pub fn unlisted<'s>(&self, source: &'s dyn TensorSource) -> Vec<&'s str> {
-        let mut listed = std::collections::HashSet::new();
+        let is_listed = |name: &str| {
+            self.modules().any(|(_, module, n_layers)| {
+                module.templates().any(|tensor| tensor.names(name, n_layers))
+            })
+        };
+        let names = source.tensors().keys().map(String::as_str);
+        names.filter(|&name| !is_listed(name)).collect()
+    }
+
+    /// Refuses a layer count that `source` cannot have because it exceeds the number of its tensors,
+    /// before anything is done once per layer. `path` is the `config.json` with the count, for errors.
+    pub fn check_layer_counts(
+        &self,
+        source: &dyn TensorSource,
+        path: &Path,
+    ) -> Result<(), ArchitectureError> {
+        let n_tensors = source.tensors().len();
         for (_, module, n_layers) in self.modules() {
-            for (location, tensor) in module.tensors(n_layers) {
-                let names = tensor.names_for(location, n_layers);
-                listed.insert(names.name);
-                listed.extend(names.aliases);
+            if let LayerCount::Key(key) = &module.layer_count
+                && n_layers > n_tensors
+                && module.layer.iter().any(|tensor| !tensor.optional)
+            {
+                let (path, key) = (path.to_owned(), key.clone());
+                return Err(ArchitectureError::TooManyLayers { path, key, n_layers, n_tensors });
             }
         }
-        let names = source.tensors().keys().map(String::as_str);
-        names.filter(|&name| !listed.contains(name)).collect()
+        Ok(())
     }
 }
 
@@ -251,5 +268,21 @@ mod tests {
             source.insert(name, &[1], &[0.0]).unwrap();
         }
         assert_eq!(llama(2).unlisted(&source), ["model.layers.0.self_attn.q_proj.bias"]);
+        let last = ["model.layers.0.self_attn.q_proj.bias", "model.layers.1.mlp.up_proj.weight"];
+        assert_eq!(llama(1).unlisted(&source), last);
+        assert_eq!(llama(u32::MAX as usize).unlisted(&source), last[..1]);
+    }
+
+    #[test]
+    fn more_layers_than_tensors_are_refused() {
+        let mut source = MemoryCheckpoint::new();
+        source.insert("model.norm.weight", &[1], &[0.0]).unwrap();
+        let path = Path::new("config.json");
+        assert!(llama(1).check_layer_counts(&source, path).is_ok());
+        let error = llama(u32::MAX as usize).check_layer_counts(&source, path).unwrap_err();
+        let expected = "`config.json`: `num_hidden_layers` is 4294967295, \
+                        but the weights have only 1 tensors";
+        assert_eq!(error.to_string(), expected);
+        assert!(error.is_users_mistake());
     }
 }

@@ -27,8 +27,12 @@ impl ModelConfig {
     /// Reads `config.json` in a model directory.
     pub fn load(directory: &Path) -> Result<Self, ArchitectureError> {
         let path = directory.join(FILE);
-        let text = fs::read(&path)
-            .map_err(|source| ArchitectureError::Read { path: path.clone(), source })?;
+        let unreadable = |source| ArchitectureError::Read { path: path.clone(), source };
+        // A pipe without a writer would be waited for without end.
+        if !fs::metadata(&path).map_err(unreadable)?.is_file() {
+            return Err(ArchitectureError::NotAFile { path });
+        }
+        let text = fs::read(&path).map_err(unreadable)?;
         let values = serde_json::from_slice(&text)
             .map_err(|source| ArchitectureError::Json { path: path.clone(), source })?;
         Self::new(values, path)
@@ -165,6 +169,16 @@ mod tests {
 
     fn config(values: Value) -> ModelConfig {
         ModelConfig::new(values, PathBuf::from("config.json")).unwrap()
+    }
+
+    #[test]
+    fn a_directory_is_no_config() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        fs::create_dir(&path).unwrap();
+        let error = ModelConfig::load(directory.path()).unwrap_err();
+        assert_eq!(error.to_string(), format!("`{}` is not a regular file", path.display()));
+        assert!(error.is_users_mistake());
     }
 
     #[test]

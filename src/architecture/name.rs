@@ -57,6 +57,29 @@ impl NameTemplate {
         name
     }
 
+    /// Whether `name` is what the template gives for some layer of a model with `n_layers` layers,
+    /// or, without a layer index, outside of them. Takes no longer for more layers.
+    pub(super) fn names(&self, name: &str, n_layers: usize) -> bool {
+        let gives = |location| self.name_for(location, n_layers) == name;
+        let Some(index) =
+            self.pieces.iter().position(|piece| matches!(piece, Piece::LayerIndex(_)))
+        else {
+            return gives(Location::Post);
+        };
+        let Piece::LayerIndex(offset) = self.pieces[index] else { return false };
+        let before = Self { pieces: self.pieces[..index].to_vec() };
+        let Some(rest) = name.strip_prefix(&before.name_for(Location::Post, n_layers)) else {
+            return false;
+        };
+        // The text behind the index may begin with a digit too, so every end of it is tried. Layer 0
+        // is tried whatever the digits are, because what lies below it is given as 0.
+        let n_digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let written = (1..=n_digits).map_while(|end| rest[..end].parse::<usize>().ok());
+        let layers = written.filter_map(|number| number.checked_add_signed(-offset));
+        let mut layers = std::iter::once(0).chain(layers).filter(|&layer| layer < n_layers);
+        layers.any(|layer| gives(Location::Layer(layer)))
+    }
+
     /// Whether the name differs from layer to layer.
     pub fn has_layer_index(&self) -> bool {
         self.pieces.iter().any(|piece| matches!(piece, Piece::LayerIndex(_)))
@@ -167,6 +190,23 @@ mod tests {
         assert_eq!(name.name_for(Location::Layer(4), 12), "h.4.next.5.of.11");
         assert_eq!(template("layers.${num_layers}").name_for(Location::Post, 12), "layers.12");
         assert_eq!(template("wte").name_for(Location::Pre, 12), "wte");
+    }
+
+    #[test]
+    fn names_are_recognised_as_far_as_there_are_layers() {
+        let many = 4_294_967_295;
+        let name = template("h.${layer_index}.w");
+        assert!(name.names("h.0.w", 1) && name.names("h.4294967294.w", many));
+        for other in ["h.4294967295.w", "h.01.w", "h..w", "h.+1.w", "h.1.v", "h.1", "g.1.w", ""] {
+            assert!(!name.names(other, many), "{other}");
+        }
+        let twice = template("h.${layer_index+1}.${layer_index-1}0.of.${num_layers}");
+        for layer in 0..12 {
+            assert!(twice.names(&twice.name_for(Location::Layer(layer), 12), 12));
+        }
+        assert!(!twice.names("h.3.20.of.12", 12) && !twice.names("h.13.110.of.12", 12));
+        assert!(template("wte").names("wte", 0) && !template("wte").names("wte.1", 2));
+        assert!(!name.names("h.99999999999999999999999.w", many));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Tokenizer and other files that a merged model takes over unchanged.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
@@ -26,6 +26,7 @@ const OTHER_FILES: [&str; 2] = ["generation_config.json", "video_preprocessor_co
 /// model directory `donor` to the directory `out`, as far as they exist, and returns their names.
 ///
 /// `more` is usually the [`side_files`](super::ArchitectureDefinition::side_files) of the definition.
+/// A file that is there but cannot be read, such as a link that leads nowhere, is an error.
 /// Copies are new files: they do not inherit the permissions of a cache.
 pub fn copy_side_files(
     donor: &Path,
@@ -38,11 +39,19 @@ pub fn copy_side_files(
     let names = tokenizer.chain(&OTHER_FILES).copied().chain(more.iter().map(String::as_str));
     for name in names {
         let (from, to) = (donor.join(name), out.join(name));
-        if copied.iter().any(|done| done == name) || !from.is_file() {
+        if copied.iter().any(|done| done == name) {
             continue;
         }
-        let mut input =
-            File::open(&from).map_err(|source| ArchitectureError::Read { path: from, source })?;
+        let unreadable = |source| ArchitectureError::Read { path: from.clone(), source };
+        // Of the link itself: where a link leads nowhere, the model is incomplete.
+        match fs::symlink_metadata(&from) {
+            Err(source) if source.kind() == io::ErrorKind::NotFound => continue,
+            found => found.map_err(unreadable)?,
+        };
+        if !fs::metadata(&from).map_err(unreadable)?.is_file() {
+            return Err(ArchitectureError::NotAFile { path: from });
+        }
+        let mut input = File::open(&from).map_err(unreadable)?;
         File::create(&to)
             .and_then(|mut output| io::copy(&mut input, &mut output))
             .map_err(|source| ArchitectureError::Write { path: to, source })?;
@@ -53,8 +62,6 @@ pub fn copy_side_files(
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]
@@ -69,6 +76,25 @@ mod tests {
         assert_eq!(copied, ["tokenizer.json", "generation_config.json", "extra.json"]);
         assert_eq!(fs::read_dir(out.path()).unwrap().count(), 3);
         assert_eq!(fs::read(out.path().join("extra.json")).unwrap(), b"extra.json");
+    }
+
+    #[test]
+    fn files_that_are_there_but_unreadable_are_named() {
+        let (donor, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = donor.path().join("tokenizer.json");
+        let message = || {
+            let error = copy_side_files(donor.path(), out.path(), &[], true).unwrap_err();
+            assert!(error.is_users_mistake());
+            error.to_string()
+        };
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("nowhere", &path).unwrap();
+            assert_eq!(message(), format!("cannot read `{}`", path.display()));
+            fs::remove_file(&path).unwrap();
+        }
+        fs::create_dir(&path).unwrap();
+        assert_eq!(message(), format!("`{}` is not a regular file", path.display()));
     }
 
     #[test]

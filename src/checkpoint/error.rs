@@ -41,6 +41,13 @@ pub enum CheckpointError {
         path: PathBuf,
     },
 
+    /// What should be a file is a directory, a pipe or a device.
+    #[error("`{}` is not a regular file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+
     /// The directory holds no weights under a known name.
     #[error("`{}` holds neither `model.safetensors` nor `model.safetensors.index.json`", path.display())]
     NoWeights {

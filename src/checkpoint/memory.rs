@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 
 use super::{CheckpointError, TensorInfo, TensorSource};
-use crate::kernels::dtype::{DType, widen};
+use crate::kernels::dtype::DType;
 
 /// Tensors in memory, in the order in which they were inserted.
 #[derive(Debug, Clone, Default)]
@@ -92,16 +92,12 @@ impl TensorSource for MemoryCheckpoint {
 
     fn read_into(&self, name: &str, start: usize, out: &mut [f32]) -> Result<(), CheckpointError> {
         let (info, data) = self.find(name)?;
-        widen(info.dtype, &data[info.byte_range(name, start, out.len())?], out);
-        Ok(())
+        info.widen_part(name, data, start, out)
     }
 
     fn copy_bytes(&self, name: &str, start: usize, out: &mut [u8]) -> Result<(), CheckpointError> {
         let (info, data) = self.find(name)?;
-        out.copy_from_slice(
-            &data[info.byte_range(name, start, info.whole_elements(name, out.len())?)?],
-        );
-        Ok(())
+        info.copy_part(name, data, start, out)
     }
 }
 

@@ -18,7 +18,7 @@ mod writer;
 
 use indexmap::IndexMap;
 
-use crate::kernels::dtype::DType;
+use crate::kernels::dtype::{DType, widen};
 
 pub use error::CheckpointError;
 pub use layout::{Layout, ParseShardSizeError, Place, ShardSize};
@@ -67,6 +67,31 @@ impl TensorInfo {
     pub(crate) fn checked_bytes(&self) -> Option<usize> {
         let elements = self.shape.iter().try_fold(1usize, |n, &size| n.checked_mul(size))?;
         elements.checked_mul(self.dtype.size())
+    }
+
+    /// [`TensorSource::read_into`] for the tensor `name` whose bytes are `data`.
+    fn widen_part(
+        &self,
+        name: &str,
+        data: &[u8],
+        start: usize,
+        out: &mut [f32],
+    ) -> Result<(), CheckpointError> {
+        widen(self.dtype, &data[self.byte_range(name, start, out.len())?], out);
+        Ok(())
+    }
+
+    /// [`TensorSource::copy_bytes`] for the tensor `name` whose bytes are `data`.
+    fn copy_part(
+        &self,
+        name: &str,
+        data: &[u8],
+        start: usize,
+        out: &mut [u8],
+    ) -> Result<(), CheckpointError> {
+        let n_elements = self.whole_elements(name, out.len())?;
+        out.copy_from_slice(&data[self.byte_range(name, start, n_elements)?]);
+        Ok(())
     }
 
     /// The number of elements in `bytes` bytes, which must be whole.

@@ -17,7 +17,6 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::{CheckpointError, TensorInfo, TensorSource, header};
-use crate::kernels::dtype::widen;
 
 const SINGLE_FILE: &str = "model.safetensors";
 const INDEX_FILE: &str = "model.safetensors.index.json";
@@ -62,11 +61,11 @@ impl Checkpoint {
         }
 
         let index = directory.join(INDEX_FILE);
-        if index.exists() {
+        if is_there(&index) {
             return Self::open_index(directory, &index);
         }
         let single = directory.join(SINGLE_FILE);
-        if single.exists() {
+        if is_there(&single) {
             return Ok(Self { path, ..Self::open_file(&single)? });
         }
         Err(match PICKLE_FILES.into_iter().find(|name| directory.join(name).exists()) {
@@ -154,19 +153,31 @@ impl TensorSource for Checkpoint {
 
     fn read_into(&self, name: &str, start: usize, out: &mut [f32]) -> Result<(), CheckpointError> {
         let (info, data) = self.find(name)?;
-        widen(info.dtype, &data[info.byte_range(name, start, out.len())?], out);
-        Ok(())
+        info.widen_part(name, data, start, out)
     }
 
     fn copy_bytes(&self, name: &str, start: usize, out: &mut [u8]) -> Result<(), CheckpointError> {
         let (info, data) = self.find(name)?;
-        let n_elements = info.whole_elements(name, out.len())?;
-        out.copy_from_slice(&data[info.byte_range(name, start, n_elements)?]);
-        Ok(())
+        info.copy_part(name, data, start, out)
+    }
+}
+
+/// Whether a name is taken, if only by a link that leads nowhere, which is then an error to read.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// Refuses what cannot be mapped or, as a pipe without a writer, would be waited for without end.
+fn check_regular(path: &Path) -> Result<(), CheckpointError> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(()),
+        Ok(_) => Err(CheckpointError::NotAFile { path: path.to_owned() }),
+        Err(source) => Err(CheckpointError::Read { path: path.to_owned(), source }),
     }
 }
 
 fn open_shard(path: &Path) -> Result<(Mmap, Vec<header::StoredTensor>), CheckpointError> {
+    check_regular(path)?;
     let map =
         map(path).map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
     let tensors = header::parse(path, &map)?;
@@ -184,6 +195,7 @@ fn map(path: &Path) -> io::Result<Mmap> {
 
 /// The tensors of each shard. By shard name, which is the order in which shards are numbered.
 fn read_index(path: &Path) -> Result<BTreeMap<String, Vec<String>>, CheckpointError> {
+    check_regular(path)?;
     let text =
         fs::read(path).map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
     let ShardIndex { weight_map: WeightMap(entries) } = serde_json::from_slice(&text)
@@ -236,5 +248,39 @@ impl<'de> Deserialize<'de> for WeightMap {
         }
 
         deserializer.deserialize_map(WeightMapVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_by_name() {
+        for name in [SINGLE_FILE, INDEX_FILE] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join(name);
+            fs::create_dir(&path).unwrap();
+            let error = Checkpoint::open(directory.path()).unwrap_err();
+            assert_eq!(error.to_string(), format!("`{}` is not a regular file", path.display()));
+            assert!(error.is_users_mistake());
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn pipes_are_not_waited_for_and_links_to_nowhere_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(SINGLE_FILE);
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        let error = Checkpoint::open(directory.path()).unwrap_err();
+        assert!(matches!(error, CheckpointError::NotAFile { .. }));
+
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("nowhere", &path).unwrap();
+        let error = Checkpoint::open(directory.path()).unwrap_err();
+        assert_eq!(error.to_string(), format!("cannot read `{}`", path.display()));
+        assert!(error.is_users_mistake());
     }
 }

@@ -22,7 +22,6 @@ use crate::kernels::dtype::DType;
 pub use error::{ConfigError, Warning};
 pub use read::ConfigFile;
 pub use reference::ReferenceError;
-pub use resolve::lookup;
 
 /// A merge config as written.
 #[derive(Debug, Clone, PartialEq)]

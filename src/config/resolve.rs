@@ -1,24 +1,8 @@
-//! The value of a parameter for one tensor: filters, gradients and precedence.
+//! The value of a setting for one tensor: filters and gradients.
 
 use super::yaml::{boolean_of, number_of, whole_of};
-use super::{Scalar, Setting, Settings, Value};
+use super::{Scalar, Setting, Value};
 use crate::methods::{ParameterDefault, ParameterDefinition, ParameterValue};
-
-/// The value of parameter `name` for a tensor: that of the first scope that has one.
-///
-/// `scopes` come in order of precedence. For a parameter of one input: the model's entry or slice
-/// source, the output slice, the module, the whole config, with the name of *that input's* tensor.
-/// For a parameter of all inputs together the entry is left out, and the name is that of the
-/// *output's* tensor. Both names include a module's prefix. `t` is as for [`Setting::resolve`].
-pub fn lookup<'a>(
-    scopes: impl IntoIterator<Item = &'a Settings>,
-    name: &str,
-    tensor_name: &str,
-    t: f64,
-) -> Option<Scalar> {
-    let settings = scopes.into_iter().filter_map(|scope| scope.get(name));
-    settings.filter_map(|setting| setting.resolve(tensor_name, t)).next()
-}
 
 impl Setting {
     /// The value for one tensor; `None` when no filter matches, so that the next scope decides.

@@ -58,6 +58,7 @@ impl InputModel {
                 named.architecture()?
             }
         };
+        architecture.check_layer_counts(&*checkpoint, config.path())?;
         Ok(Self {
             reference,
             directory,

@@ -42,13 +42,3 @@ fn the_first_filter_that_matches_wins() {
     let shadowed = weight("[{value: 3}, {filter: mlp, value: 1}]");
     assert_eq!(at(&shadowed, "mlp", 0.0), Some(3.0));
 }
-
-#[test]
-fn the_first_scope_with_a_value_wins() {
-    let scope = |text: &str| Settings::from([("weight".to_owned(), weight(text))]);
-    let scopes = [Settings::new(), scope("{filter: mlp, value: 1}"), scope("2"), scope("3")];
-    let value = |name: &str, tensor: &str| lookup(&scopes, name, tensor, 0.0);
-    assert_eq!(value("weight", "mlp"), Some(Scalar::Int(1)));
-    assert_eq!(value("weight", "norm"), Some(Scalar::Int(2)));
-    assert_eq!(value("density", "norm"), None);
-}

@@ -25,6 +25,31 @@ pub enum YamlError {
         path: PathBuf,
     },
 
+    /// What should be a file is a directory, a pipe or a device.
+    #[error("`{}` is not a regular file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+
+    /// The text has too many brackets and braces in each other.
+    #[error("{at}: more than {limit} brackets and braces are open at once")]
+    TooDeep {
+        /// The first one too many.
+        at: Place,
+        /// How many may be open.
+        limit: usize,
+    },
+
+    /// A number is larger than any that can be read.
+    #[error("{at}: the number `{number}` is too large")]
+    NumberTooLarge {
+        /// The number.
+        at: Place,
+        /// As written, or in decimal.
+        number: String,
+    },
+
     /// The text is not YAML.
     #[error("{at}: not valid YAML: {problem}")]
     Syntax {

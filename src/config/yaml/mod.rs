@@ -3,7 +3,7 @@
 //! A [`Document`] is the parsed text. A [`Node`] is a value in it that knows its path, so that every
 //! file of the program (merge configs, search files, tasks) is read with the same words for the
 //! same mistakes. Positions cost nothing until one is asked for: [`Document::place`] then reads the
-//! text a second time.
+//! text a second time, and never again.
 //!
 //! Merge keys (`<<`) are applied, aliases expanded, repeated keys refused. Where a boolean is
 //! expected, YAML 1.1's `yes`, `no`, `on` and `off` are booleans; where a number is expected,
@@ -17,6 +17,7 @@ mod positions;
 mod words;
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde_yaml::{Mapping, Value};
 
@@ -34,13 +35,22 @@ pub struct Document {
     /// Empty when there is none.
     text: String,
     value: Value,
+    positions: OnceLock<Positions>,
 }
+
+/// Most brackets and braces that may be open at once. The parser's own limit is lower, but it finds
+/// that out only after a time that grows with the square of the depth.
+const DEEPEST: usize = 1000;
 
 impl Document {
     /// Reads a file that holds one document.
     pub fn read(path: &Path) -> Result<Self, YamlError> {
-        let bytes = std::fs::read(path)
-            .map_err(|source| YamlError::Read { path: path.to_owned(), source })?;
+        let unreadable = |source| YamlError::Read { path: path.to_owned(), source };
+        // A pipe without a writer would be waited for without end.
+        if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+            return Err(YamlError::NotAFile { path: path.to_owned() });
+        }
+        let bytes = std::fs::read(path).map_err(unreadable)?;
         let text =
             String::from_utf8(bytes).map_err(|_| YamlError::NotText { path: path.to_owned() })?;
         Self::parse(&text, path)
@@ -49,8 +59,15 @@ impl Document {
     /// Parses a text; `file` is its name in places.
     pub fn parse(text: &str, file: &Path) -> Result<Self, YamlError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut document =
-            Self { file: Some(file.to_owned()), text: text.to_owned(), value: Value::Null };
+        let mut document = Self {
+            file: Some(file.to_owned()),
+            text: text.to_owned(),
+            value: Value::Null,
+            positions: OnceLock::new(),
+        };
+        if let Some(at) = too_deep(text) {
+            return Err(YamlError::TooDeep { at: document.place_at(Some(at)), limit: DEEPEST });
+        }
         document.value =
             serde_yaml::from_str(text).map_err(|error| document.syntax_error(&error))?;
         let merged = merge_keys(std::mem::take(&mut document.value), &FieldPath::default());
@@ -64,7 +81,7 @@ impl Document {
 
     /// A document that was never text; its places have fields only.
     pub fn from_value(value: Value) -> Self {
-        Self { file: None, text: String::new(), value }
+        Self { file: None, text: String::new(), value, positions: OnceLock::new() }
     }
 
     /// The whole value.
@@ -105,35 +122,41 @@ impl Document {
         path: &FieldPath,
         find: impl Fn(&Positions, &FieldPath) -> Option<Position>,
     ) -> Place {
-        let positions = Positions::of(&self.text);
+        let positions = self.positions();
         let mut on_the_way = path.clone();
-        let mut found = find(&positions, path);
+        let mut found = find(positions, path);
         while found.is_none() && on_the_way.0.pop().is_some() {
             found = positions.value(&on_the_way);
         }
-        Place {
-            file: self.file.clone(),
-            line: found.map(|(line, _)| line),
-            column: found.map(|(_, column)| column),
-            field: path.to_string(),
-        }
+        Place { field: path.to_string(), ..self.place_at(found) }
     }
 
-    fn syntax_error(&self, error: &serde_yaml::Error) -> YamlError {
-        let problem = error.to_string();
-        let place = |at: Option<Position>| Place {
+    fn place_at(&self, at: Option<Position>) -> Place {
+        Place {
             file: self.file.clone(),
             line: at.map(|(line, _)| line),
             column: at.map(|(_, column)| column),
             field: String::new(),
-        };
+        }
+    }
+
+    fn positions(&self) -> &Positions {
+        self.positions.get_or_init(|| Positions::of(&self.text))
+    }
+
+    fn syntax_error(&self, error: &serde_yaml::Error) -> YamlError {
+        let problem = error.to_string();
         if problem.contains("duplicate entry")
-            && let Some((key, at)) = Positions::of(&self.text).repeated_key()
+            && let Some((key, at)) = self.positions().repeated_key()
         {
-            return YamlError::RepeatedKey { at: place(Some(at)), key: key.to_owned() };
+            return YamlError::RepeatedKey { at: self.place_at(Some(at)), key: key.to_owned() };
         }
         let at =
             error.location().map(|location| (narrow(location.line()), narrow(location.column())));
+        if let Some(number) = oversized_number(&problem) {
+            let number = number.to_owned();
+            return YamlError::NumberTooLarge { at: self.place_at(at), number };
+        }
         let problem = match problem.split_once(" at line ") {
             Some((problem, _)) => problem.to_owned(),
             None if problem.contains("more than one document") => {
@@ -141,8 +164,34 @@ impl Document {
             }
             None => problem,
         };
-        YamlError::Syntax { at: place(at), problem }
+        YamlError::Syntax { at: self.place_at(at), problem }
     }
+}
+
+/// Where the text opens more brackets and braces than [`DEEPEST`] without closing them.
+///
+/// Those in quotes and comments are counted like any others: no text that is meant for a reader has
+/// so many of them.
+fn too_deep(text: &str) -> Option<Position> {
+    let mut depth = 0_usize;
+    let at = text.bytes().position(|byte| {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > DEEPEST
+    })?;
+    let line = text[..at].rsplit('\n').next().unwrap_or_default();
+    let n_lines = text[..at].matches('\n').count();
+    Some((narrow(n_lines + 1), narrow(line.chars().count() + 1)))
+}
+
+/// The number of which the library says that it has no type for it.
+fn oversized_number(problem: &str) -> Option<&str> {
+    let (_, number) = problem.split_once("invalid type: integer `")?;
+    let (number, after) = number.split_once('`')?;
+    (after.starts_with(" as u128") || after.starts_with(" as i128")).then_some(number)
 }
 
 /// Puts what `<<` refers to into its mapping, behind the mapping's own keys, which win.

@@ -108,13 +108,24 @@ impl<'a> Node<'a> {
     /// A whole number, quoted or not; `4.0` is one.
     pub fn whole(&self) -> Result<i64, YamlError> {
         let whole = self.value.as_i64().or_else(|| as_number(self.value).and_then(whole_of));
-        whole.ok_or_else(|| self.wrong_type("a whole number"))
+        whole.ok_or_else(|| {
+            self.wrong_type(match as_number(self.value) {
+                Some(number) if number.fract() == 0.0 && number > 0.0 => "a smaller whole number",
+                Some(number) if number.fract() == 0.0 => "a larger whole number",
+                _ => "a whole number",
+            })
+        })
     }
 
     /// A whole number that is not negative.
     pub fn count(&self) -> Result<usize, YamlError> {
-        let whole = self.whole().ok().and_then(|whole| usize::try_from(whole).ok());
-        whole.ok_or_else(|| self.wrong_type("a whole number that is not negative"))
+        let count = self.whole().ok().and_then(|whole| usize::try_from(whole).ok());
+        count.ok_or_else(|| {
+            self.wrong_type(match as_number(self.value) {
+                Some(number) if number.fract() == 0.0 && number > 0.0 => "a smaller whole number",
+                _ => "a whole number that is not negative",
+            })
+        })
     }
 
     /// A boolean, also in YAML 1.1's words, quoted or not.

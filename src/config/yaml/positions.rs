@@ -13,15 +13,18 @@ const LONGEST_MERGE: usize = 16;
 pub(super) type Position = (u32, u32);
 
 /// The positions of the values of one document.
+#[derive(Debug, Clone)]
 pub(super) struct Positions {
     nodes: Vec<Located>,
 }
 
+#[derive(Debug, Clone)]
 struct Located {
     at: Position,
     content: Content,
 }
 
+#[derive(Debug, Clone)]
 enum Content {
     Scalar(String),
     List(Vec<usize>),

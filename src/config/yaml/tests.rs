@@ -109,6 +109,56 @@ fn deep_and_swollen_documents_are_refused() {
 }
 
 #[test]
+fn deep_documents_are_refused_before_they_are_parsed() {
+    let start = std::time::Instant::now();
+    for opening in ["[", "{a: ", "- ", "? ", "&a "] {
+        let error = parse(&opening.repeat(50_000)).unwrap_err();
+        assert!(error.is_users_mistake(), "{error}");
+    }
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    let text = format!("a: 1\né: {}", "{b: ".repeat(50_000));
+    assert_eq!(
+        message(&text),
+        "file.yml:2:4004: more than 1000 brackets and braces are open at once"
+    );
+    assert!(parse(&"- [{a: 1}]\n".repeat(2000)).is_ok());
+}
+
+#[test]
+fn numbers_that_are_too_large_are_called_so() {
+    let document = parse("[18446744073709551615, 1e300, -1e300, -0.5]").unwrap();
+    let items = document.root().items().unwrap();
+    let wrong = |result: Result<String, YamlError>| result.unwrap_err().to_string();
+    let messages = [
+        wrong(items[0].count().map(|n| n.to_string())),
+        wrong(items[1].whole().map(|n| n.to_string())),
+        wrong(items[2].whole().map(|n| n.to_string())),
+        wrong(items[3].count().map(|n| n.to_string())),
+    ];
+    let expected = [
+        "file.yml:1:2: [0]: expected a smaller whole number, found `18446744073709551615`",
+        "file.yml:1:24: [1]: expected a smaller whole number, found `1e300`",
+        "file.yml:1:31: [2]: expected a larger whole number, found `-1e300`",
+        "file.yml:1:39: [3]: expected a whole number that is not negative, found `-0.5`",
+    ];
+    assert_eq!(messages, expected);
+    for number in ["99999999999999999999", "-99999999999999999999"] {
+        let error = parse(&format!("a: {number}\n")).unwrap_err();
+        assert!(error.to_string().contains(&format!("the number `{number}` is too large")));
+    }
+}
+
+#[test]
+fn many_places_are_found_in_one_reading() {
+    let document = parse(&"- {a: 1}\n".repeat(20_000)).unwrap();
+    let start = std::time::Instant::now();
+    for (index, item) in document.root().items().unwrap().iter().enumerate() {
+        assert_eq!(item.place().line, u32::try_from(index + 1).ok());
+    }
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+}
+
+#[test]
 fn documents_without_text_have_fields_only() {
     let document = Document::from_value(serde_yaml::from_str("a: {b: x}").unwrap());
     let b = document.root().fields().unwrap().get("a").unwrap().fields().unwrap();
@@ -123,6 +173,8 @@ fn files_that_are_missing_or_not_text_are_named() {
     let error = Document::read(&path).unwrap_err();
     assert_eq!(error.to_string(), format!("cannot read `{}`", path.display()));
     assert!(error.is_users_mistake());
+    let error = Document::read(folder.path()).unwrap_err();
+    assert_eq!(error.to_string(), format!("`{}` is not a regular file", folder.path().display()));
     std::fs::write(&path, [b'a', 0xff]).unwrap();
     let error = Document::read(&path).unwrap_err();
     assert_eq!(error.to_string(), format!("`{}` is not UTF-8 text", path.display()));

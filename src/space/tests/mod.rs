@@ -8,7 +8,7 @@ mod properties;
 use std::path::Path;
 
 use super::{SearchFile, SearchSpace, SpaceError, Variable};
-use crate::config::{MergeConfig, OutputSlice, Recipe, Scalar, Settings, lookup};
+use crate::config::{MergeConfig, OutputSlice, Recipe, Scalar, Settings};
 
 fn read(text: &str) -> Result<SearchFile, SpaceError> {
     SearchFile::parse(text, Path::new("searches/try.yml"))
@@ -41,7 +41,8 @@ fn by_layer(config: &MergeConfig, input: usize, parameter: &str, tensor: &str) -
         (0..n)
             .map(|layer| {
                 let t = if n == 1 { 1.0 } else { layer as f64 / (n - 1) as f64 };
-                let scalar = lookup(scopes.iter().copied(), parameter, tensor, t).unwrap();
+                let mut settings = scopes.iter().filter_map(|scope| scope.get(parameter));
+                let scalar = settings.find_map(|setting| setting.resolve(tensor, t)).unwrap();
                 scalar.as_number().unwrap()
             })
             .collect()
@@ -61,7 +62,7 @@ fn by_layer(config: &MergeConfig, input: usize, parameter: &str, tensor: &str) -
 }
 
 fn scalar(settings: &Settings, name: &str) -> Scalar {
-    lookup([settings], name, "", 0.0).unwrap()
+    settings[name].resolve("", 0.0).unwrap()
 }
 
 /// What `mergekit merge` would read of the config that a search writes.
