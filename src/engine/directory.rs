@@ -52,14 +52,14 @@ pub(super) fn write(
     }
     let layout = Layout::new(plan.tensor_infos(), options.shard_size)?;
     let output = OutputDirectory::create(out, options.overwrite)?;
-    let writer = CheckpointWriter::create(output.path(), layout)?;
-    engine.merge_to_writer(plan, &writer, progress)?;
-    writer.finish()?;
-
+    // Small things first: what is wrong with them is known before the weights are computed.
     plan.output_config().save(output.path())?;
     let donor = plan.donor();
     let more = &donor.architecture.definition().side_files;
     copy_side_files(&donor.directory, output.path(), more, options.copy_tokenizer)?;
+    let writer = CheckpointWriter::create(output.path(), layout)?;
+    engine.merge_to_writer(plan, &writer, progress)?;
+    writer.finish()?;
     if let Some(recipe) = &options.recipe {
         let card = model_card::model_card(plan, recipe);
         for (file, text) in [(RECIPE_FILE, recipe), ("README.md", &card)] {

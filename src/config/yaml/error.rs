@@ -25,8 +25,8 @@ pub enum YamlError {
         path: PathBuf,
     },
 
-    /// What should be a file is a directory, a pipe or a device.
-    #[error("`{}` is not a regular file", path.display())]
+    /// What should be a file is a directory.
+    #[error("`{}` is a directory, not a file", path.display())]
     NotAFile {
         /// The path.
         path: PathBuf,

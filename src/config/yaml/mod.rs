@@ -46,8 +46,8 @@ impl Document {
     /// Reads a file that holds one document.
     pub fn read(path: &Path) -> Result<Self, YamlError> {
         let unreadable = |source| YamlError::Read { path: path.to_owned(), source };
-        // A pipe without a writer would be waited for without end.
-        if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        // Pipes are welcome: shells make them of `<(…)`.
+        if std::fs::metadata(path).map_err(unreadable)?.is_dir() {
             return Err(YamlError::NotAFile { path: path.to_owned() });
         }
         let bytes = std::fs::read(path).map_err(unreadable)?;

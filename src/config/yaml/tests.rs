@@ -174,7 +174,10 @@ fn files_that_are_missing_or_not_text_are_named() {
     assert_eq!(error.to_string(), format!("cannot read `{}`", path.display()));
     assert!(error.is_users_mistake());
     let error = Document::read(folder.path()).unwrap_err();
-    assert_eq!(error.to_string(), format!("`{}` is not a regular file", folder.path().display()));
+    assert_eq!(
+        error.to_string(),
+        format!("`{}` is a directory, not a file", folder.path().display())
+    );
     std::fs::write(&path, [b'a', 0xff]).unwrap();
     let error = Document::read(&path).unwrap_err();
     assert_eq!(error.to_string(), format!("`{}` is not UTF-8 text", path.display()));
