@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod evaluate;
+mod files;
 pub mod kernels;
 pub mod lm;
 pub mod methods;

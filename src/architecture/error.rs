@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::files;
+
 /// Everything that can be wrong with a model's config or an architecture definition.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -192,13 +194,9 @@ impl ArchitectureError {
     /// Whether another input would help, as opposed to another machine.
     pub fn is_users_mistake(&self) -> bool {
         match self {
-            Self::Read { source, .. } | Self::Write { source, .. } => matches!(
-                source.kind(),
-                io::ErrorKind::NotFound
-                    | io::ErrorKind::PermissionDenied
-                    | io::ErrorKind::NotADirectory
-                    | io::ErrorKind::IsADirectory
-            ),
+            Self::Read { source, .. } | Self::Write { source, .. } => {
+                files::is_users_mistake(source)
+            }
             _ => true,
         }
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use crate::files;
 use crate::kernels::dtype::DType;
 
 /// Everything that can go wrong with a checkpoint.
@@ -383,13 +384,9 @@ impl CheckpointError {
     /// Whether another input or another path would help, as opposed to another machine.
     pub fn is_users_mistake(&self) -> bool {
         match self {
-            Self::Read { source, .. } | Self::Write { source, .. } => matches!(
-                source.kind(),
-                io::ErrorKind::NotFound
-                    | io::ErrorKind::PermissionDenied
-                    | io::ErrorKind::NotADirectory
-                    | io::ErrorKind::IsADirectory
-            ),
+            Self::Read { source, .. } | Self::Write { source, .. } => {
+                files::is_users_mistake(source)
+            }
             Self::ReadOutOfRange { .. }
             | Self::PartialElement { .. }
             | Self::WriteOutOfRange { .. }

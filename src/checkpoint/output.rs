@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::CheckpointError;
+use crate::files::flush_directory;
 
 /// In the names of directories that are not complete.
 const PARTIAL: &str = "partial";
@@ -225,17 +226,6 @@ fn flush(directory: &Path) -> Result<(), CheckpointError> {
         }
     }
     flush_directory(directory).map_err(|source| failed(directory, source))
-}
-
-#[cfg(unix)]
-fn flush_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
-}
-
-/// Elsewhere directories cannot be opened like files, and renames are the file system's business.
-#[cfg(not(unix))]
-fn flush_directory(_directory: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(unix)]

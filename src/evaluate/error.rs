@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::config::yaml::{Node, Place, YamlError, did_you_mean};
+use crate::files;
 use crate::lm::LmError;
 
 /// Everything that can go wrong with a task or with scoring a model on it.
@@ -328,13 +329,7 @@ impl EvaluateError {
             Self::NotANumber { .. } => false,
             Self::Model(error) => error.is_users_mistake(),
             Self::Yaml(error) => error.is_users_mistake(),
-            Self::Read { source, .. } => matches!(
-                source.kind(),
-                io::ErrorKind::NotFound
-                    | io::ErrorKind::PermissionDenied
-                    | io::ErrorKind::NotADirectory
-                    | io::ErrorKind::IsADirectory
-            ),
+            Self::Read { source, .. } => files::is_users_mistake(source),
             _ => true,
         }
     }

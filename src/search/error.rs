@@ -10,6 +10,7 @@ use crate::config::ConfigError;
 use crate::config::yaml::closest;
 use crate::engine::EngineError;
 use crate::evaluate::EvaluateError;
+use crate::files;
 use crate::lm::LmError;
 use crate::optimize::{OptimizerError, TellError};
 use crate::plan::PlanError;
@@ -335,13 +336,9 @@ impl SearchError {
     /// Whether another input or another path would help, as opposed to another machine.
     pub fn is_users_mistake(&self) -> bool {
         match self {
-            Self::Read { source, .. } | Self::Write { source, .. } => matches!(
-                source.kind(),
-                io::ErrorKind::NotFound
-                    | io::ErrorKind::PermissionDenied
-                    | io::ErrorKind::NotADirectory
-                    | io::ErrorKind::IsADirectory
-            ),
+            Self::Read { source, .. } | Self::Write { source, .. } => {
+                files::is_users_mistake(source)
+            }
             Self::Space(error) => error.is_users_mistake(),
             Self::Optimizer(error) => error.is_users_mistake(),
             Self::Config(error) => error.is_users_mistake(),

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::SearchError;
 use super::record::{FORMAT, Record};
+use crate::files::flush_directory;
 
 /// Name of the journal in the output directory.
 pub const JOURNAL_FILE: &str = "journal.jsonl";
@@ -197,18 +198,6 @@ fn check_order(records: &[Record], path: &Path) -> Result<(), SearchError> {
         };
         return Err(SearchError::OutOfPlace { path: path.to_owned(), line: position + 1, what });
     }
-    Ok(())
-}
-
-/// Waits until the disk knows of a new file.
-#[cfg(unix)]
-fn flush_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
-}
-
-/// Elsewhere directories cannot be opened like files.
-#[cfg(not(unix))]
-fn flush_directory(_directory: &Path) -> io::Result<()> {
     Ok(())
 }
 

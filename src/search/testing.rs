@@ -189,7 +189,6 @@ pub(super) struct Formula {
     /// The machine fails on these calls.
     pub(super) lost: Range<usize>,
     /// Called with the number of calls so far, before each score.
-    #[allow(clippy::type_complexity)]
     pub(super) before: Option<Box<dyn Fn(usize) + Sync>>,
 }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use super::{Place, closest};
 
+use crate::files;
+
 /// What can be wrong with any YAML file, whatever it is for.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -115,13 +117,7 @@ impl YamlError {
     /// Whether another input would help, as opposed to another machine.
     pub fn is_users_mistake(&self) -> bool {
         match self {
-            Self::Read { source, .. } => matches!(
-                source.kind(),
-                io::ErrorKind::NotFound
-                    | io::ErrorKind::PermissionDenied
-                    | io::ErrorKind::NotADirectory
-                    | io::ErrorKind::IsADirectory
-            ),
+            Self::Read { source, .. } => files::is_users_mistake(source),
             _ => true,
         }
     }
