@@ -7,3 +7,4 @@ pub mod dtype;
 pub mod random;
 pub mod reduce;
 pub mod select;
+pub mod simd;

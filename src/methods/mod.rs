@@ -10,6 +10,7 @@ mod inputs;
 mod linear;
 mod passthrough;
 mod registry;
+mod selection;
 mod slerp;
 mod sparsify;
 mod task_vectors;
