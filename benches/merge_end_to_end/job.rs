@@ -91,7 +91,7 @@ impl Job {
         let progress = |bytes| clock.count(bytes, total);
         match self.work {
             Work::Merge => {
-                engine.merge_to_directory(&plan, &self.out, &WriteOptions::default(), &progress)?
+                engine.merge_to_directory(&plan, &self.out, &WriteOptions::default(), &progress)?;
             }
             Work::CopyLimit => self.copy(&plan, engine.threads(), &progress)?,
         }
