@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use mergekit::methods::METHODS;
 use setting::{SHAPE, Setting};
 
-/// Passes by method, as the table has them: method, statistics pass, apply pass.
+/// The statistics column of the table, by method.
 fn documented() -> HashMap<&'static str, f64> {
     let text = include_str!("../docs/performance.md");
     let (_, table) = text.split_once("<!-- passes -->").expect("the page marks the table");
@@ -33,9 +33,9 @@ fn statistics_read_the_inputs_as_often_as_documented() {
         let passes = read as f64 / (SHAPE.iter().product::<usize>() * setting.operands()) as f64;
         let stated = documented.get(definition.name).copied();
         let stated = stated.unwrap_or_else(|| panic!("{} is not in the table", definition.name));
-        // Samples of a tensor this small read a few percent of it.
+        // Samples, and looking for the last of equal magnitudes, read small parts again.
         assert!(
-            passes <= stated + 0.1 && passes > stated - 1.0,
+            passes <= stated + 0.25 && passes > stated - 0.5,
             "{} reads its inputs {passes} times, not {stated}",
             definition.name
         );

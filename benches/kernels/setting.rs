@@ -1,5 +1,6 @@
 //! Every method of the registry with parameters and inputs in memory.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indexmap::IndexMap;
@@ -13,8 +14,8 @@ use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 
-/// Rows and columns of the tensor: two blocks of the statistics pass.
-pub(crate) const SHAPE: [usize; 2] = [128, 1024];
+/// Rows and columns of the tensor, as in a model: samples and blocks are a small part of it.
+pub(crate) const SHAPE: [usize; 2] = [1024, 1024];
 
 /// Normal numbers around 0.
 pub(crate) fn normal(seed: u64, length: usize, deviation: f32) -> Vec<f32> {
@@ -23,7 +24,8 @@ pub(crate) fn normal(seed: u64, length: usize, deviation: f32) -> Vec<f32> {
 }
 
 /// A base and its fine-tunes, rounded to bfloat16.
-fn models(length: usize) -> Vec<Vec<f32>> {
+fn models() -> Vec<Vec<f32>> {
+    let length = SHAPE.iter().product();
     let base = normal(0, length, 0.02);
     let mut models = vec![base.clone()];
     for seed in 1..=3 {
@@ -79,7 +81,8 @@ impl Setting {
     pub(crate) fn new(definition: &MethodDefinition) -> Self {
         let has_base = definition.base != BaseRole::Ignored;
         let n_inputs = definition.inputs.1.min(4) - usize::from(has_base);
-        let mut models = models(SHAPE.iter().product());
+        static MODELS: LazyLock<Vec<Vec<f32>>> = LazyLock::new(models);
+        let mut models = MODELS.clone();
         let base = models.remove(0);
         let mut inputs = models;
         if !has_base {
