@@ -8,7 +8,9 @@
 mod coefficients;
 mod inputs;
 mod linear;
+mod nearswap;
 mod passthrough;
+mod ram;
 mod registry;
 mod selection;
 mod slerp;

@@ -1,9 +1,9 @@
 //! The list of merge methods, and the only place that knows them all.
 
-use super::{MethodDefinition, linear, passthrough, slerp, task_vectors};
+use super::{MethodDefinition, linear, nearswap, passthrough, ram, slerp, task_vectors};
 
 /// Every merge method, in the order of tables.
-pub static METHODS: [&MethodDefinition; 11] = [
+pub static METHODS: [&MethodDefinition; 14] = [
     &linear::LINEAR,
     &slerp::SLERP,
     &task_vectors::TASK_ARITHMETIC,
@@ -14,21 +14,15 @@ pub static METHODS: [&MethodDefinition; 11] = [
     &task_vectors::DELLA_LINEAR,
     &task_vectors::BREADCRUMBS,
     &task_vectors::BREADCRUMBS_TIES,
+    &nearswap::NEARSWAP,
+    &ram::RAM,
+    &ram::RAMPLUS_TL,
     &passthrough::PASSTHROUGH,
 ];
 
 /// Methods of the Python tool that this program knows by name only.
-pub const NOT_AVAILABLE: [&str; 9] = [
-    "nuslerp",
-    "multislerp",
-    "karcher",
-    "model_stock",
-    "nearswap",
-    "arcee_fusion",
-    "ram",
-    "ramplus_tl",
-    "sce",
-];
+pub const NOT_AVAILABLE: [&str; 6] =
+    ["nuslerp", "multislerp", "karcher", "model_stock", "arcee_fusion", "sce"];
 
 /// The method called `name` in merge configs.
 pub fn find(name: &str) -> Option<&'static MethodDefinition> {
