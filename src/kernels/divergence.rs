@@ -113,15 +113,33 @@ fn sum(x: &[f32], base: &[f32], powers: &[f32], term: impl Fn(f32, f32, f32) -> 
 /// sum probabilities are scaled throughout.
 #[inline(always)]
 fn of_near_rows(x: &[f32], base: &[f32], powers: &[f32]) -> f32 {
-    let total = sum(x, base, powers, #[inline(always)] |_, _, q| q);
-    let moved = sum(x, base, powers, #[inline(always)] |x, base, q| q * exp_m1_near_0(x - base));
+    let total = sum(
+        x,
+        base,
+        powers,
+        #[inline(always)]
+        |_, _, q| q,
+    );
+    let moved = sum(
+        x,
+        base,
+        powers,
+        #[inline(always)]
+        |x, base, q| q * exp_m1_near_0(x - base),
+    );
     let shift = libm::log1p(moved / total) as f32;
     let offset = (OFFSET * total) as f32;
-    let divergence = sum(x, base, powers, #[inline(always)] |x, base, q| {
-        let difference = q * exp_m1_near_0((x - base) - shift);
-        let s = difference / (2.0 * (q + offset) + difference);
-        near_term(s, difference)
-    });
+    let divergence = sum(
+        x,
+        base,
+        powers,
+        #[inline(always)]
+        |x, base, q| {
+            let difference = q * exp_m1_near_0((x - base) - shift);
+            let s = difference / (2.0 * (q + offset) + difference);
+            near_term(s, difference)
+        },
+    );
     (divergence / total) as f32
 }
 
@@ -133,29 +151,41 @@ fn near_term(s: f32, difference: f32) -> f32 {
 
 /// For any two rows. Probabilities are scaled as in [`of_near_rows`].
 #[inline(always)]
-fn of_far_rows(
-    x: &[f32],
-    base: &[f32],
-    powers: &[f32],
-    largest_x: f32,
-    largest_base: f32,
-) -> f32 {
-    let total = sum(x, base, powers, #[inline(always)] |_, _, q| q);
-    let total_x = sum(x, base, powers, #[inline(always)] |x, _, _| exp(x - largest_x));
+fn of_far_rows(x: &[f32], base: &[f32], powers: &[f32], largest_x: f32, largest_base: f32) -> f32 {
+    let total = sum(
+        x,
+        base,
+        powers,
+        #[inline(always)]
+        |_, _, q| q,
+    );
+    let total_x = sum(
+        x,
+        base,
+        powers,
+        #[inline(always)]
+        |x, _, _| exp(x - largest_x),
+    );
     let shift = f64::from(largest_x) - f64::from(largest_base) + libm::log(total_x / total);
     let (shift, scale) = (shift as f32, (total / total_x) as f32);
     let offset = (OFFSET * total) as f32;
-    let divergence = sum(x, base, powers, #[inline(always)] |x, base, q| {
-        let p = scale * exp(x - largest_x);
-        let change = (x - base) - shift;
-        let near_difference = q * exp_m1_near_0(change);
-        let difference = if change.abs() <= NEARLY_EQUAL { near_difference } else { p - q };
-        let (p, q) = (p + offset, q + offset);
-        let s = difference / (p + q);
-        let near = near_term(s, difference);
-        let far = p * ln(p / q) - difference;
-        if s.abs() <= LARGEST_SERIES { near } else { far }
-    });
+    let divergence = sum(
+        x,
+        base,
+        powers,
+        #[inline(always)]
+        |x, base, q| {
+            let p = scale * exp(x - largest_x);
+            let change = (x - base) - shift;
+            let near_difference = q * exp_m1_near_0(change);
+            let difference = if change.abs() <= NEARLY_EQUAL { near_difference } else { p - q };
+            let (p, q) = (p + offset, q + offset);
+            let s = difference / (p + q);
+            let near = near_term(s, difference);
+            let far = p * ln(p / q) - difference;
+            if s.abs() <= LARGEST_SERIES { near } else { far }
+        },
+    );
     (divergence / total) as f32
 }
 
@@ -195,7 +225,8 @@ mod tests {
 
     #[track_caller]
     fn assert_near(x: &[f32], base: &[f32], tolerance: f64) {
-        let (actual, exact) = (f64::from(softmax_divergence(x, base, &mut vec![0.0; x.len()])), exact(x, base));
+        let (actual, exact) =
+            (f64::from(softmax_divergence(x, base, &mut vec![0.0; x.len()])), exact(x, base));
         assert!(
             (actual - exact).abs() <= tolerance * exact,
             "got {actual:e}, expected {exact:e}, relative error {:e}",
