@@ -7,6 +7,7 @@ pub mod divergence;
 pub mod dtype;
 pub mod elementary;
 pub mod random;
+pub mod rank;
 pub mod reduce;
 pub mod select;
 pub mod simd;
