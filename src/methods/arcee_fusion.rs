@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::scores::{Request, Scores, Wanted};
+use super::selection::{Keep, Request, Scores, Wanted};
 use super::{
     Apply, BaseRole, Chunk, Incomplete, MethodDefinition, MethodError, TensorInputs, TensorMethod,
 };
@@ -66,13 +66,10 @@ fn measure(inputs: &TensorInputs<'_>) -> Result<Fusion, MethodError> {
     };
     // A place from the smallest as a number of largest ones, the one at that place included.
     let last = n.saturating_sub(1) as u128;
-    let from_largest = [1, 2, 3].map(|quarters| n - (last * quarters / 4) as usize);
-    let keep = from_largest.map(|k| move |_: usize| k);
-    let wanted = [
-        Wanted { series: 0, keep: &keep[0] },
-        Wanted { series: 0, keep: &keep[1] },
-        Wanted { series: 0, keep: &keep[2] },
-    ];
+    let wanted = [1, 2, 3].map(|quarters| {
+        let from_largest = n - (last * quarters / 4) as usize;
+        Wanted { series: 0, keep: Keep::Exactly(from_largest) }
+    });
     let request = Request {
         inputs: &[0],
         whole_rows: true,

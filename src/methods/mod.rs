@@ -14,7 +14,6 @@ mod passthrough;
 mod ram;
 mod registry;
 mod sce;
-mod scores;
 mod selection;
 mod slerp;
 mod sparsify;

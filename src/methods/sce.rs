@@ -15,7 +15,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::scores::{Request, Scores, Wanted};
+use super::selection::{Keep, Request, Scores, Wanted};
 use super::{
     Apply, BaseRole, Chunk, Incomplete, MethodDefinition, MethodError, ParameterDefault,
     ParameterDefinition, ParameterScope, ParameterValue, TensorInputs, TensorMethod,
@@ -96,12 +96,11 @@ impl Sce {
         if self.select_topk <= 0.0 || all.len() < 2 {
             return Ok(Selected::None);
         }
-        let keep = |varying: usize| (varying as f64 * self.select_topk) as usize;
         let request = Request {
             inputs: &all,
             whole_rows: false,
             series: 1,
-            wanted: &[Wanted { series: 0, keep: &keep }],
+            wanted: &[Wanted { series: 0, keep: Keep::OfNonzero(self.select_topk) }],
             norms: false,
             sums: 0,
         };
