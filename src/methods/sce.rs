@@ -89,8 +89,8 @@ impl Sce {
 
     fn select(&self, inputs: &TensorInputs<'_>) -> Result<Selected, MethodError> {
         let all: Vec<usize> = (0..inputs.n_inputs).collect();
-        // Written so that NaN selects nothing less than everything, as the comparison in mergekit does.
-        if !(self.select_topk < 1.0) {
+        // NaN is not below 1, and so selects everything, as in mergekit.
+        if self.select_topk >= 1.0 || self.select_topk.is_nan() {
             return Ok(Selected::All);
         }
         if self.select_topk <= 0.0 || all.len() < 2 {
