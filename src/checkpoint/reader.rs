@@ -129,6 +129,11 @@ impl Checkpoint {
         &self.path
     }
 
+    /// Number of files that hold the weights.
+    pub fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
     /// The stored little-endian bytes of a tensor, straight from the map.
     pub fn bytes(&self, name: &str) -> Result<&[u8], CheckpointError> {
         self.find(name).map(|(_, bytes)| bytes)

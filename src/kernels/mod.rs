@@ -3,8 +3,10 @@
 //! Pure functions over slices: no files, no threads of their own. The only room that may hold SIMD
 //! or `unsafe` code.
 
+pub mod compare;
 pub mod dtype;
 pub mod random;
 pub mod reduce;
 pub mod select;
 pub mod simd;
+pub mod summary;
