@@ -32,7 +32,7 @@ const DIVERGING: [Rgb; 7] = [
 ];
 
 /// From which ratio of the largest to the least value on the scale is logarithmic.
-const LOGARITHMIC_FROM: f64 = 50.0;
+const LOGARITHMIC_FROM: f64 = 10.0;
 
 /// Most marks on a scale.
 const MOST_MARKS: f64 = 6.0;
@@ -88,9 +88,16 @@ impl ColorScale {
     }
 
     /// The colour at a position from 0 to 1, as `#RRGGBB`.
-    pub(super) fn color_at(&self, position: f64) -> String {
+    fn color_at(&self, position: f64) -> String {
         let [r, g, b] = self.rgb(position);
         format!("#{r:02X}{g:02X}{b:02X}")
+    }
+
+    /// The colours that make up the scale, with their positions; others lie between their neighbours.
+    pub(super) fn stops(&self) -> impl Iterator<Item = (f64, String)> {
+        let last = (self.palette.len() - 1) as f64;
+        let positions = (0..self.palette.len()).map(move |index| index as f64 / last);
+        positions.map(|position| (position, self.color_at(position)))
     }
 
     /// The colour of `value`, and whether text on it should be white.

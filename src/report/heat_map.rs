@@ -34,20 +34,28 @@ const SMALL: f64 = 11.0;
 /// What is drawn where no tensor is, and where the quantity has no value.
 const MISSING: &str = "url(#missing)";
 const UNDEFINED: &str = "#D9D9D9";
+/// All colours of the scale.
+const SCALE: &str = "url(#scale)";
 
 /// Draws `quantity` of every part in `groups` as SVG. `models` says what was measured.
 pub fn heat_map_svg<T>(groups: &Groups<T>, quantity: &Quantity<T>, models: &[String]) -> String {
     let outside = || groups.before.iter().chain(&groups.after);
-    let compared = groups.cells.values().chain(outside().map(|(_, part)| part));
-    let values = compared.filter_map(|part| (quantity.value)(part));
-    let scale = ColorScale::for_values(values, quantity.form, quantity.center);
+    // Tensors outside of the layers are of another nature, and few: they must not take the contrast
+    // from the others. Their numbers are written in their cells.
+    let value = |part| (quantity.value)(part);
+    let scale = match groups.cells.is_empty() {
+        true => {
+            let values = outside().filter_map(|(_, part)| value(part));
+            ColorScale::for_values(values, quantity.form, quantity.center)
+        }
+        false => {
+            let values = groups.cells.values().filter_map(value);
+            ColorScale::for_values(values, quantity.form, quantity.center)
+        }
+    };
     let mut map =
         HeatMap { svg: Svg::new(), quantity, scale, has_missing: false, has_undefined: false };
-    map.svg.definitions(
-        "<pattern id=\"missing\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" \
-         patternTransform=\"rotate(45)\"><rect width=\"6\" height=\"6\" fill=\"#F4F4F4\"/>\
-         <rect width=\"1.5\" height=\"6\" fill=\"#C4C4C4\"/></pattern>",
-    );
+    map.define_fills();
 
     let n_layers = groups.layers.len();
     let cell = (GRID_WIDTH / n_layers.max(1) as f64).floor().clamp(CELL_WIDTHS.0, CELL_WIDTHS.1);
@@ -142,12 +150,26 @@ struct HeatMap<'q, T: 'static> {
 }
 
 impl<T> HeatMap<'_, T> {
+    /// What [`MISSING`] and [`SCALE`] refer to.
+    fn define_fills(&mut self) {
+        let stops = self.scale.stops().map(|(position, color)| {
+            format!("<stop offset=\"{position:.4}\" stop-color=\"{color}\"/>")
+        });
+        let stops: String = stops.collect();
+        self.svg.definitions(&format!(
+            "<pattern id=\"missing\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" \
+             patternTransform=\"rotate(45)\"><rect width=\"6\" height=\"6\" fill=\"#F4F4F4\"/>\
+             <rect width=\"1.5\" height=\"6\" fill=\"#C4C4C4\"/></pattern>\n\
+             <linearGradient id=\"scale\" x1=\"0\" y1=\"1\" x2=\"0\" y2=\"0\">{stops}</linearGradient>"
+        ));
+    }
+
     /// What is shown of which models. Returns where the cells begin.
     fn draw_title(&mut self, models: &[String], width: f64) -> f64 {
         let mut y = MARGIN + 16.0;
         let style = Style::new(18.0, Anchor::Start).bold();
         self.svg.text((MARGIN, y), style, self.quantity.title);
-        let line = models.join("     ");
+        let line = models.join("  ·  ");
         let fits = text_width(&line, LABEL) <= width - 2.0 * MARGIN;
         let lines = if fits { std::slice::from_ref(&line) } else { models };
         for line in lines {
@@ -168,7 +190,7 @@ impl<T> HeatMap<'_, T> {
         let (fill, is_dark, said) = match (part, value) {
             (None, _) => {
                 self.has_missing = true;
-                (MISSING.to_owned(), false, "no such tensor".to_owned())
+                (MISSING.to_owned(), false, "missing".to_owned())
             }
             (Some(_), None) => {
                 self.has_undefined = true;
@@ -228,17 +250,9 @@ impl<T> HeatMap<'_, T> {
 
     /// The colour bar with its marks.
     fn draw_bar(&mut self, (x, y): (f64, f64), height: f64, heading: &str) {
-        const STEPS: usize = 64;
         let style = Style::new(SMALL, Anchor::Start).fill(PALE_INK);
         self.svg.text((x, y - 8.0), style, heading);
-        let step = height / STEPS as f64;
-        for index in 0..STEPS {
-            let color = self.scale.color_at((index as f64 + 0.5) / STEPS as f64);
-            let top = y + height - (index + 1) as f64 * step;
-            // A little overlap, or seams would show.
-            let overlap = if index == 0 { 0.0 } else { 0.5 };
-            self.svg.rectangle((x, top), (BAR_WIDTH, step + overlap), &color, "");
-        }
+        self.svg.rectangle((x, y), (BAR_WIDTH, height), SCALE, "");
         for (value, text) in self.scale.marks(self.quantity.form) {
             let place = y + height * (1.0 - self.scale.position(value));
             self.svg.line((x + BAR_WIDTH, place), (x + BAR_WIDTH + 4.0, place));
@@ -250,10 +264,9 @@ impl<T> HeatMap<'_, T> {
     /// What cells without a number mean, as far as there are any. Returns where the drawing ends, at
     /// least `bottom`.
     fn draw_key(&mut self, (x, mut y): (f64, f64), bottom: f64) -> f64 {
-        for (any, fill, text) in [
-            (self.has_missing, MISSING, "no such tensor"),
-            (self.has_undefined, UNDEFINED, "not defined"),
-        ] {
+        for (any, fill, text) in
+            [(self.has_missing, MISSING, "missing"), (self.has_undefined, UNDEFINED, "not defined")]
+        {
             if any {
                 self.svg.rectangle((x, y), (BAR_WIDTH, BAR_WIDTH), fill, "");
                 let place = (x + BAR_WIDTH + 8.0, y + 12.0);
