@@ -1,5 +1,6 @@
 //! What `mergekit inspect` and `mergekit diff` have in common: reading models, and where results go.
 
+use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use super::terminal::print;
 use super::{Failure, Talk, Verbosity, cancelled_by_ctrl_c};
 use crate::inspect::{Accumulate, MeasureOptions, Model};
 use crate::report::{Quantity, Statistics, heat_map_svg};
-use crate::search::write_atomically;
+use crate::search::{SearchError, write_atomically};
 
 /// Options of commands that measure models.
 #[derive(Debug, Args)]
@@ -79,11 +80,11 @@ impl StatisticsArguments {
         };
         if let Some(file) = &self.heat_map {
             let svg = heat_map_svg(statistics.groups, quantity, models);
-            write_atomically(file, svg.as_bytes())?;
+            write(file, &svg)?;
             written("the heat map", file);
         }
         if let Some(file) = self.csv.as_ref().filter(|_| !self.csv_to_stdout()) {
-            write_atomically(file, statistics.csv().as_bytes())?;
+            write(file, &statistics.csv())?;
             written("all numbers", file);
         }
         match (self.json, self.csv_to_stdout()) {
@@ -109,6 +110,16 @@ impl Measuring {
         }
         Ok(model)
     }
+}
+
+/// Writes a file as a whole, or into what is no file, such as a pipe or `/dev/null`, which must not be
+/// replaced by one.
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    if path.exists() && !path.is_file() {
+        let written = fs::write(path, text);
+        return Ok(written.map_err(|source| SearchError::Write { path: path.to_owned(), source })?);
+    }
+    Ok(write_atomically(path, text.as_bytes())?)
 }
 
 /// Refuses a file that cannot be written because of where it should be.

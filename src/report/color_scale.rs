@@ -81,7 +81,7 @@ impl ColorScale {
     /// Where `value` is between the ends of the scale, from 0 to 1. Values outside are at an end.
     pub(super) fn position(&self, value: f64) -> f64 {
         let place = match self.is_logarithmic {
-            true => (value / self.low).ln() / (self.high / self.low).ln(),
+            true => (value.ln() - self.low.ln()) / (self.high.ln() - self.low.ln()),
             false => (value - self.low) / (self.high - self.low),
         };
         if place.is_nan() { 0.0 } else { place.clamp(0.0, 1.0) }
@@ -147,7 +147,7 @@ impl ColorScale {
     }
 
     fn logarithmic_marks(&self) -> Vec<(f64, String)> {
-        let decades = (self.high / self.low).log10();
+        let decades = self.high.log10() - self.low.log10();
         let factors: &[f64] = match decades {
             ..2.0 => &[1.0, 2.0, 5.0],
             ..4.0 => &[1.0, 3.0],
@@ -192,8 +192,7 @@ mod tests {
         let scale = scale(&[0.002, 20.0], Form::Number, None);
         assert!(scale.is_logarithmic());
         assert!((scale.position(0.2) - 0.5).abs() < 1e-9);
-        let expected = ["0.003", "0.01", "0.03", "0.1", "0.3", "1", "3", "10"];
-        assert_eq!(marks(&scale, Form::Number)[..], expected);
+        assert_eq!(marks(&scale, Form::Number), ["0.01", "0.1", "1", "10"]);
     }
 
     #[test]

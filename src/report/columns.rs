@@ -81,17 +81,15 @@ mod tests {
         ];
         let lines: Vec<Vec<String>> =
             lines.iter().map(|line| line.iter().map(|&cell| cell.to_owned()).collect()).collect();
-        let expected = "  \
-  layer          rms    changed
-  -----------------------------
-  0        12.5        100.00 %
-  embed     0.001234     0.10 %
-  10        7             –
-";
-        assert_eq!(
-            table(&lines, &[Align::Left, Align::Point]),
-            expected.trim_start_matches("  \n")
-        );
+        let expected = [
+            "  layer         rms    changed",
+            "  ----------------------------",
+            "  0       12.5        100.00 %",
+            "  embed    0.001234     0.10 %",
+            "  10       7            –",
+            "",
+        ];
+        assert_eq!(table(&lines, &[Align::Left, Align::Point]), expected.join("\n"));
     }
 
     #[test]
