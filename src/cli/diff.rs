@@ -15,9 +15,9 @@ use crate::report::{
 /// Show how two models differ, layer by layer
 #[derive(Debug, Args)]
 #[command(after_help = "\
-With --base, the task vectors A − base and B − base are compared too: their lengths, the cosine of the
-angle between them, how often signs agree, and how many elements either model moved. Where signs
-disagree, a merge of both cancels.
+With --base, the task vectors A − base and B − base are compared too: their lengths, the cosine of
+the angle between them, how often signs agree, and how many elements either model moved. Where
+signs disagree, a merge of both cancels.
 
 Examples:
   mergekit diff examples/demo/base examples/demo/adder

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::terminal::print;
 use super::{Failure, Talk, Verbosity, cancelled_by_ctrl_c};
 use crate::inspect::{Accumulate, MeasureOptions, Model};
-use crate::report::{Quantity, Statistics, heat_map_svg};
+use crate::report::{Quantity, Statistics, count, heat_map_svg};
 use crate::search::{SearchError, write_atomically};
 
 /// Options of commands that measure models.
@@ -108,6 +108,9 @@ impl Measuring {
             let hint = "layers and kinds are told from the tensors' names";
             self.talk.warn(&reason.message(), Some(hint.to_owned()));
         }
+        let tensors = count(model.tensors().len(), "tensor");
+        let architecture = model.architecture().map_or("unknown", |known| known.name());
+        self.talk.detail(&format_args!("{}: {tensors}, {architecture}", model.label()));
         Ok(model)
     }
 }
