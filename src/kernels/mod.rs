@@ -6,6 +6,7 @@
 pub mod compare;
 pub mod dtype;
 pub mod random;
+pub mod rank;
 pub mod reduce;
 pub mod select;
 pub mod simd;
