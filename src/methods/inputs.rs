@@ -4,12 +4,9 @@
 //! not depend on the number of threads or on the chunks of the apply pass. Memory: one block of each
 //! input asked for, per thread.
 
-use std::sync::Arc;
-
 use rayon::prelude::*;
 
 use super::{Chunk, MethodError, TensorInputs};
-use crate::kernels::reduce::dot;
 
 /// Elements per block of the statistics pass.
 pub const STATISTICS_BLOCK: usize = 1 << 16;
@@ -38,7 +35,7 @@ impl TensorInputs<'_> {
 
     /// Calls `visit` with the base and the inputs `which` of every block, in parallel, and returns
     /// what it returned in block order. With `whole_rows` blocks end where rows end.
-    fn map_blocks<T: Send>(
+    pub(super) fn map_blocks<T: Send>(
         &self,
         which: &[usize],
         whole_rows: bool,
@@ -82,18 +79,5 @@ impl TensorInputs<'_> {
             }
         }
         Ok(total)
-    }
-
-    /// Inner products ⟨a,a⟩, ⟨a,b⟩, ⟨b,b⟩ of the base `a` and the first input `b`.
-    pub(super) fn base_products(&self) -> Result<[f64; 3], MethodError> {
-        let remembered = self.reader.remember("base products", &mut || {
-            let products = self.sum(&[0], false, |chunk| {
-                let a = chunk.base.expect("the method has a base");
-                let b = chunk.inputs[0];
-                [dot(a, a), dot(a, b), dot(b, b)]
-            })?;
-            Ok(Arc::new(products))
-        })?;
-        Ok(*remembered.downcast_ref().expect("the key belongs to this type"))
     }
 }

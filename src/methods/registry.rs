@@ -1,11 +1,17 @@
 //! The list of merge methods, and the only place that knows them all.
 
-use super::{MethodDefinition, linear, passthrough, slerp, task_vectors};
+use super::{
+    MethodDefinition, karcher, linear, model_stock, multislerp, nuslerp, passthrough, slerp,
+    task_vectors,
+};
 
 /// Every merge method, in the order of tables.
-pub static METHODS: [&MethodDefinition; 11] = [
+pub static METHODS: [&MethodDefinition; 15] = [
     &linear::LINEAR,
     &slerp::SLERP,
+    &nuslerp::NUSLERP,
+    &multislerp::MULTISLERP,
+    &karcher::KARCHER,
     &task_vectors::TASK_ARITHMETIC,
     &task_vectors::TIES,
     &task_vectors::DARE_LINEAR,
@@ -14,21 +20,12 @@ pub static METHODS: [&MethodDefinition; 11] = [
     &task_vectors::DELLA_LINEAR,
     &task_vectors::BREADCRUMBS,
     &task_vectors::BREADCRUMBS_TIES,
+    &model_stock::MODEL_STOCK,
     &passthrough::PASSTHROUGH,
 ];
 
 /// Methods of the Python tool that this program knows by name only.
-pub const NOT_AVAILABLE: [&str; 9] = [
-    "nuslerp",
-    "multislerp",
-    "karcher",
-    "model_stock",
-    "nearswap",
-    "arcee_fusion",
-    "ram",
-    "ramplus_tl",
-    "sce",
-];
+pub const NOT_AVAILABLE: [&str; 5] = ["nearswap", "arcee_fusion", "ram", "ramplus_tl", "sce"];
 
 /// The method called `name` in merge configs.
 pub fn find(name: &str) -> Option<&'static MethodDefinition> {
