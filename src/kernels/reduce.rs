@@ -150,9 +150,7 @@ fn triangle_of<const N: usize, const P: usize>(
 ) {
     let vectors: [&[f32]; N] = from_fn(|index| vectors[index]);
     let found: [f64; P] = match origin {
-        Some(origin) => {
-            Arch::new().dispatch(Triangle::<N, P, true> { origin: &origin[..], vectors })
-        }
+        Some(origin) => Arch::new().dispatch(Triangle::<N, P, true> { origin, vectors }),
         None => Arch::new().dispatch(Triangle::<N, P, false> { origin: &[], vectors }),
     };
     products.copy_from_slice(&found);
