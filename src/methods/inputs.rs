@@ -75,20 +75,4 @@ impl TensorInputs<'_> {
             })
             .collect()
     }
-
-    /// Adds what `visit` returns for every block of the inputs `which`.
-    pub(super) fn sum<const N: usize>(
-        &self,
-        which: &[usize],
-        whole_rows: bool,
-        visit: impl Fn(&Chunk<'_>) -> [f64; N] + Sync,
-    ) -> Result<[f64; N], MethodError> {
-        let mut total = [0.0; N];
-        for block in self.map_blocks(which, whole_rows, visit)? {
-            for (total, part) in total.iter_mut().zip(block) {
-                *total += part;
-            }
-        }
-        Ok(total)
-    }
 }

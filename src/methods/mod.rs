@@ -5,6 +5,7 @@
 //! [`Apply`] of this tensor. [`Apply::apply`] is the *apply pass*: a pure function of a chunk of
 //! `f32` inputs to a chunk of `f32` output. Methods never see files, dtypes, threads or YAML.
 
+mod arcee_fusion;
 mod coefficients;
 mod gram;
 mod inputs;
@@ -12,9 +13,12 @@ mod karcher;
 mod linear;
 mod model_stock;
 mod multislerp;
+mod nearswap;
 mod nuslerp;
 mod passthrough;
+mod ram;
 mod registry;
+mod sce;
 mod selection;
 mod slerp;
 mod sparsify;

@@ -1,12 +1,12 @@
 //! The list of merge methods, and the only place that knows them all.
 
 use super::{
-    MethodDefinition, karcher, linear, model_stock, multislerp, nuslerp, passthrough, slerp,
-    task_vectors,
+    MethodDefinition, arcee_fusion, karcher, linear, model_stock, multislerp, nearswap, nuslerp,
+    passthrough, ram, sce, slerp, task_vectors,
 };
 
 /// Every merge method, in the order of tables.
-pub static METHODS: [&MethodDefinition; 15] = [
+pub static METHODS: [&MethodDefinition; 20] = [
     &linear::LINEAR,
     &slerp::SLERP,
     &nuslerp::NUSLERP,
@@ -21,11 +21,16 @@ pub static METHODS: [&MethodDefinition; 15] = [
     &task_vectors::BREADCRUMBS,
     &task_vectors::BREADCRUMBS_TIES,
     &model_stock::MODEL_STOCK,
+    &nearswap::NEARSWAP,
+    &arcee_fusion::ARCEE_FUSION,
+    &ram::RAM,
+    &ram::RAMPLUS_TL,
+    &sce::SCE,
     &passthrough::PASSTHROUGH,
 ];
 
 /// Methods of the Python tool that this program knows by name only.
-pub const NOT_AVAILABLE: [&str; 5] = ["nearswap", "arcee_fusion", "ram", "ramplus_tl", "sce"];
+pub const NOT_AVAILABLE: [&str; 0] = [];
 
 /// The method called `name` in merge configs.
 pub fn find(name: &str) -> Option<&'static MethodDefinition> {
