@@ -1,13 +1,17 @@
 //! The list of merge methods, and the only place that knows them all.
 
 use super::{
-    MethodDefinition, arcee_fusion, linear, nearswap, passthrough, ram, sce, slerp, task_vectors,
+    MethodDefinition, arcee_fusion, karcher, linear, model_stock, multislerp, nearswap, nuslerp,
+    passthrough, ram, sce, slerp, task_vectors,
 };
 
 /// Every merge method, in the order of tables.
-pub static METHODS: [&MethodDefinition; 16] = [
+pub static METHODS: [&MethodDefinition; 20] = [
     &linear::LINEAR,
     &slerp::SLERP,
+    &nuslerp::NUSLERP,
+    &multislerp::MULTISLERP,
+    &karcher::KARCHER,
     &task_vectors::TASK_ARITHMETIC,
     &task_vectors::TIES,
     &task_vectors::DARE_LINEAR,
@@ -16,6 +20,7 @@ pub static METHODS: [&MethodDefinition; 16] = [
     &task_vectors::DELLA_LINEAR,
     &task_vectors::BREADCRUMBS,
     &task_vectors::BREADCRUMBS_TIES,
+    &model_stock::MODEL_STOCK,
     &nearswap::NEARSWAP,
     &arcee_fusion::ARCEE_FUSION,
     &ram::RAM,
@@ -25,7 +30,7 @@ pub static METHODS: [&MethodDefinition; 16] = [
 ];
 
 /// Methods of the Python tool that this program knows by name only.
-pub const NOT_AVAILABLE: [&str; 4] = ["nuslerp", "multislerp", "karcher", "model_stock"];
+pub const NOT_AVAILABLE: [&str; 0] = [];
 
 /// The method called `name` in merge configs.
 pub fn find(name: &str) -> Option<&'static MethodDefinition> {

@@ -149,8 +149,9 @@ pub enum PlanError {
 
     /// More or fewer models than the method takes.
     #[error(
-        "{place}: merge method `{method}` takes {}, but {found} {} given",
+        "{place}: merge method `{method}` takes {}{}, but {found} {} given",
         count(*least, *most),
+        if *beside_base { " beside the base" } else { "" },
         if *found == 1 { "is" } else { "are" },
         place = place(field)
     )]
@@ -159,12 +160,14 @@ pub enum PlanError {
         field: String,
         /// The method.
         method: &'static str,
-        /// Models given, the base included.
+        /// Models given.
         found: usize,
         /// Fewest allowed.
         least: usize,
         /// Most allowed.
         most: usize,
+        /// Whether there is a base beside these.
+        beside_base: bool,
     },
 
     /// A model lacks a tensor that its architecture demands.
