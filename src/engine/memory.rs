@@ -75,12 +75,12 @@ impl Budget {
 
 /// Bytes that the apply pass needs for a chunk: every input twice, since methods work on a copy, the
 /// result, and what is written.
-fn chunk_bytes(n_operands: usize, elements: usize) -> u64 {
+pub(super) fn chunk_bytes(n_operands: usize, elements: usize) -> u64 {
     let per_element = 2 * 4 * n_operands + 4 + 8;
     (per_element * elements) as u64
 }
 
 /// Bytes that the statistics pass needs: a block of every input, its working copy, and histograms.
-fn statistics_bytes(n_operands: usize) -> u64 {
+pub(super) fn statistics_bytes(n_operands: usize) -> u64 {
     (4 * STATISTICS_BLOCK * (n_operands + 2) + 8 * BUCKETS * HISTOGRAMS) as u64
 }

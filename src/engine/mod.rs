@@ -7,6 +7,7 @@
 
 mod directory;
 mod error;
+mod estimate;
 mod inputs;
 mod memory;
 mod model_card;
@@ -26,6 +27,7 @@ use crate::plan::{MergePlan, PlannedTensor};
 
 pub use directory::WriteOptions;
 pub use error::EngineError;
+pub use estimate::Estimate;
 
 use inputs::StatisticsCache;
 use memory::Budget;

@@ -169,6 +169,13 @@ pub trait TensorMethod: Send + Sync {
         None
     }
 
+    /// How often [`TensorMethod::prepare`] reads its inputs, at most and on the average of all of them,
+    /// the base included, rounded up: 0 without a statistics pass. The apply pass, which reads every
+    /// input once, is not counted, and neither is what [`ReadInput::remember`] saves.
+    fn statistics_passes(&self) -> usize {
+        0
+    }
+
     /// The statistics pass: reads what it needs of the whole inputs, any number of times.
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError>;
 }

@@ -42,6 +42,10 @@ struct Slerp {
 }
 
 impl TensorMethod for Slerp {
+    fn statistics_passes(&self) -> usize {
+        1
+    }
+
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
         let [aa, ab, bb] = inputs.base_products()?;
         let length = |squared: f64| if squared.sqrt() > SHORTEST { squared.sqrt() } else { 1.0 };
