@@ -11,7 +11,7 @@ use super::failure::in_config;
 use super::options::MergeSettings;
 use super::{Failure, Talk, Verbosity};
 use crate::config::ConfigFile;
-use crate::engine::WriteOptions;
+use crate::engine::{Anomaly, WriteOptions};
 use crate::plan::{MergePlan, ModelStore};
 use crate::report::count;
 
@@ -51,6 +51,10 @@ pub(super) struct Arguments {
     /// Leave README.md and mergekit_config.yml out
     #[arg(long)]
     no_write_model_card: bool,
+
+    /// Stop at the first weight that is NaN or infinite, instead of going on with a warning
+    #[arg(long)]
+    strict: bool,
 
     #[command(flatten)]
     settings: MergeSettings,
@@ -99,12 +103,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         overwrite: arguments.overwrite,
         copy_tokenizer: !arguments.no_copy_tokenizer,
         recipe: (!arguments.no_write_model_card).then(|| file.document.text().to_owned()),
+        strict: arguments.strict,
     };
     let bar = talk.byte_progress(plan.output_bytes());
     let result =
         engine.merge_to_directory(&plan, &arguments.out, &options, &|bytes| bar.inc(bytes));
     bar.finish_and_clear();
-    result?;
+    warn_of(&result?, talk);
     talk.say(&format_args!(
         "merged {} with {} into `{}`: {}, {} in {:.1} s",
         count(plan.models().len(), "model"),
@@ -115,4 +120,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         started.elapsed().as_secs_f64(),
     ));
     Ok(())
+}
+
+/// Names the tensors that are damaged, the first few of them.
+fn warn_of(anomalies: &[Anomaly], talk: Talk) {
+    const SHOWN: usize = 8;
+    for anomaly in anomalies.iter().take(SHOWN) {
+        talk.warn(anomaly, Some(anomaly.hint().to_owned()));
+    }
+    if anomalies.len() > SHOWN {
+        let more = count(anomalies.len() - SHOWN, "more tensor");
+        talk.warn(&format_args!("{more} with values that are no finite numbers"), None);
+    }
 }

@@ -65,10 +65,11 @@ pub(super) fn bytes_read(tensor: &PlannedTensor) -> u64 {
 /// Most bytes that one thread needs for one output tensor.
 fn working_bytes(tensor: &PlannedTensor, budget: &Budget) -> Result<u64, EngineError> {
     let Action::Merge { method, base, inputs } = &tensor.action else {
-        return Ok(memory::chunk_bytes(2, budget.chunk(2, 1)?));
+        return Ok(memory::chunk_bytes(2, budget.chunk(2, 1)?.0));
     };
     let n_operands = inputs.len() + usize::from(base.is_some());
-    let apply = memory::chunk_bytes(n_operands, budget.chunk(n_operands, 1)?);
+    let (chunk, _) = budget.chunk(n_operands, 1)?;
+    let apply = memory::chunk_bytes(n_operands, chunk);
     if method.statistics_passes() == 0 {
         return Ok(apply);
     }
