@@ -147,3 +147,82 @@ impl FromArgMatches for Compatibility {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+    use crate::cli::YamlArguments;
+
+    /// The flags of mergekit-yaml; those that begin with `no-` are opposites.
+    const REFERENCE: &str = "allow-crimes no-allow-crimes unsafe-truncate-embeddings \
+        no-unsafe-truncate-embeddings transformers-cache lora-merge-cache lora-merge-dtype cuda \
+        no-cuda device low-cpu-memory no-low-cpu-memory out-shard-size copy-tokenizer \
+        no-copy-tokenizer clone-tensors no-clone-tensors trust-remote-code no-trust-remote-code \
+        random-seed lazy-unpickle no-lazy-unpickle write-model-card no-write-model-card \
+        safe-serialization no-safe-serialization verbose quiet no-quiet read-to-gpu no-read-to-gpu \
+        multi-gpu no-multi-gpu num-threads gpu-rich async-write no-async-write write-threads";
+
+    /// A flag of the table with its value, and what the table says about it.
+    fn table() -> Vec<(Vec<String>, String)> {
+        let page = include_str!("../../docs/flags.md");
+        let mut flags = Vec::new();
+        for row in page.lines().filter(|line| line.starts_with("| `")) {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            for flag in cells[1].split(", ") {
+                let words = flag.trim_matches('`').split(' ').map(|word| match word {
+                    "SIZE" | "N" => "1".to_owned(),
+                    "NAME" | "PATH" => "some".to_owned(),
+                    word => word.to_owned(),
+                });
+                flags.push((words.collect(), cells[2].to_owned()));
+            }
+        }
+        flags
+    }
+
+    #[test]
+    fn the_table_of_flags_is_complete() {
+        let listed: BTreeSet<String> =
+            table().iter().map(|(words, _)| words[0].trim_start_matches('-').to_owned()).collect();
+        for flag in REFERENCE.split(' ') {
+            assert!(listed.contains(flag), "docs/flags.md lacks `--{flag}`");
+        }
+        for argument in YamlArguments::command().get_arguments() {
+            let names = argument.get_long_and_visible_aliases().unwrap_or_default();
+            for name in names.into_iter().filter(|name| !matches!(*name, "help" | "version")) {
+                assert!(listed.contains(name), "docs/flags.md lacks `--{name}`");
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_of_flags_is_true() {
+        for (words, status) in table() {
+            let flag = words.join(" ");
+            let line = ["mergekit-yaml", "config.yml", "out"].map(str::to_owned);
+            let parsed = YamlArguments::try_parse_from(line.into_iter().chain(words));
+            let parsed = parsed.unwrap_or_else(|error| panic!("{flag}: {error}"));
+            let Compatibility { notes, pickled } = parsed.arguments.compatibility;
+            assert_eq!(pickled, status == "refused", "{flag}");
+            let is_noted = status == "ignored" && !flag.starts_with("--no-");
+            assert_eq!(notes.len(), usize::from(is_noted), "{flag}: {notes:?}");
+            assert!(matches!(status.as_str(), "same" | "own" | "ignored" | "refused"), "{status}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_two_opposites_counts() {
+        let compatibility = |flags: &[&str]| {
+            let line = ["mergekit-yaml", "config.yml", "out"].iter().chain(flags);
+            YamlArguments::try_parse_from(line).unwrap().arguments.compatibility
+        };
+        assert!(compatibility(&["--cuda", "--no-cuda"]).notes.is_empty());
+        assert_eq!(compatibility(&["--no-cuda", "--cuda"]).notes.len(), 1);
+        assert!(!compatibility(&["--no-safe-serialization", "--safe-serialization"]).pickled);
+        assert!(compatibility(&["--device", "cpu"]).notes.is_empty());
+    }
+}

@@ -63,7 +63,7 @@ pub(super) struct Arguments {
     verbosity: Verbosity,
 
     #[command(flatten)]
-    compatibility: Compatibility,
+    pub(super) compatibility: Compatibility,
 }
 
 /// Runs the command.
@@ -105,21 +105,43 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         recipe: (!arguments.no_write_model_card).then(|| file.document.text().to_owned()),
         strict: arguments.strict,
     };
+    let bytes_read = engine.estimate(&plan)?.bytes_read;
     let bar = talk.byte_progress(plan.output_bytes());
     let result =
         engine.merge_to_directory(&plan, &arguments.out, &options, &|bytes| bar.inc(bytes));
     bar.finish_and_clear();
     warn_of(&result?, talk);
+    let seconds = started.elapsed().as_secs_f64();
     talk.say(&format_args!(
-        "merged {} with {} into `{}`: {}, {} in {:.1} s",
+        "merged {} with {} into `{}`: {}, {} in {seconds:.1} s ({} read and written{})",
         count(plan.models().len(), "model"),
         plan.method().name,
         arguments.out.display(),
         count(plan.tensors().len(), "tensor"),
         DecimalBytes(plan.output_bytes()),
-        started.elapsed().as_secs_f64(),
+        rate(bytes_read + plan.output_bytes(), seconds),
+        peak_memory()
+            .map(|peak| format!(", peak memory {}", DecimalBytes(peak)))
+            .unwrap_or_default(),
     ));
     Ok(())
+}
+
+/// `1.94 GB/s`.
+fn rate(bytes: u64, seconds: f64) -> String {
+    let per_second = bytes as f64 / seconds.max(1e-6);
+    match per_second < 1e7 {
+        true => format!("{}/s", DecimalBytes(per_second as u64)),
+        false => format!("{:.2} GB/s", per_second / 1e9),
+    }
+}
+
+/// Most memory that this process has had at once, in bytes, where the system tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 /// Names the tensors that are damaged, the first few of them.

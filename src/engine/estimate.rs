@@ -78,3 +78,61 @@ fn working_bytes(tensor: &PlannedTensor, budget: &Budget) -> Result<u64, EngineE
     let rows = memory::chunk_bytes(n_operands, row);
     Ok(apply.max(rows).max(memory::statistics_bytes(n_operands)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::super::EngineOptions;
+    use super::super::tests::counting_store;
+    use super::*;
+    use crate::plan::testing::plan;
+
+    #[test]
+    fn methods_read_as_often_as_they_say() {
+        let (store, read) = counting_store(&["base", "a", "b"]);
+        for (method, parameters) in [
+            ("linear", "weight: 1"),
+            ("slerp", "t: 0.4"),
+            ("task_arithmetic", "weight: 1"),
+            ("passthrough", "scale: 2"),
+        ] {
+            let (base, models) = match method {
+                "linear" => ("", "{model: a}, {model: b}"),
+                "passthrough" => ("", "{model: a}"),
+                "slerp" => ("base_model: base, ", "{model: b}"),
+                _ => ("base_model: base, ", "{model: a}, {model: b}"),
+            };
+            let text = format!(
+                "{{merge_method: {method}, {base}models: [{models}], parameters: {{{parameters}}}}}"
+            );
+            let plan = plan(&text, &store).unwrap();
+            let engine = Engine::new(EngineOptions::default()).unwrap();
+            let estimate = engine.estimate(&plan).unwrap();
+            read.store(0, Ordering::Relaxed);
+            engine.merge_to_memory(&plan).unwrap();
+            // The models are in float32.
+            assert_eq!(4 * read.load(Ordering::Relaxed) as u64, estimate.bytes_read, "{method}");
+            assert_eq!(estimate.bytes_written, plan.output_bytes());
+        }
+    }
+
+    #[test]
+    fn a_memory_limit_bounds_the_estimate() {
+        let (store, _) = counting_store(&["a", "b"]);
+        let text =
+            "{merge_method: linear, models: [{model: a}, {model: b}], parameters: {weight: 1}}";
+        let plan = plan(text, &store).unwrap();
+        let estimate = |memory_limit| {
+            let options = EngineOptions { threads: Some(4), memory_limit, ..Default::default() };
+            Engine::new(options).unwrap().estimate(&plan)
+        };
+        let free = estimate(None).unwrap();
+        assert_eq!(free.threads, 4);
+        let limited = estimate(Some(1_000_000)).unwrap();
+        assert!(limited.threads < 4);
+        assert!(limited.peak_memory < free.peak_memory);
+        assert!(limited.peak_memory < 1_000_000 + PROCESS_BYTES + 100_000);
+        assert!(matches!(estimate(Some(10)), Err(EngineError::MemoryLimit { .. })));
+    }
+}
