@@ -5,6 +5,7 @@
 
 pub mod dtype;
 pub mod random;
+pub mod rank;
 pub mod reduce;
 pub mod select;
 pub mod simd;

@@ -45,7 +45,7 @@ impl TensorInputs<'_> {
 
     /// Calls `visit` with the base and the inputs `which` of every block, in parallel, and returns
     /// what it returned in block order. With `whole_rows` blocks end where rows end.
-    fn map_blocks<T: Send>(
+    pub(super) fn map_blocks<T: Send>(
         &self,
         which: &[usize],
         whole_rows: bool,
