@@ -95,6 +95,12 @@ mod tests {
             ("linear", "weight: 1"),
             ("slerp", "t: 0.4"),
             ("task_arithmetic", "weight: 1"),
+            ("ties", "weight: 1, density: 0.5"),
+            ("ties", "weight: 1"),
+            ("dare_linear", "weight: 1, density: 0.5"),
+            ("dare_ties", "weight: 1, density: 0.5, rescale: false"),
+            ("della", "weight: 1, density: 0.5"),
+            ("breadcrumbs", "weight: 1, density: 0.5"),
             ("passthrough", "scale: 2"),
         ] {
             let (base, models) = match method {
@@ -111,8 +117,16 @@ mod tests {
             let estimate = engine.estimate(&plan).unwrap();
             read.store(0, Ordering::Relaxed);
             engine.merge_to_memory(&plan).unwrap();
-            // The models are in float32.
-            assert_eq!(4 * read.load(Ordering::Relaxed) as u64, estimate.bytes_read, "{method}");
+            // The models are in float32. Thresholds among equals read blocks again, and these tensors
+            // are a single block.
+            let bytes = 4 * read.load(Ordering::Relaxed) as u64;
+            let says = estimate.bytes_read;
+            let selects =
+                matches!(method, "ties" | "breadcrumbs") && parameters.contains("density");
+            match selects {
+                true => assert!((says..2 * says).contains(&bytes), "{method}: {bytes} for {says}"),
+                false => assert_eq!(bytes, says, "{method}, {parameters}"),
+            }
             assert_eq!(estimate.bytes_written, plan.output_bytes());
         }
     }

@@ -169,9 +169,10 @@ pub trait TensorMethod: Send + Sync {
         None
     }
 
-    /// How often [`TensorMethod::prepare`] reads its inputs, at most and on the average of all of them,
-    /// the base included, rounded up: 0 without a statistics pass. The apply pass, which reads every
-    /// input once, is not counted, and neither is what [`ReadInput::remember`] saves.
+    /// How often [`TensorMethod::prepare`] reads every input from end to end: 0 without a statistics
+    /// pass. An upper bound: an input that needs no statistics is not read, and what
+    /// [`ReadInput::remember`] knows is not read again. A few blocks read twice do not count, and
+    /// neither does the apply pass.
     fn statistics_passes(&self) -> usize {
         0
     }
