@@ -337,6 +337,7 @@ impl PlanError {
             Self::WholeNumbers { field, .. } => Some(field),
             Self::InputCount { field, .. } if field.is_empty() => Some("models"),
             Self::SeveralModules { .. } => Some("slices"),
+            Self::UnknownModule { .. } => Some("modules"),
             Self::LayerCounts { field, .. } | Self::BaseNotListed { field, .. } => {
                 Some(if field.is_empty() { "models" } else { field })
             }

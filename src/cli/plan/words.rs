@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(float(0.1 + 0.2), "0.3");
         assert_eq!(float(1.0), "1");
         assert_eq!(float(-0.5), "-0.5");
-        assert_eq!(float(1.0 / 3.0), "0.3333");
+        assert_eq!(float(1.0 / 3.0), "0.33333");
         assert_eq!(float(0.0), "0");
         assert_eq!(float(12.0), "12");
         assert_eq!(float(123_456.0), "123456");
