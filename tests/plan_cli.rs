@@ -127,9 +127,9 @@ model.layers.1.mlp.up_proj.weight
   input  examples/demo/sorter  model.layers.1.mlp.up_proj.weight  bfloat16  [160, 64]
 
   parameter  model   value    from
-  weight     adder   0.33333  merge.yml:5:27
+  weight     adder   0.33333  merge.yml:5:26
   weight     sorter  2        merge.yml:10:11
-  density    adder   0.5      merge.yml:5:44
+  density    adder   0.5      merge.yml:5:43
   density    sorter  0.25     merge.yml:8:16
   normalize          true     default
   rescale            false    default
@@ -151,7 +151,7 @@ fn tensors_are_found_by_name_part_and_pattern() {
     assert_eq!(names(&[]).len(), 38);
     assert_eq!(names(&["model.norm.weight"]), ["model.norm.weight"]);
     assert_eq!(names(&["q_proj"]).len(), 4);
-    assert_eq!(names(&["*.norm.*", "model.layers.?.mlp.up_proj.weight", "norm.weight"]).len(), 5);
+    assert_eq!(names(&["*.norm.*", "model.layers.?.mlp.up_proj.weight", "norm.weight"]).len(), 13);
 
     let unknown = plan(SLERP, &["--tensor", "self_atn"]);
     assert_eq!((unknown.code, unknown.stdout.as_str()), (2, ""));
@@ -244,7 +244,7 @@ warning: merge.yml:14:41: models[2].parameters.lamda: `ties` does not read `lamd
 warning: merge.yml:17:3: parameters.t: `ties` does not read `t`
 warning: merge.yml:12:18: all weights are 0, so that the base model is left, for 26 tensors such as \
 `model.embed_tokens.weight`
-warning: merge.yml:10:33: all weights are 0, so that the base model is left, for 12 tensors such as \
+warning: merge.yml:10:32: all weights are 0, so that the base model is left, for 12 tensors such as \
 `model.layers.0.mlp.gate_proj.weight`
 warning: merge.yml:5:26: `weight` has no effect here: the base model has none
 warning: merge.yml:9:20: filter `self_atn` matches no tensor
