@@ -79,7 +79,7 @@ impl Talk {
             false => ProgressDrawTarget::stderr_with_hz(10),
         };
         let bar = ProgressBar::with_draw_target(Some(bytes), target);
-        let template = "merging {bar:16} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
+        let template = "merging {bar:16} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left";
         bar.set_style(ProgressStyle::with_template(template).expect("the template is valid"));
         bar.enable_steady_tick(Duration::from_millis(200));
         bar

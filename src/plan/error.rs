@@ -252,8 +252,6 @@ pub enum PlanError {
         "tensor `{tensor}` has shape {found:?} in `{model}`, but shape {expected:?} in `{first}`"
     )]
     Shapes {
-        /// Path in the config of where the model that differs is named.
-        field: String,
         /// Its name in the output.
         tensor: String,
         /// The first model.
@@ -317,6 +315,11 @@ fn count(least: usize, most: usize) -> String {
 }
 
 impl PlanError {
+    /// The same about the model that is named at `field`.
+    pub(super) fn of_model(self, field: String) -> Self {
+        Self::Model { field, source: Box::new(self) }
+    }
+
     /// The path in the config of what should be changed, where there is one such place. A field that is
     /// missing is not there yet.
     pub fn field(&self) -> Option<&str> {
@@ -329,7 +332,6 @@ impl PlanError {
             | Self::Architectures { field, .. }
             | Self::MissingTensor { field, .. }
             | Self::MissingFromBase { field, .. }
-            | Self::Shapes { field, .. }
             | Self::Kinds { field, .. }
             | Self::MissingParameter { field, .. }
             | Self::ParameterKind { field, .. }

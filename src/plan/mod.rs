@@ -129,10 +129,7 @@ impl MergePlan {
         let models = references
             .iter()
             .map(|(field, reference)| {
-                store.open(reference).map_err(|error| PlanError::Model {
-                    field: field.clone(),
-                    source: Box::new(error),
-                })
+                store.open(reference).map_err(|error| error.of_model(field.clone()))
             })
             .collect::<Result<Vec<_>, _>>()?;
         let donor = models.first().ok_or(PlanError::NoTensors)?;

@@ -204,15 +204,15 @@ impl Planner<'_> {
                 && found.len() == expected.len()
                 && found[1..] == expected[1..];
             if !(is_vocabulary && self.truncate_embeddings) {
-                return Err(PlanError::Shapes {
-                    field: candidate.slice.sources[*source].model_field(),
+                let error = PlanError::Shapes {
                     tensor: candidate.name.clone(),
                     first: first.model.label(),
                     expected,
                     model: operand.model.label(),
                     found,
                     is_vocabulary,
-                });
+                };
+                return Err(error.of_model(candidate.slice.sources[*source].model_field()));
             }
             shape[0] = shape[0].min(found[0]);
             self.vocabulary_size = Some(shape[0]);
