@@ -253,7 +253,7 @@ pub enum MethodError {
     Read(Box<dyn std::error::Error + Send + Sync>),
 
     /// A parameter has a value that the method is not defined for.
-    #[error("{name} is {value}, {allowed}")]
+    #[error("{name} is {value}, {problem}")]
     Parameter {
         /// As written in merge configs.
         name: &'static str,
@@ -261,7 +261,7 @@ pub enum MethodError {
         input: Option<usize>,
         /// After gradients and filters.
         value: f64,
-        /// What would be right, as the end of the sentence.
-        allowed: String,
+        /// What is wrong with it, as the end of the sentence.
+        problem: String,
     },
 }

@@ -144,7 +144,7 @@ fn bind(
                 name: "density",
                 input: Some(index),
                 value: density,
-                allowed: "outside 0..=1".to_owned(),
+                problem: "outside 0..=1".to_owned(),
             });
         }
         let rule = rule(parameters, index);

@@ -184,10 +184,10 @@ impl<'c> Place<'_, 'c> {
 
     fn explain(&self, error: MethodError) -> PlanError {
         match error {
-            MethodError::Parameter { name, input, value, allowed } => PlanError::Parameter {
+            MethodError::Parameter { name, input, value, problem } => PlanError::Parameter {
                 field: self.field(name, input),
                 value,
-                problem: allowed,
+                problem,
                 tensor: self.name(input).to_owned(),
                 is_default: self.find(name, input).is_none(),
             },
