@@ -74,7 +74,7 @@ pub struct RowDraw {
     decided: (u16, u16),
 }
 
-/// Memory to draw with: some 400 KiB, and 20 bytes for each element of a row.
+/// Memory to draw with: some 400 KiB, and 24 bytes for each element of a row.
 #[derive(Default)]
 struct Memory {
     numbers: Vec<u8>,
@@ -87,8 +87,8 @@ struct Memory {
     /// Elements whose bucket and whose number's upper bits do not say enough.
     unclear: Vec<u32>,
     undecided: Vec<Undecided>,
-    /// Elements in the order of their buckets.
-    members: Vec<u32>,
+    /// Magnitude and position of elements, in the order of their buckets.
+    members: Vec<u64>,
 }
 
 thread_local! {
@@ -239,9 +239,11 @@ impl RowDraw {
         let next = &mut next[..n_buckets];
         next.copy_from_slice(&first_ranks[..n_buckets]);
         members.resize(self.length, 0);
-        for (position, &magnitude) in column.magnitudes.iter().enumerate() {
+        let order =
+            |magnitude: u32, position: u32| u64::from(magnitude) << 32 | u64::from(position);
+        for (&magnitude, position) in column.magnitudes.iter().zip(0..) {
             let place = &mut next[bucket(magnitude)];
-            members[*place as usize] = position as u32;
+            members[*place as usize] = order(magnitude, position);
             *place += 1;
         }
         next.fill(0);
@@ -250,13 +252,13 @@ impl RowDraw {
             let bucket = undecided[0].bucket as usize;
             let first = first_ranks[bucket];
             let members = &mut members[first as usize..first_ranks[bucket + 1] as usize];
-            let order = |&position: &u32| (column.magnitudes[position as usize], position);
             // They come in the order of their positions, and weights of few bits are often equal.
-            if !members.is_sorted_by_key(order) {
-                members.sort_unstable_by_key(order);
+            if !members.is_sorted() {
+                members.sort_unstable();
             }
             for undecided in undecided {
-                let found = members.binary_search_by_key(&order(&undecided.position), order);
+                let magnitude = column.magnitudes[undecided.position as usize];
+                let found = members.binary_search(&order(magnitude, undecided.position));
                 let rank = first + found.expect("an element is in its bucket") as u32;
                 column.kept[undecided.position as usize] = flag(self.keeps(rank, undecided.number));
             }
