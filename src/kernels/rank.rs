@@ -161,9 +161,15 @@ impl RowDraw {
             self.draw.key.upper_bits(start, &mut memory.numbers);
             for offset in 0..self.inner {
                 let Memory { numbers, column, .. } = &mut memory;
-                vectorized(|| column.read(values, numbers, offset, self.inner));
+                vectorized(
+                    #[inline(always)]
+                    || column.read(values, numbers, offset, self.inner),
+                );
                 self.decide(&mut memory, start + offset);
-                vectorized(|| memory.column.write(flags, offset, self.inner));
+                vectorized(
+                    #[inline(always)]
+                    || memory.column.write(flags, offset, self.inner),
+                );
             }
         }
         MEMORY.set(memory);
@@ -175,8 +181,10 @@ impl RowDraw {
 
     /// Decides about one column, whose first element has index `start` in the tensor.
     fn decide(&self, memory: &mut Memory, start: usize) {
-        let Magnitudes { smallest, largest, is_decided } =
-            vectorized(|| memory.column.decide(self.decided));
+        let Magnitudes { smallest, largest, is_decided } = vectorized(
+            #[inline(always)]
+            || memory.column.decide(self.decided),
+        );
         if is_decided {
             return;
         }
@@ -191,7 +199,10 @@ impl RowDraw {
         if memory.undecided.len() <= FEW {
             for undecided in &memory.undecided {
                 let at = undecided.position as usize;
-                let rank = vectorized(|| rank_of(&memory.column.magnitudes, at));
+                let rank = vectorized(
+                    #[inline(always)]
+                    || rank_of(&memory.column.magnitudes, at),
+                );
                 memory.column.kept[at] = flag(self.keeps(rank, undecided.number));
             }
         } else {

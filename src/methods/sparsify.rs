@@ -107,7 +107,10 @@ impl Mask {
         let Self::Ranked(draw) = self else { return Vec::new() };
         let mut delta = vec![0.0; chunk.inputs[input].len()];
         let base = chunk.base.expect("the method has a base");
-        vectorized(|| subtract(chunk.inputs[input], base, &mut delta));
+        vectorized(
+            #[inline(always)]
+            || subtract(chunk.inputs[input], base, &mut delta),
+        );
         let mut flags = vec![0; delta.len()];
         draw.flags(chunk.start, &delta, &mut flags);
         flags

@@ -179,7 +179,10 @@ fn rescale_draws(
         for (position, &index) in which.iter().enumerate() {
             let mask = &sparsifiers[index].mask;
             let flags = mask.row_flags(chunk, position);
-            let [before, after] = vectorized(|| norms(mask, chunk, position, &flags));
+            let [before, after] = vectorized(
+                #[inline(always)]
+                || norms(mask, chunk, position, &flags),
+            );
             let flags = if remember { Flags::new(&flags) } else { Flags::default() };
             drawn.push(Drawn { before, after, flags });
         }
