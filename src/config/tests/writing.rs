@@ -76,7 +76,11 @@ fn settings(method: &'static MethodDefinition) -> BoxedStrategy<Settings> {
         (Just(definition.name.to_owned()), setting)
     });
     let unread = ("unread.{0,140}", setting(scalar().boxed()));
-    let entries = prop::collection::vec(prop_oneof![4 => read, 1 => unread], 0..4);
+    let entry = match method.parameters {
+        [] => unread.boxed(),
+        _ => prop_oneof![4 => read, 1 => unread].boxed(),
+    };
+    let entries = prop::collection::vec(entry, 0..4);
     entries.prop_map(|entries| entries.into_iter().collect()).boxed()
 }
 
