@@ -8,7 +8,8 @@ use super::terminal::error_line;
 use crate::config::yaml::Place;
 use crate::config::{ConfigError, ConfigFile};
 use crate::engine::EngineError;
-use crate::plan::PlanError;
+use crate::inspect::InspectError;
+use crate::plan::{PlanError, PlanWarning};
 use crate::report::OutputError;
 use crate::search::SearchError;
 use crate::space::SpaceError;
@@ -46,18 +47,32 @@ impl Failure {
 
     /// What is wrong with the merge that `file` asks for, with the place in the file where it stands.
     pub fn in_config(error: PlanError, file: &ConfigFile) -> Self {
-        let place = error.field().map(|field| file.place_of(field));
+        let place = error.field().and_then(|field| line_of(field, file));
         let mut failure = Self::from(error);
-        if let Some(Place { file: Some(path), line: Some(line), column, .. }) = place {
-            let column = column.map(|column| format!(":{column}")).unwrap_or_default();
-            failure.message = format!("{}:{line}{column}: {}", path.display(), failure.message);
+        if let Some(place) = place {
+            failure.message = format!("{place}: {}", failure.message);
         }
         failure
+    }
+
+    /// Options that cannot be followed, with what to do instead.
+    pub(super) fn usage(message: String, hint: String) -> Self {
+        Self { message, hint: Some(hint), code: USERS_MISTAKE }
     }
 
     /// Work that Ctrl-C stopped in good order, with what to do to go on.
     pub fn interrupted(message: String, hint: String) -> Self {
         Self { message, hint: Some(hint), code: INTERRUPTED }
+    }
+
+    /// Options that do not go together, or files that cannot be written.
+    pub(super) fn refused(message: &str, hint: &str) -> Self {
+        Self { message: message.to_owned(), hint: Some(hint.to_owned()), code: USERS_MISTAKE }
+    }
+
+    /// The sentence, with its causes.
+    pub(super) fn message(&self) -> &str {
+        &self.message
     }
 
     /// Results that could not be printed.
@@ -80,6 +95,23 @@ impl Failure {
     }
 }
 
+/// What a plan warns of, behind the line of the config that it is about.
+pub(super) fn in_config(warning: &PlanWarning, file: &ConfigFile) -> String {
+    match warning.field().and_then(|field| line_of(field, file)) {
+        Some(place) => format!("{place}: {warning}"),
+        None => warning.to_string(),
+    }
+}
+
+/// Where a field is, as `merge.yml:5:12`; nothing where that is not known.
+pub(super) fn line_of(field: &str, file: &ConfigFile) -> Option<String> {
+    let Place { file: Some(path), line: Some(line), column, .. } = file.place_of(field) else {
+        return None;
+    };
+    let column = column.map(|column| format!(":{column}")).unwrap_or_default();
+    Some(format!("{}:{line}{column}", path.display()))
+}
+
 /// For error types with `hint` and `is_users_mistake`.
 macro_rules! failure_from {
     ($($error:ty),* $(,)?) => {$(
@@ -98,6 +130,16 @@ impl From<EngineError> for Failure {
         let failure = Self::new(&error, error.hint(), error.is_users_mistake());
         match error {
             EngineError::Interrupted => Self { code: INTERRUPTED, ..failure },
+            _ => failure,
+        }
+    }
+}
+
+impl From<InspectError> for Failure {
+    fn from(error: InspectError) -> Self {
+        let failure = Self::new(&error, error.hint(), error.is_users_mistake());
+        match error {
+            InspectError::Interrupted => Self { code: INTERRUPTED, ..failure },
             _ => failure,
         }
     }

@@ -48,6 +48,24 @@ fn every_method() -> Vec<String> {
             .to_owned(),
         "{merge_method: slerp, base_model: a, models: [{model: b}], parameters: {t: [0.1, 0.6]}}"
             .to_owned(),
+        "{merge_method: nuslerp, models: [{model: a, parameters: {weight: 1}}, \
+            {model: b, parameters: {weight: [1, 3]}}]}"
+            .to_owned(),
+        "{merge_method: nuslerp, base_model: base, models: [{model: a}, {model: b}], \
+            parameters: {weight: 1, nuslerp_flatten: false}}"
+            .to_owned(),
+        "{merge_method: nuslerp, base_model: base, models: [{model: a}, {model: b}], \
+            parameters: {weight: 1, nuslerp_flatten: false, nuslerp_row_wise: true}}"
+            .to_owned(),
+        "{merge_method: multislerp, base_model: base, models: [{model: a}, {model: b}], \
+            parameters: {weight: 1}}"
+            .to_owned(),
+        "{merge_method: karcher, base_model: base, models: [{model: a}, {model: b}]}".to_owned(),
+        "{merge_method: model_stock, base_model: base, models: [{model: a}, {model: b}]}"
+            .to_owned(),
+        "{merge_method: model_stock, base_model: base, models: [{model: a}, {model: b}], \
+            parameters: {filter_wise: true}}"
+            .to_owned(),
         "{merge_method: passthrough, models: [{model: a}]}".to_owned(),
         "{merge_method: passthrough, models: [{model: a}], parameters: {scale: 0.5}}".to_owned(),
     ];
@@ -63,6 +81,19 @@ fn every_method() -> Vec<String> {
             "breadcrumbs_ties",
         ]
         .map(task_vectors),
+    );
+    configs.extend(
+        [
+            "{merge_method: nearswap, base_model: base, models: [{model: b}], parameters: {t: 0.3}}",
+            "{merge_method: ram, base_model: base, models: [{model: a}, {model: b}]}",
+            "{merge_method: ramplus_tl, base_model: base, models: [{model: a}, {model: b}], \
+                parameters: {epsilon: 0.4, alpha: 3, r: [0, 1]}}",
+            "{merge_method: sce, base_model: base, models: [{model: a}, {model: b}]}",
+            "{merge_method: sce, base_model: base, models: [{model: a}, {model: b}], \
+                parameters: {select_topk: [0.3, 0.7]}}",
+            "{merge_method: arcee_fusion, base_model: base, models: [{model: b}]}",
+        ]
+        .map(str::to_owned),
     );
     configs
 }
@@ -298,11 +329,11 @@ impl TensorSource for Counting {
     }
 }
 
-#[test]
-fn statistics_of_the_same_models_are_not_computed_again() {
+/// Models of two layers in float32, and the number of elements that have been read of them.
+pub(super) fn counting_store(paths: &[&str]) -> (ModelStore, Arc<AtomicUsize>) {
     let read = Arc::new(AtomicUsize::new(0));
     let store = ModelStore::new();
-    for (seed, path) in (0..).zip(["a", "b"]) {
+    for (seed, path) in (0..).zip(paths.iter().copied()) {
         let tiny = TinyModel::noise(path, 2, F32, seed);
         let inner = tiny.tensors.clone();
         let opened = tiny.open();
@@ -312,6 +343,12 @@ fn statistics_of_the_same_models_are_not_computed_again() {
             InputModel::new(reference, PathBuf::from(path), Box::new(source), config).unwrap(),
         );
     }
+    (store, read)
+}
+
+#[test]
+fn statistics_of_the_same_models_are_not_computed_again() {
+    let (store, read) = counting_store(&["a", "b"]);
     let engine =
         Engine::new(EngineOptions { remember_statistics: true, ..Default::default() }).unwrap();
     let elements = |t: f64| {

@@ -3,9 +3,13 @@
 //! Pure functions over slices: no files, no threads of their own. The only room that may hold SIMD
 //! or `unsafe` code.
 
+pub mod compare;
+pub mod divergence;
 pub mod dtype;
+pub mod elementary;
 pub mod random;
 pub mod rank;
 pub mod reduce;
 pub mod select;
 pub mod simd;
+pub mod summary;

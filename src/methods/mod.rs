@@ -5,11 +5,20 @@
 //! [`Apply`] of this tensor. [`Apply::apply`] is the *apply pass*: a pure function of a chunk of
 //! `f32` inputs to a chunk of `f32` output. Methods never see files, dtypes, threads or YAML.
 
+mod arcee_fusion;
 mod coefficients;
+mod gram;
 mod inputs;
+mod karcher;
 mod linear;
+mod model_stock;
+mod multislerp;
+mod nearswap;
+mod nuslerp;
 mod passthrough;
+mod ram;
 mod registry;
+mod sce;
 mod selection;
 mod slerp;
 mod sparsify;
@@ -90,7 +99,8 @@ pub struct MethodDefinition {
     pub name: &'static str,
     /// Where the base model comes in.
     pub base: BaseRole,
-    /// Fewest and most inputs, the base included (`usize::MAX` for no limit).
+    /// Fewest and most inputs (`usize::MAX` for no limit): a required base is counted, an optional one
+    /// is not.
     pub inputs: (usize, usize),
     /// What to do with an optional tensor that only some inputs have.
     pub incomplete: Incomplete,
@@ -100,6 +110,13 @@ pub struct MethodDefinition {
     pub bind: fn(&Parameters) -> Result<Box<dyn TensorMethod>, MethodError>,
     /// Paper or other source, for tables and model cards.
     pub reference: &'static str,
+}
+
+impl MethodDefinition {
+    /// How many of `found` inputs [`MethodDefinition::inputs`] is about, when one is the base or none.
+    pub fn n_counted(&self, found: usize, has_base: bool) -> usize {
+        found - usize::from(has_base && self.base == BaseRole::Optional)
+    }
 }
 
 /// What to do with an optional tensor that only some inputs have.
@@ -167,6 +184,14 @@ pub trait TensorMethod: Send + Sync {
     /// byte by byte where the types allow.
     fn copied_input(&self) -> Option<usize> {
         None
+    }
+
+    /// How often [`TensorMethod::prepare`] reads every input from end to end: 0 without a statistics
+    /// pass. An upper bound: an input that needs no statistics is not read, and what
+    /// [`ReadInput::remember`] knows is not read again. A few blocks read twice do not count, and
+    /// neither does the apply pass.
+    fn statistics_passes(&self) -> usize {
+        0
     }
 
     /// The statistics pass: reads what it needs of the whole inputs, any number of times.
@@ -245,7 +270,7 @@ pub enum MethodError {
     Read(Box<dyn std::error::Error + Send + Sync>),
 
     /// A parameter has a value that the method is not defined for.
-    #[error("{name} is {value}, {allowed}")]
+    #[error("{name} is {value}, {problem}")]
     Parameter {
         /// As written in merge configs.
         name: &'static str,
@@ -253,7 +278,11 @@ pub enum MethodError {
         input: Option<usize>,
         /// After gradients and filters.
         value: f64,
-        /// What would be right, as the end of the sentence.
-        allowed: String,
+        /// What is wrong with it, as the end of the sentence.
+        problem: String,
     },
+
+    /// A mean direction was asked for where there is none.
+    #[error("the weighted directions of the models cancel out, so that they have no mean")]
+    NoDirection,
 }

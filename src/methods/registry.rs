@@ -1,11 +1,17 @@
 //! The list of merge methods, and the only place that knows them all.
 
-use super::{MethodDefinition, linear, passthrough, slerp, task_vectors};
+use super::{
+    MethodDefinition, arcee_fusion, karcher, linear, model_stock, multislerp, nearswap, nuslerp,
+    passthrough, ram, sce, slerp, task_vectors,
+};
 
 /// Every merge method, in the order of tables.
-pub static METHODS: [&MethodDefinition; 11] = [
+pub static METHODS: [&MethodDefinition; 20] = [
     &linear::LINEAR,
     &slerp::SLERP,
+    &nuslerp::NUSLERP,
+    &multislerp::MULTISLERP,
+    &karcher::KARCHER,
     &task_vectors::TASK_ARITHMETIC,
     &task_vectors::TIES,
     &task_vectors::DARE_LINEAR,
@@ -14,21 +20,17 @@ pub static METHODS: [&MethodDefinition; 11] = [
     &task_vectors::DELLA_LINEAR,
     &task_vectors::BREADCRUMBS,
     &task_vectors::BREADCRUMBS_TIES,
+    &model_stock::MODEL_STOCK,
+    &nearswap::NEARSWAP,
+    &arcee_fusion::ARCEE_FUSION,
+    &ram::RAM,
+    &ram::RAMPLUS_TL,
+    &sce::SCE,
     &passthrough::PASSTHROUGH,
 ];
 
 /// Methods of the Python tool that this program knows by name only.
-pub const NOT_AVAILABLE: [&str; 9] = [
-    "nuslerp",
-    "multislerp",
-    "karcher",
-    "model_stock",
-    "nearswap",
-    "arcee_fusion",
-    "ram",
-    "ramplus_tl",
-    "sce",
-];
+pub const NOT_AVAILABLE: [&str; 0] = [];
 
 /// The method called `name` in merge configs.
 pub fn find(name: &str) -> Option<&'static MethodDefinition> {

@@ -88,7 +88,7 @@ impl Rule {
                 name: "epsilon",
                 input: Some(index),
                 value: epsilon,
-                allowed: format!("which makes probabilities leave (0, 1) at density {density}"),
+                problem: format!("which makes probabilities leave (0, 1) at density {density}"),
             });
         }
         Ok(())

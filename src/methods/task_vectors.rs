@@ -144,7 +144,7 @@ fn bind(
                 name: "density",
                 input: Some(index),
                 value: density,
-                allowed: "outside 0..=1".to_owned(),
+                problem: "outside 0..=1".to_owned(),
             });
         }
         let rule = rule(parameters, index);
@@ -162,6 +162,18 @@ fn bind(
 }
 
 impl TensorMethod for TaskVectors {
+    fn statistics_passes(&self) -> usize {
+        let needs_statistics = |&(rule, density): &(Rule, f64)| {
+            let drops = density > 0.0 && density < 1.0;
+            match rule {
+                Rule::Everything => false,
+                Rule::Bernoulli | Rule::Ranked { .. } => drops && self.rescale,
+                Rule::Magnitude | Rule::Outliers { .. } => drops,
+            }
+        };
+        usize::from(self.rules.iter().any(needs_statistics))
+    }
+
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
         let sparsifiers = sparsify::prepare(&self.rules, self.rescale, inputs)?;
         let models = sparsifiers.into_iter().zip(&self.weights);

@@ -16,13 +16,13 @@ pub enum PlanError {
     #[error(transparent)]
     Architecture(#[from] ArchitectureError),
 
-    /// There is no such merge method.
-    #[error("there is no merge method `{name}`")]
-    UnknownMethod {
-        /// As written.
-        name: String,
-        /// Whether mergekit has it.
-        is_planned: bool,
+    /// A model that the config names cannot be used.
+    #[error("{source}")]
+    Model {
+        /// Path in the config of where it is named.
+        field: String,
+        /// What is wrong with it.
+        source: Box<PlanError>,
     },
 
     /// A model has an adapter on top.
@@ -42,6 +42,8 @@ pub enum PlanError {
     /// The models have different architectures.
     #[error("`{model}` is a {found} model, but `{first}` is a {expected} model")]
     Architectures {
+        /// Path in the config of where the model that differs is named.
+        field: String,
         /// The model that gives the output its architecture.
         first: String,
         /// Its architecture.
@@ -149,8 +151,9 @@ pub enum PlanError {
 
     /// More or fewer models than the method takes.
     #[error(
-        "{place}: merge method `{method}` takes {}, but {found} {} given",
+        "{place}: merge method `{method}` takes {}{}, but {found} {} given",
         count(*least, *most),
+        if *beside_base { " beside the base" } else { "" },
         if *found == 1 { "is" } else { "are" },
         place = place(field)
     )]
@@ -159,17 +162,21 @@ pub enum PlanError {
         field: String,
         /// The method.
         method: &'static str,
-        /// Models given, the base included.
+        /// Models given.
         found: usize,
         /// Fewest allowed.
         least: usize,
         /// Most allowed.
         most: usize,
+        /// Whether there is a base beside these.
+        beside_base: bool,
     },
 
     /// A model lacks a tensor that its architecture demands.
     #[error("model `{model}` has no tensor `{tensor}`")]
     MissingTensor {
+        /// Path in the config of where the model is named.
+        field: String,
         /// The model.
         model: String,
         /// The tensor's name in that model.
@@ -179,6 +186,8 @@ pub enum PlanError {
     /// The base model lacks an optional tensor that others have.
     #[error("base model `{base}` has no tensor `{tensor}`, which `{model}` has")]
     MissingFromBase {
+        /// Path in the config of where the base model is named.
+        field: String,
         /// The base model.
         base: String,
         /// The tensor's name in the output.
@@ -224,7 +233,10 @@ pub enum PlanError {
     },
 
     /// A parameter has a value that the method is not defined for.
-    #[error("`{field}` is {value}, {problem} (tensor `{tensor}`)")]
+    #[error(
+        "`{field}` is {value}{}, {problem} (tensor `{tensor}`)",
+        if *is_default { " by default" } else { "" }
+    )]
     Parameter {
         /// Its path in the config.
         field: String,
@@ -234,6 +246,8 @@ pub enum PlanError {
         problem: String,
         /// The first tensor it applies to.
         tensor: String,
+        /// Whether the value is the method's default, so that the field is not there yet.
+        is_default: bool,
     },
 
     /// Models have differently shaped tensors.
@@ -258,6 +272,8 @@ pub enum PlanError {
     /// Some models have fractions where others have whole numbers.
     #[error("tensor `{tensor}` has type {found} in `{model}`, but type {expected} in `{first}`")]
     Kinds {
+        /// Path in the config of where the model that differs is named.
+        field: String,
         /// Its name in the output.
         tensor: String,
         /// The first model.
@@ -302,20 +318,31 @@ fn count(least: usize, most: usize) -> String {
 }
 
 impl PlanError {
+    /// The same about the model that is named at `field`.
+    pub(super) fn of_model(self, field: String) -> Self {
+        Self::Model { field, source: Box::new(self) }
+    }
+
     /// The path in the config of what should be changed, where there is one such place. A field that is
     /// missing is not there yet.
     pub fn field(&self) -> Option<&str> {
         match self {
-            Self::UnknownMethod { .. } | Self::NoBase { .. } => Some("merge_method"),
+            Self::NoBase { .. } => Some("merge_method"),
             Self::LayerRange { field, .. }
             | Self::EmptyRange { field, .. }
             | Self::Duplicate { field, .. }
+            | Self::Model { field, .. }
+            | Self::Architectures { field, .. }
+            | Self::MissingTensor { field, .. }
+            | Self::MissingFromBase { field, .. }
+            | Self::Kinds { field, .. }
             | Self::MissingParameter { field, .. }
             | Self::ParameterKind { field, .. }
             | Self::Parameter { field, .. } => Some(field),
             Self::WholeNumbers { field, .. } => Some(field),
             Self::InputCount { field, .. } if field.is_empty() => Some("models"),
             Self::SeveralModules { .. } => Some("slices"),
+            Self::UnknownModule { .. } => Some("modules"),
             Self::LayerCounts { field, .. } | Self::BaseNotListed { field, .. } => {
                 Some(if field.is_empty() { "models" } else { field })
             }
@@ -328,13 +355,9 @@ impl PlanError {
         let hint = match self {
             Self::Checkpoint(error) => return error.hint(),
             Self::Architecture(error) => return error.hint(),
-            Self::UnknownMethod { name, is_planned } => {
-                let names: Vec<_> = crate::methods::METHODS.iter().map(|m| m.name).collect();
-                let known = names.join(", ");
-                match is_planned {
-                    true => format!("`{name}` is not available yet; available are {known}"),
-                    false => format!("available are {known}"),
-                }
+            Self::Model { source, .. } => return source.hint(),
+            Self::Parameter { field, is_default: true, .. } => {
+                format!("the config does not give it: write another value as `{field}`")
             }
             Self::LoraNotAvailable { .. } => {
                 "merge the adapter into its model first, for example with \
@@ -393,6 +416,7 @@ impl PlanError {
         match self {
             Self::Checkpoint(error) => error.is_users_mistake(),
             Self::Architecture(error) => error.is_users_mistake(),
+            Self::Model { source, .. } => source.is_users_mistake(),
             _ => true,
         }
     }
