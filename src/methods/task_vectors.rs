@@ -311,10 +311,14 @@ impl Prepared {
                 for ((out, base), (&sum, (parts, divisors))) in
                     out.iter_mut().zip(base).zip(sums.iter().zip(parts))
                 {
-                    let is_positive = sum >= 0.0;
-                    let mut agreed = if is_positive { *parts.0 } else { *parts.1 };
+                    // Bits are masked, since the compiler would rather choose between addresses.
+                    let mask = 0u32.wrapping_sub(u32::from(sum >= 0.0));
+                    let choose = |positive: f32, negative: f32| {
+                        f32::from_bits(positive.to_bits() & mask | negative.to_bits() & !mask)
+                    };
+                    let mut agreed = choose(*parts.0, *parts.1);
                     if NORMALIZE {
-                        let divisor = if is_positive { *divisors.0 } else { *divisors.1 };
+                        let divisor = choose(*divisors.0, *divisors.1);
                         agreed /= if divisor == 0.0 { 1.0 } else { divisor };
                     }
                     // A sum that is not a number must not be hidden by an empty vote.
