@@ -192,6 +192,15 @@ pub enum Warning {
         name: &'static str,
     },
 
+    /// A field that merge configs do not have.
+    #[error("{at}: unknown field `{name}` has no effect")]
+    UnknownField {
+        /// The field's name.
+        at: Place,
+        /// As written.
+        name: String,
+    },
+
     /// A field of mergekit's that never had an effect.
     #[error("{at}: `{name}` has no effect")]
     NoEffect {
@@ -206,9 +215,10 @@ impl Warning {
     /// Where it is.
     pub fn at(&self) -> &Place {
         match self {
-            Self::NotRead { at, .. } | Self::NotReadHere { at, .. } | Self::NoEffect { at, .. } => {
-                at
-            }
+            Self::NotRead { at, .. }
+            | Self::NotReadHere { at, .. }
+            | Self::UnknownField { at, .. }
+            | Self::NoEffect { at, .. } => at,
         }
     }
 
@@ -219,7 +229,7 @@ impl Warning {
             Self::NotReadHere { name, .. } => {
                 Some(format!("write `{name}` under the `parameters` of the whole config or slice"))
             }
-            Self::NoEffect { .. } => None,
+            Self::UnknownField { .. } | Self::NoEffect { .. } => None,
         }
     }
 }
