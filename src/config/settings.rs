@@ -101,10 +101,7 @@ fn not_read(
 
 /// Reads one setting; an empty list counts as absent. Of a parameter that is not known, the type
 /// is not either.
-fn read_setting(
-    node: &Node<'_>,
-    known: Option<Known>,
-) -> Result<Option<Setting>, ConfigError> {
+fn read_setting(node: &Node<'_>, known: Option<Known>) -> Result<Option<Setting>, ConfigError> {
     match node.value() {
         Yaml::Sequence(items) if items.is_empty() => Ok(None),
         Yaml::Sequence(items) if items.iter().any(Yaml::is_mapping) => {
@@ -117,10 +114,7 @@ fn read_setting(
     }
 }
 
-fn read_condition(
-    node: &Node<'_>,
-    known: Option<Known>,
-) -> Result<Conditional, ConfigError> {
+fn read_condition(node: &Node<'_>, known: Option<Known>) -> Result<Conditional, ConfigError> {
     let fields = node.fields().map_err(|_| {
         node.wrong_type("a condition `{filter: …, value: …}` as the list has others")
     })?;
@@ -131,10 +125,7 @@ fn read_condition(
     Ok(Conditional { filter, value })
 }
 
-fn read_value(
-    node: &Node<'_>,
-    known: Option<Known>,
-) -> Result<Value, ConfigError> {
+fn read_value(node: &Node<'_>, known: Option<Known>) -> Result<Value, ConfigError> {
     match node.value() {
         Yaml::Sequence(items) if !items.is_empty() => {
             let items = node.items()?;
@@ -145,10 +136,7 @@ fn read_value(
     }
 }
 
-fn read_scalar(
-    node: &Node<'_>,
-    known: Option<Known>,
-) -> Result<Scalar, ConfigError> {
+fn read_scalar(node: &Node<'_>, known: Option<Known>) -> Result<Scalar, ConfigError> {
     let scalar = match node.value() {
         Yaml::Bool(boolean) => Some(Scalar::Bool(*boolean)),
         Yaml::String(text) => Some(Scalar::Text(text.clone())),

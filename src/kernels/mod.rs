@@ -4,6 +4,7 @@
 //! or `unsafe` code.
 
 pub mod dtype;
+pub mod float8;
 pub mod random;
 pub mod reduce;
 pub mod select;
