@@ -156,11 +156,11 @@ pub enum CheckpointError {
         /// The tensor.
         tensor: String,
         /// First byte, counted from the end of the header.
-        start: usize,
+        start: u64,
         /// One past the last byte.
-        end: usize,
+        end: u64,
         /// Where the data of the tensor before it ended.
-        expected: usize,
+        expected: u64,
     },
 
     /// A tensor's shape does not account for its bytes.
@@ -178,7 +178,16 @@ pub enum CheckpointError {
         /// Its shape.
         shape: Vec<usize>,
         /// The bytes it has.
-        bytes: usize,
+        bytes: u64,
+    },
+
+    /// A file has become shorter since its header was read.
+    #[error("`{}` was cut off while it was read: tensor `{tensor}` is no longer complete", path.display())]
+    CutOff {
+        /// The file.
+        path: PathBuf,
+        /// The tensor that was being read.
+        tensor: String,
     },
 
     /// The file is longer or shorter than its header says.
@@ -348,6 +357,9 @@ impl CheckpointError {
             }
             Self::HeaderTruncated { .. } | Self::FileLength { .. } => {
                 "the file is probably an incomplete download; fetch it again".to_owned()
+            }
+            Self::CutOff { .. } => {
+                "another program is writing to it; try again when that has finished".to_owned()
             }
             Self::HeaderTooLarge { .. } | Self::HeaderSyntax { .. } => {
                 "the file may be damaged, or a Git LFS pointer instead of the weights".to_owned()

@@ -12,6 +12,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 
@@ -37,17 +38,24 @@ pub(super) struct StoredTensor {
     pub(super) name: String,
     pub(super) info: TensorInfo,
     /// Counted from the start of the file.
-    pub(super) bytes: Range<usize>,
+    pub(super) bytes: Range<u64>,
 }
 
-/// The tensors of `file`, by offset. `path` is only for errors.
-pub(super) fn parse(path: &Path, file: &[u8]) -> Result<Vec<StoredTensor>, CheckpointError> {
-    let actual = file.len() as u64;
+/// The tensors of the file that `reader` reads from its start, by offset. The file has `actual`
+/// bytes; `path` is only for errors.
+pub(super) fn parse(
+    path: &Path,
+    mut reader: impl Read,
+    actual: u64,
+) -> Result<Vec<StoredTensor>, CheckpointError> {
     let truncated =
         |needed| CheckpointError::HeaderTruncated { path: path.to_owned(), needed, actual };
-    let Some((&length, rest)) = file.split_first_chunk::<LENGTH_BYTES>() else {
+    let failed = |source| CheckpointError::Read { path: path.to_owned(), source };
+    if actual < LENGTH_BYTES as u64 {
         return Err(truncated(LENGTH_BYTES as u64));
-    };
+    }
+    let mut length = [0; LENGTH_BYTES];
+    reader.read_exact(&mut length).map_err(failed)?;
     let length = u64::from_le_bytes(length);
     if length > MAX_HEADER_BYTES {
         return Err(CheckpointError::HeaderTooLarge {
@@ -56,10 +64,13 @@ pub(super) fn parse(path: &Path, file: &[u8]) -> Result<Vec<StoredTensor>, Check
             limit: MAX_HEADER_BYTES,
         });
     }
-    let Some((json, data)) = rest.split_at_checked(length as usize) else {
-        return Err(truncated(LENGTH_BYTES as u64 + length));
+    let data_start = LENGTH_BYTES as u64 + length;
+    let Some(data_bytes) = actual.checked_sub(data_start) else {
+        return Err(truncated(data_start));
     };
-    let Entries(mut entries) = serde_json::from_slice(json)
+    let mut json = vec![0; length as usize];
+    reader.read_exact(&mut json).map_err(failed)?;
+    let Entries(mut entries) = serde_json::from_slice(&json)
         .map_err(|source| CheckpointError::HeaderSyntax { path: path.to_owned(), source })?;
 
     let mut seen = HashSet::with_capacity(entries.len());
@@ -71,7 +82,6 @@ pub(super) fn parse(path: &Path, file: &[u8]) -> Result<Vec<StoredTensor>, Check
     }
 
     entries.sort_by_key(|(_, entry)| entry.data_offsets);
-    let data_start = file.len() - data.len();
     let mut tensors = Vec::with_capacity(entries.len());
     let mut expected = 0;
     for (name, entry) in entries {
@@ -84,10 +94,10 @@ pub(super) fn parse(path: &Path, file: &[u8]) -> Result<Vec<StoredTensor>, Check
             ..tensor
         });
     }
-    if expected != data.len() {
+    if expected != data_bytes {
         return Err(CheckpointError::FileLength {
             path: path.to_owned(),
-            expected: (data_start as u64).saturating_add(expected as u64),
+            expected: data_start.saturating_add(expected),
             actual,
         });
     }
@@ -99,7 +109,7 @@ pub(super) fn encode<'a>(tensors: impl Iterator<Item = (&'a str, &'a TensorInfo)
     let mut end = 0;
     let entries = tensors.map(|(name, info)| {
         let start = end;
-        end += info.bytes();
+        end += info.bytes() as u64;
         let dtype = tag(info.dtype).to_owned();
         (name.to_owned(), Entry { dtype, shape: info.shape.clone(), data_offsets: (start, end) })
     });
@@ -138,7 +148,7 @@ fn check_entry(
     path: &Path,
     name: String,
     entry: Entry,
-    expected: usize,
+    expected: u64,
 ) -> Result<StoredTensor, CheckpointError> {
     let path = path.to_owned();
     let (start, end) = entry.data_offsets;
@@ -149,7 +159,7 @@ fn check_entry(
         return Err(CheckpointError::UnsupportedDtype { path, tensor: name, dtype: entry.dtype });
     };
     let info = TensorInfo { dtype, shape: entry.shape };
-    if info.checked_bytes() != Some(end - start) {
+    if info.checked_bytes().map(|bytes| bytes as u64) != Some(end - start) {
         return Err(CheckpointError::ShapeAndBytes {
             path,
             tensor: name,
@@ -201,7 +211,7 @@ fn from_tag(tag: &str) -> Option<DType> {
 struct Entry {
     dtype: String,
     shape: Vec<usize>,
-    data_offsets: (usize, usize),
+    data_offsets: (u64, u64),
 }
 
 /// All tensors of a header as written, so that repeated names can be seen.

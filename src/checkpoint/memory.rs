@@ -61,7 +61,7 @@ impl MemoryCheckpoint {
                 tensor: name.to_owned(),
                 dtype: info.dtype,
                 shape: info.shape,
-                bytes: bytes.len(),
+                bytes: bytes.len() as u64,
             });
         }
         let (index, replaced) = self.tensors.insert_full(name.to_owned(), info);

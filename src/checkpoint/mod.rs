@@ -1,7 +1,7 @@
 //! Where tensors come from and go to.
 //!
-//! Reading: a [`Checkpoint`] is a model directory with one safetensors file or several shards, seen
-//! through memory maps; a [`MemoryCheckpoint`] holds its tensors. The engine sees both as a
+//! Reading: a [`Checkpoint`] is a model directory with one safetensors file or several shards, read
+//! piece by piece where it lies; a [`MemoryCheckpoint`] holds its tensors. The engine sees both as a
 //! [`TensorSource`].
 //!
 //! Writing: a [`Layout`] fixes where every byte goes before the first one is known, so that a
@@ -13,6 +13,7 @@ mod header;
 mod layout;
 mod memory;
 mod output;
+mod positioned;
 mod reader;
 mod writer;
 

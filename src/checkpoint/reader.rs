@@ -1,9 +1,11 @@
-//! A model directory with safetensors weights, seen through memory maps.
+//! A model directory with safetensors weights, read piece by piece where it lies.
 //!
-//! Opening maps every shard and checks every header; tensor data is paged in when it is read and
-//! dropped by the operating system when memory is short, so a checkpoint of any size costs no memory
-//! of its own.
+//! Opening reads and checks every header; tensor data is copied out of the system's page cache when
+//! it is asked for, so a checkpoint of any size costs no memory of its own. A memory map would save
+//! that copy, which costs a few percent of a merge, but it kills the process with SIGBUS when a file
+//! is truncated or a disk fails. Reads report both as errors.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs::{self, File};
@@ -12,11 +14,12 @@ use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use indexmap::IndexMap;
-use memmap2::Mmap;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
+use super::positioned::PositionedFile;
 use super::{CheckpointError, TensorInfo, TensorSource, header};
+use crate::kernels::dtype::widen;
 
 const SINGLE_FILE: &str = "model.safetensors";
 const INDEX_FILE: &str = "model.safetensors.index.json";
@@ -24,29 +27,43 @@ const PICKLE_FILES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.j
 
 /// The weights of a model directory.
 ///
-/// The files must not be changed or truncated while they are open; replacing them by a rename is
-/// harmless.
+/// The files should not be written to while they are open; replacing them by a rename is harmless.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
     tensors: IndexMap<String, TensorInfo>,
     /// Parallel to `tensors`.
     places: Vec<StoredAt>,
-    shards: Vec<Mmap>,
+    shards: Vec<Shard>,
 }
 
 #[derive(Debug)]
 struct StoredAt {
     shard: usize,
     /// Counted from the start of the shard.
-    bytes: Range<usize>,
+    bytes: Range<u64>,
+}
+
+#[derive(Debug)]
+struct Shard {
+    path: PathBuf,
+    file: PositionedFile,
+}
+
+/// Bytes that are read at a time on their way to being widened: few enough to stay in a core's cache.
+const PIECE: usize = 1 << 16;
+
+thread_local! {
+    /// Where a thread keeps the piece that it is widening.
+    static STORED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Checkpoint {
     /// Opens the weights in `directory`: the shards that `model.safetensors.index.json` lists or, in
     /// its absence, `model.safetensors`.
     ///
-    /// Every header is checked, so that later reads can only fail for wrong names and ranges.
+    /// Every header is checked, so that later reads can only fail for wrong names and ranges, or when
+    /// the disk does.
     pub fn open(directory: &Path) -> Result<Self, CheckpointError> {
         let path = directory.to_owned();
         match fs::metadata(directory) {
@@ -77,24 +94,24 @@ impl Checkpoint {
     /// Opens a single safetensors file of any name.
     pub fn open_file(file: &Path) -> Result<Self, CheckpointError> {
         let mut checkpoint = Self::empty(file);
-        let (map, stored) = open_shard(file)?;
+        let (shard, stored) = open_shard(file)?;
         for tensor in stored {
             checkpoint.add(0, tensor);
         }
-        checkpoint.shards.push(map);
+        checkpoint.shards.push(shard);
         Ok(checkpoint)
     }
 
     fn open_index(directory: &Path, index: &Path) -> Result<Self, CheckpointError> {
         let mut checkpoint = Self::empty(directory);
-        for (shard, names) in read_index(index)? {
-            let (map, stored) = open_shard(&directory.join(&shard))?;
+        for (name, names) in read_index(index)? {
+            let (shard, stored) = open_shard(&directory.join(&name))?;
             let mut stored: IndexMap<_, _> =
                 stored.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
             if let Some(tensor) = names.iter().find(|&name| !stored.contains_key(name)) {
                 return Err(CheckpointError::MissingFromShard {
                     path: index.to_owned(),
-                    shard,
+                    shard: name,
                     tensor: tensor.clone(),
                 });
             }
@@ -104,7 +121,7 @@ impl Checkpoint {
             for tensor in stored.into_values() {
                 checkpoint.add(checkpoint.shards.len(), tensor);
             }
-            checkpoint.shards.push(map);
+            checkpoint.shards.push(shard);
         }
         Ok(checkpoint)
     }
@@ -129,20 +146,33 @@ impl Checkpoint {
         &self.path
     }
 
-    /// The stored little-endian bytes of a tensor, straight from the map.
-    pub fn bytes(&self, name: &str) -> Result<&[u8], CheckpointError> {
-        self.find(name).map(|(_, bytes)| bytes)
+    fn find(&self, name: &str) -> Result<(&TensorInfo, &StoredAt), CheckpointError> {
+        match self.tensors.get_full(name) {
+            Some((index, _, info)) => Ok((info, &self.places[index])),
+            None => {
+                Err(CheckpointError::NoTensor { path: self.path.clone(), tensor: name.to_owned() })
+            }
+        }
     }
 
-    fn find(&self, name: &str) -> Result<(&TensorInfo, &[u8]), CheckpointError> {
-        let Some((index, _, info)) = self.tensors.get_full(name) else {
-            return Err(CheckpointError::NoTensor {
-                path: self.path.clone(),
-                tensor: name.to_owned(),
-            });
-        };
-        let place = &self.places[index];
-        Ok((info, &self.shards[place.shard][place.bytes.clone()]))
+    /// Reads the bytes of the tensor `name` from its byte `offset` on.
+    fn read_at(
+        &self,
+        name: &str,
+        place: &StoredAt,
+        offset: usize,
+        out: &mut [u8],
+    ) -> Result<(), CheckpointError> {
+        let Shard { path, file } = &self.shards[place.shard];
+        file.read_exact_at(place.bytes.start + offset as u64, out).map_err(|source| {
+            let path = path.clone();
+            match source.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    CheckpointError::CutOff { path, tensor: name.to_owned() }
+                }
+                _ => CheckpointError::Read { path, source },
+            }
+        })
     }
 }
 
@@ -152,13 +182,26 @@ impl TensorSource for Checkpoint {
     }
 
     fn read_into(&self, name: &str, start: usize, out: &mut [f32]) -> Result<(), CheckpointError> {
-        let (info, data) = self.find(name)?;
-        info.widen_part(name, data, start, out)
+        let (info, place) = self.find(name)?;
+        let bytes = info.byte_range(name, start, out.len())?;
+        let size = info.dtype.size();
+        STORED.with_borrow_mut(|stored| {
+            let mut offset = bytes.start;
+            for out in out.chunks_mut(PIECE / size) {
+                stored.resize(out.len() * size, 0);
+                self.read_at(name, place, offset, stored)?;
+                widen(info.dtype, stored, out);
+                offset += stored.len();
+            }
+            Ok(())
+        })
     }
 
     fn copy_bytes(&self, name: &str, start: usize, out: &mut [u8]) -> Result<(), CheckpointError> {
-        let (info, data) = self.find(name)?;
-        info.copy_part(name, data, start, out)
+        let (info, place) = self.find(name)?;
+        let n_elements = info.whole_elements(name, out.len())?;
+        let bytes = info.byte_range(name, start, n_elements)?;
+        self.read_at(name, place, bytes.start, out)
     }
 }
 
@@ -167,7 +210,8 @@ fn is_there(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
-/// Refuses what cannot be mapped or, as a pipe without a writer, would be waited for without end.
+/// Refuses what has no positions to read at or, as a pipe without a writer, would be waited for without
+/// end.
 fn check_regular(path: &Path) -> Result<(), CheckpointError> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => Ok(()),
@@ -176,21 +220,13 @@ fn check_regular(path: &Path) -> Result<(), CheckpointError> {
     }
 }
 
-fn open_shard(path: &Path) -> Result<(Mmap, Vec<header::StoredTensor>), CheckpointError> {
+fn open_shard(path: &Path) -> Result<(Shard, Vec<header::StoredTensor>), CheckpointError> {
     check_regular(path)?;
-    let map =
-        map(path).map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
-    let tensors = header::parse(path, &map)?;
-    Ok((map, tensors))
-}
-
-#[expect(unsafe_code, reason = "no safe interface to memory maps exists")]
-fn map(path: &Path) -> io::Result<Mmap> {
-    let file = File::open(path)?;
-    // SAFETY: the map is private to this module and only read. Its bytes would change under a
-    // reader if another process wrote to the file in place; `Checkpoint` passes the promise that
-    // none does on to its user, and this crate itself only ever creates new files and renames them.
-    unsafe { Mmap::map(&file) }
+    let failed = |source| CheckpointError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    let bytes = file.metadata().map_err(failed)?.len();
+    let tensors = header::parse(path, &file, bytes)?;
+    Ok((Shard { path: path.to_owned(), file: PositionedFile::new(file) }, tensors))
 }
 
 /// The tensors of each shard. By shard name, which is the order in which shards are numbered.

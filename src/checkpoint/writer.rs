@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::positioned::PositionedFile;
 use super::{CheckpointError, Layout};
 
 /// Shards beyond these are opened for each write, so that a small shard size cannot exhaust the
@@ -133,41 +134,6 @@ fn create_shard(path: &Path, header: &[u8], bytes: u64) -> io::Result<File> {
     file.write_all(header)?;
     file.set_len(bytes)?;
     Ok(file)
-}
-
-/// A file that threads write to without sharing a position.
-#[cfg(unix)]
-#[derive(Debug)]
-struct PositionedFile(File);
-
-#[cfg(unix)]
-impl PositionedFile {
-    fn new(file: File) -> Self {
-        Self(file)
-    }
-
-    fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        std::os::unix::fs::FileExt::write_all_at(&self.0, bytes, offset)
-    }
-}
-
-/// A file that threads take turns to write to.
-#[cfg(not(unix))]
-#[derive(Debug)]
-struct PositionedFile(std::sync::Mutex<File>);
-
-#[cfg(not(unix))]
-impl PositionedFile {
-    fn new(file: File) -> Self {
-        Self(std::sync::Mutex::new(file))
-    }
-
-    fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        // Every write seeks first, so a writer that panicked leaves nothing to repair.
-        let mut file = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        io::Seek::seek(&mut *file, io::SeekFrom::Start(offset))?;
-        file.write_all(bytes)
-    }
 }
 
 /// What the system reports as free for this user, or `None` where it does not know.

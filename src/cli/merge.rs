@@ -9,7 +9,7 @@ use indicatif::DecimalBytes;
 use super::{Failure, Talk, Verbosity, cancelled_by_ctrl_c};
 use crate::checkpoint::ShardSize;
 use crate::config::ConfigFile;
-use crate::engine::{Engine, EngineOptions, WriteOptions};
+use crate::engine::{Anomaly, Engine, EngineOptions, WriteOptions};
 use crate::plan::{MergePlan, ModelStore, PlanOptions};
 use crate::report::count;
 
@@ -71,6 +71,10 @@ pub(super) struct Arguments {
 
     #[arg(long, hide = true)]
     no_unsafe_truncate_embeddings: bool,
+
+    /// Stop at the first weight that is NaN or infinite, instead of going on with a warning
+    #[arg(long)]
+    strict: bool,
 
     /// Threads to use; all cores if not given
     #[arg(short = 'j', long, visible_alias = "num-threads", value_name = "N")]
@@ -170,12 +174,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         overwrite: arguments.overwrite,
         copy_tokenizer: !arguments.no_copy_tokenizer,
         recipe: (!arguments.no_write_model_card).then(|| file.document.text().to_owned()),
+        strict: arguments.strict,
     };
     let bar = talk.byte_progress(plan.output_bytes());
     let result =
         engine.merge_to_directory(&plan, &arguments.out, &options, &|bytes| bar.inc(bytes));
     bar.finish_and_clear();
-    result?;
+    warn_of(&result?, talk);
     talk.say(&format_args!(
         "merged {} with {} into `{}`: {}, {} in {:.1} s",
         count(plan.models().len(), "model"),
@@ -186,6 +191,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         started.elapsed().as_secs_f64(),
     ));
     Ok(())
+}
+
+/// Names the tensors that are damaged, the first few of them.
+fn warn_of(anomalies: &[Anomaly], talk: Talk) {
+    const SHOWN: usize = 8;
+    for anomaly in anomalies.iter().take(SHOWN) {
+        talk.warn(anomaly, Some(anomaly.hint().to_owned()));
+    }
+    if anomalies.len() > SHOWN {
+        let more = count(anomalies.len() - SHOWN, "more tensor");
+        talk.warn(&format_args!("{more} with values that are no finite numbers"), None);
+    }
 }
 
 /// Reads a size such as `500m`.

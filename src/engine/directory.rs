@@ -7,6 +7,7 @@ use crate::architecture::copy_side_files;
 use crate::checkpoint::{CheckpointWriter, Layout, OutputDirectory, ShardSize};
 use crate::plan::MergePlan;
 
+use super::anomaly::{Anomalies, Anomaly};
 use super::error::EngineError;
 use super::{Engine, model_card};
 
@@ -25,6 +26,8 @@ pub struct WriteOptions {
     /// The merge config's text, to be kept as `mergekit_config.yml` and shown in a model card,
     /// `README.md`. Without it, neither is written.
     pub recipe: Option<String>,
+    /// Makes an error of the first [`Anomaly`] instead of a warning.
+    pub strict: bool,
 }
 
 impl Default for WriteOptions {
@@ -34,6 +37,7 @@ impl Default for WriteOptions {
             overwrite: false,
             copy_tokenizer: true,
             recipe: None,
+            strict: false,
         }
     }
 }
@@ -44,7 +48,7 @@ pub(super) fn write(
     out: &Path,
     options: &WriteOptions,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<(), EngineError> {
+) -> Result<Vec<Anomaly>, EngineError> {
     for model in plan.models() {
         if is_same_directory(&model.directory, out) {
             return Err(EngineError::OutputIsInput { path: out.to_owned(), model: model.label() });
@@ -58,7 +62,8 @@ pub(super) fn write(
     let more = &donor.architecture.definition().side_files;
     copy_side_files(&donor.directory, output.path(), more, options.copy_tokenizer)?;
     let writer = CheckpointWriter::create(output.path(), layout)?;
-    engine.merge_to_writer(plan, &writer, progress)?;
+    let anomalies = Anomalies::new(options.strict);
+    engine.merge_to_writer(plan, &anomalies, &writer, progress)?;
     writer.finish()?;
     if let Some(recipe) = &options.recipe {
         let card = model_card::model_card(plan, recipe);
@@ -69,7 +74,7 @@ pub(super) fn write(
     }
     engine.check_cancelled()?;
     output.commit()?;
-    Ok(())
+    Ok(anomalies.into_warnings())
 }
 
 /// Whether both paths lead to the same existing directory.

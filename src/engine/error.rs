@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use crate::architecture::ArchitectureError;
 use crate::checkpoint::CheckpointError;
-use crate::kernels::dtype::DType;
 use crate::methods::MethodError;
+
+use super::anomaly::Anomaly;
 
 /// Everything that can go wrong while a plan runs.
 #[derive(Debug, thiserror::Error)]
@@ -38,51 +39,9 @@ pub enum EngineError {
         model: String,
     },
 
-    /// An input has a weight that is no number.
-    #[error("model `{model}`: tensor `{tensor}` has the value {value} at element {element}")]
-    NotFinite {
-        /// The model.
-        model: String,
-        /// The tensor's name in that model.
-        tensor: String,
-        /// Index of the first such element found, flattened row-major.
-        element: usize,
-        /// NaN or an infinity.
-        value: f32,
-    },
-
-    /// The method's result is no number, or larger than the output's type can hold.
-    #[error(
-        "merging tensor `{tensor}` gives {value} at element {element}, which {dtype} cannot hold"
-    )]
-    Overflow {
-        /// The output tensor.
-        tensor: String,
-        /// Index of the first such element found, flattened row-major.
-        element: usize,
-        /// The result, before it was rounded.
-        value: f32,
-        /// The output's type.
-        dtype: DType,
-    },
-
-    /// An input is larger than the config's `dtype` can hold.
-    #[error(
-        "model `{model}`: tensor `{tensor}` has {value} at element {element}, which `dtype: {dtype}` \
-         cannot hold"
-    )]
-    LoadOverflow {
-        /// The model.
-        model: String,
-        /// The tensor's name in that model.
-        tensor: String,
-        /// Index of the first such element found, flattened row-major.
-        element: usize,
-        /// The value as stored.
-        value: f32,
-        /// What it was to be rounded to.
-        dtype: DType,
-    },
+    /// A value is no finite number, and strictness was asked for.
+    #[error(transparent)]
+    Anomaly(#[from] Anomaly),
 
     /// Models differ in a tensor of whole numbers, which cannot be merged.
     #[error("tensor `{tensor}` holds whole numbers, which differ between `{first}` and `{model}`")]
@@ -138,17 +97,7 @@ impl EngineError {
             Self::Checkpoint(error) => return error.hint(),
             Self::Architecture(error) => return error.hint(),
             Self::OutputIsInput { .. } => "choose another directory for the output",
-            Self::NotFinite { .. } => {
-                "the model is damaged, or its training diverged: use another checkpoint of it"
-            }
-            Self::Overflow { dtype: DType::F16, .. } => {
-                "choose smaller weights, or `out_dtype: bfloat16`, which reaches further"
-            }
-            Self::Overflow { .. } => "choose smaller weights",
-            Self::LoadOverflow { dtype: DType::F16, .. } => {
-                "write `dtype: bfloat16`, which reaches further, or `dtype: float32`"
-            }
-            Self::LoadOverflow { .. } => "write `dtype: float32`",
+            Self::Anomaly(anomaly) => anomaly.hint(),
             Self::MemoryLimit { .. } => "raise `--memory-limit`, or use fewer `--threads`",
             _ => return None,
         };
@@ -164,9 +113,7 @@ impl EngineError {
                 false
             }
             Self::OutputIsInput { .. }
-            | Self::NotFinite { .. }
-            | Self::Overflow { .. }
-            | Self::LoadOverflow { .. }
+            | Self::Anomaly(_)
             | Self::Unequal { .. }
             | Self::Method { .. }
             | Self::MemoryLimit { .. } => true,

@@ -6,8 +6,12 @@ use crate::plan::{Action, MergePlan};
 
 use super::error::EngineError;
 
-/// Elements per chunk when memory is no concern: the buffers of a few models stay in a core's cache.
-const LARGEST_CHUNK: usize = 1 << 14;
+/// Elements per chunk when memory is no concern: enough for system calls to be cheap, few enough that
+/// the stored bytes of a few models stay in a core's second cache.
+const LARGEST_CHUNK: usize = 1 << 15;
+
+/// Elements per block of a chunk: the values of a few models stay in a core's first cache.
+pub(super) const BLOCK: usize = 1 << 11;
 
 /// Elements per chunk below which more time goes into bookkeeping than into merging.
 const SMALLEST_CHUNK: usize = 1 << 10;
@@ -55,8 +59,13 @@ impl Budget {
         Ok((Self { limit: Some(Limit { total, threads }), largest_chunk }, threads as usize))
     }
 
-    /// Elements per chunk of a tensor with `n_operands` inputs, a multiple of `granule`.
-    pub(super) fn chunk(&self, n_operands: usize, granule: usize) -> Result<usize, EngineError> {
+    /// Elements per chunk of a tensor with `n_operands` inputs, and per block of a chunk: multiples of
+    /// `granule`.
+    pub(super) fn chunk(
+        &self,
+        n_operands: usize,
+        granule: usize,
+    ) -> Result<(usize, usize), EngineError> {
         let wanted = match self.limit {
             None => self.largest_chunk,
             Some(Limit { total, threads }) => {
@@ -69,14 +78,15 @@ impl Budget {
                 self.largest_chunk.min(usize::try_from(fits).unwrap_or(usize::MAX))
             }
         };
-        Ok((wanted / granule).max(1) * granule)
+        let whole = |elements: usize| (elements / granule).max(1) * granule;
+        Ok((whole(wanted), whole(BLOCK.min(wanted))))
     }
 }
 
-/// Bytes that the apply pass needs for a chunk: every input twice, since methods work on a copy, the
-/// result, and what is written.
+/// Bytes that the apply pass needs for a chunk: stored bytes of every input and of the result, and
+/// values of a block, which is at most as large.
 fn chunk_bytes(n_operands: usize, elements: usize) -> u64 {
-    let per_element = 2 * 4 * n_operands + 4 + 8;
+    let per_element = (8 + 4) * (n_operands + 1);
     (per_element * elements) as u64
 }
 

@@ -5,6 +5,7 @@
 //! place, a byte range of a file or a part of a tensor, so nothing waits for anything else and peak
 //! memory is chunks × threads. Neither chunk size nor threads change a single bit of the result.
 
+mod anomaly;
 mod directory;
 mod error;
 mod inputs;
@@ -24,9 +25,11 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::checkpoint::CheckpointWriter;
 use crate::plan::{MergePlan, PlannedTensor};
 
+pub use anomaly::Anomaly;
 pub use directory::WriteOptions;
 pub use error::EngineError;
 
+use anomaly::Anomalies;
 use inputs::StatisticsCache;
 use memory::Budget;
 use tensor::{Buffers, PreparedTensor};
@@ -36,8 +39,8 @@ use tensor::{Buffers, PreparedTensor};
 pub struct EngineOptions {
     /// Threads; as many as the machine has cores when not given.
     pub threads: Option<usize>,
-    /// Most bytes of working memory. The mapped input files and the finished tensors of
-    /// [`Engine::merge_to_memory`] are not counted: the system can drop the former at any time.
+    /// Most bytes of working memory. The finished tensors of [`Engine::merge_to_memory`] are not
+    /// counted.
     pub memory_limit: Option<u64>,
     /// Whether statistics are kept for later runs. Worth it when the same models are merged again
     /// with other parameters, as a search does; costs memory for as long as the engine lives.
@@ -70,14 +73,16 @@ impl Engine {
     /// Merges into tensors on the CPU, in output order.
     ///
     /// They are `f32`, with values already rounded to the plan's output type: exactly what reading
-    /// the written output back would give.
+    /// the written output back would give. The first [`Anomaly`] is an error, since a model with one
+    /// is not worth evaluating.
     pub fn merge_to_memory(
         &self,
         plan: &MergePlan,
     ) -> Result<IndexMap<String, Tensor>, EngineError> {
-        self.run(plan, |run| {
-            let tensors = plan.tensors().par_iter().with_max_len(1);
-            let merged: Result<Vec<_>, _> = tensors.map(|planned| run.tensor(planned)).collect();
+        let anomalies = Anomalies::new(true);
+        self.run(plan, &anomalies, |run| {
+            let indices = (0..plan.tensors().len()).into_par_iter().with_max_len(1);
+            let merged: Result<Vec<_>, _> = indices.map(|index| run.tensor(index)).collect();
             Ok(merged?.into_iter().collect())
         })
     }
@@ -85,14 +90,14 @@ impl Engine {
     /// Merges into the model directory `out`, which appears complete or not at all.
     ///
     /// `progress` is told how many more bytes of weights have been written, from many threads; in
-    /// the end they add up to [`MergePlan::output_bytes`].
+    /// the end they add up to [`MergePlan::output_bytes`]. Returns what deserves a warning.
     pub fn merge_to_directory(
         &self,
         plan: &MergePlan,
         out: &Path,
         options: &WriteOptions,
         progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<(), EngineError> {
+    ) -> Result<Vec<Anomaly>, EngineError> {
         directory::write(self, plan, out, options, progress)
     }
 
@@ -100,15 +105,16 @@ impl Engine {
     fn merge_to_writer(
         &self,
         plan: &MergePlan,
+        anomalies: &Anomalies,
         writer: &CheckpointWriter,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(), EngineError> {
         // In the order on disk, which is usually that of the inputs as well.
         let mut order: Vec<usize> = (0..plan.tensors().len()).collect();
         order.sort_by_key(|&index| writer.layout().place(index));
-        self.run(plan, |run| {
+        self.run(plan, anomalies, |run| {
             order.par_iter().with_max_len(1).try_for_each(|&index| {
-                run.write(&plan.tensors()[index], |offset, bytes| {
+                run.write(index, |offset, bytes| {
                     writer.write_at(index, offset, bytes)?;
                     progress(bytes.len() as u64);
                     Ok(())
@@ -127,11 +133,12 @@ impl Engine {
     fn run<T: Send>(
         &self,
         plan: &MergePlan,
+        anomalies: &Anomalies,
         work: impl FnOnce(&Run<'_>) -> Result<T, EngineError> + Send,
     ) -> Result<T, EngineError> {
         let (limit, threads) = (self.options.memory_limit, self.threads());
         let (budget, allowed) = Budget::new(plan, limit, threads, self.options.chunk_elements)?;
-        let run = Run { engine: self, seed: plan.seed(), budget, buffers: Buffers::default() };
+        let run = Run { engine: self, plan, anomalies, budget, buffers: Buffers::default() };
         match allowed < threads {
             true => pool(allowed)?.install(|| work(&run)),
             false => self.pool.install(|| work(&run)),
@@ -145,46 +152,52 @@ fn pool(threads: usize) -> Result<ThreadPool, EngineError> {
 }
 
 /// One plan at work.
-struct Run<'e> {
-    engine: &'e Engine,
-    seed: u64,
+struct Run<'r> {
+    engine: &'r Engine,
+    plan: &'r MergePlan,
+    anomalies: &'r Anomalies,
     budget: Budget,
     buffers: Buffers,
 }
 
 impl Run<'_> {
-    fn prepare<'p>(&self, planned: &'p PlannedTensor) -> Result<PreparedTensor<'p>, EngineError> {
+    fn prepare(&self, index: usize) -> Result<PreparedTensor<'_>, EngineError> {
         self.engine.check_cancelled()?;
-        if self.engine.options.remember_statistics {
-            PreparedTensor::new(planned, self.seed, &self.engine.statistics, &self.budget)
-        } else {
-            PreparedTensor::new(planned, self.seed, &StatisticsCache::default(), &self.budget)
+        let planned = &self.plan.tensors()[index];
+        let prepare = |statistics: &StatisticsCache| {
+            let seed = self.plan.seed();
+            PreparedTensor::new(planned, index, seed, statistics, self.anomalies, &self.budget)
+        };
+        match self.engine.options.remember_statistics {
+            true => prepare(&self.engine.statistics),
+            false => prepare(&StatisticsCache::default()),
         }
     }
 
     fn write(
         &self,
-        planned: &PlannedTensor,
+        index: usize,
         write: impl Fn(usize, &[u8]) -> Result<(), EngineError> + Sync,
     ) -> Result<(), EngineError> {
-        let tensor = self.prepare(planned)?;
+        let tensor = self.prepare(index)?;
         (0..tensor.n_chunks()).into_par_iter().with_max_len(1).try_for_each(|chunk| {
             self.engine.check_cancelled()?;
             tensor.bytes(chunk, &self.buffers, &write)
         })
     }
 
-    fn tensor(&self, planned: &PlannedTensor) -> Result<(String, Tensor), EngineError> {
-        let tensor = self.prepare(planned)?;
-        let mut values = vec![0.0f32; planned.info.elements()];
+    fn tensor(&self, index: usize) -> Result<(String, Tensor), EngineError> {
+        let tensor = self.prepare(index)?;
+        let PlannedTensor { name, info, .. } = &self.plan.tensors()[index];
+        let mut values = vec![0.0f32; info.elements()];
         let chunks = values.par_chunks_mut(tensor.chunk).enumerate().with_max_len(1);
         chunks.try_for_each(|(index, out)| {
             self.engine.check_cancelled()?;
             tensor.values(index * tensor.chunk, out, &self.buffers)
         })?;
-        let tensor = Tensor::from_vec(values, planned.info.shape.as_slice(), &Device::Cpu);
-        let failed = |source| EngineError::Tensor { tensor: planned.name.clone(), source };
-        Ok((planned.name.clone(), tensor.map_err(failed)?))
+        let tensor = Tensor::from_vec(values, info.shape.as_slice(), &Device::Cpu);
+        let failed = |source| EngineError::Tensor { tensor: name.clone(), source };
+        Ok((name.clone(), tensor.map_err(failed)?))
     }
 }
 

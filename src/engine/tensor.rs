@@ -1,29 +1,41 @@
 //! One output tensor at work: prepared once, then computed chunk by chunk in any order.
+//!
+//! A chunk is what is read and written at once: enough bytes for the system calls to be worth it. It
+//! is computed in blocks whose values stay in a core's first caches, so that main memory and disk see
+//! stored bytes only, never the wider `f32`.
 
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use crate::kernels::dtype::{
-    DType, first_nan, first_not_finite, first_overflow, narrow, round_to, widen,
-};
+use crate::kernels::dtype::{DType, first_beyond, first_nan, first_overflow, narrow, round_to};
 use crate::kernels::random::TensorKey;
 use crate::methods::{Apply, Chunk, Granularity, TensorInputs};
 use crate::plan::{Action, Operand, PlannedTensor};
 
+use super::anomaly::{Anomalies, Anomaly, RESULT};
 use super::error::EngineError;
-use super::inputs::{self, Inputs, StatisticsCache};
+use super::inputs::{Inputs, Reader, StatisticsCache};
 use super::memory::Budget;
 
 /// An output tensor whose statistics are known.
 pub(super) struct PreparedTensor<'p> {
     planned: &'p PlannedTensor,
+    inputs: Inputs<'p>,
     work: Work<'p>,
     /// Elements per chunk.
     pub(super) chunk: usize,
+    /// Elements per block of a chunk.
+    block: usize,
 }
 
 enum Work<'p> {
-    Copy { from: &'p Operand, equals: &'p [Operand] },
-    Merge { apply: Box<dyn Apply>, base: Option<&'p Operand>, inputs: &'p [Operand] },
+    /// The first of the inputs, which all others have to equal.
+    Copy {
+        equals: &'p [Operand],
+    },
+    Merge {
+        apply: Box<dyn Apply>,
+    },
 }
 
 /// Memory for the chunks that are being computed, as many as there are threads.
@@ -34,10 +46,14 @@ pub(super) struct Buffers {
 
 #[derive(Default)]
 struct ChunkBuffers {
-    /// The base, when there is one, and the inputs.
-    operands: Vec<Vec<f32>>,
+    /// Stored bytes of the chunk of each operand.
+    operands: Vec<Vec<u8>>,
+    /// Values of the block of each operand.
+    values: Vec<Vec<f32>>,
+    /// Values of the block of the result.
     merged: Vec<f32>,
-    stored: Vec<u8>,
+    /// Stored bytes of the chunk of the result.
+    result: Vec<u8>,
 }
 
 impl Buffers {
@@ -51,26 +67,31 @@ impl Buffers {
 }
 
 impl<'p> PreparedTensor<'p> {
-    /// Runs the statistics pass of `planned`.
+    /// Runs the statistics pass of `planned`, which is the output tensor at `index`.
     pub(super) fn new(
         planned: &'p PlannedTensor,
+        index: usize,
         seed: u64,
         cache: &StatisticsCache,
+        anomalies: &'p Anomalies,
         budget: &Budget,
     ) -> Result<Self, EngineError> {
         let (method, base, inputs) = match &planned.action {
             Action::Copy { from, equals } => {
-                let work = Work::Copy { from, equals };
-                return Ok(Self { planned, work, chunk: budget.chunk(2, 1)? });
+                let from = std::slice::from_ref(from);
+                let inputs = Inputs { base: None, inputs: from, index, anomalies };
+                let (chunk, block) = budget.chunk(2, 1)?;
+                return Ok(Self { planned, inputs, work: Work::Copy { equals }, chunk, block });
             }
             Action::Merge { method, base, inputs } => (method, base.as_ref(), inputs.as_slice()),
         };
         let keys: Vec<TensorKey> =
             (0..inputs.len()).map(|input| TensorKey::new(seed, &planned.name, input)).collect();
-        let reader = Inputs::new(base, inputs, planned.info.elements(), cache);
+        let inputs = Inputs { base, inputs, index, anomalies };
+        let reader = Reader::new(inputs, planned.info.elements(), cache);
         let whole = TensorInputs {
             shape: &planned.info.shape,
-            n_inputs: inputs.len(),
+            n_inputs: inputs.inputs.len(),
             has_base: base.is_some(),
             keys: &keys,
             reader: &reader,
@@ -82,9 +103,8 @@ impl<'p> PreparedTensor<'p> {
             Granularity::Element => 1,
             Granularity::Row => whole.row_elements().max(1),
         };
-        let n_operands = inputs.len() + usize::from(base.is_some());
-        let chunk = budget.chunk(n_operands, granule)?;
-        Ok(Self { planned, work: Work::Merge { apply, base, inputs }, chunk })
+        let (chunk, block) = budget.chunk(inputs.n_operands(), granule)?;
+        Ok(Self { planned, inputs, work: Work::Merge { apply }, chunk, block })
     }
 
     /// Number of chunks.
@@ -99,20 +119,15 @@ impl<'p> PreparedTensor<'p> {
         out: &mut [f32],
         buffers: &Buffers,
     ) -> Result<(), EngineError> {
-        buffers.lend(|buffers| match self.work {
-            Work::Copy { from, .. } => {
-                self.copy_bytes(from, start, out.len(), &mut buffers.stored)?;
-                widen(from.dtype, &buffers.stored, out);
-                inputs::load(from, start, out)?;
-                self.check_range(start, out)?;
+        buffers.lend(|buffers| {
+            let ChunkBuffers { operands, values, .. } = buffers;
+            self.read(start, out.len(), operands)?;
+            for (index, out) in out.chunks_mut(self.block).enumerate() {
+                let offset = index * self.block;
+                self.compute(start, offset..offset + out.len(), operands, values, out)?;
                 round_to(self.dtype(), out);
-                Ok(())
             }
-            Work::Merge { .. } => {
-                self.merge(start, out, &mut buffers.operands)?;
-                round_to(self.dtype(), out);
-                Ok(())
-            }
+            Ok(())
         })
     }
 
@@ -126,29 +141,21 @@ impl<'p> PreparedTensor<'p> {
     ) -> Result<T, EngineError> {
         let start = index * self.chunk;
         let length = self.chunk.min(self.planned.info.elements() - start);
-        let dtype = self.dtype();
+        let size = self.dtype().size();
         buffers.lend(|buffers| {
-            let ChunkBuffers { operands, merged, stored } = buffers;
-            match self.work {
-                Work::Copy { from, .. } => {
-                    self.copy_bytes(from, start, length, stored)?;
-                    if from.dtype != dtype || from.loaded_as != dtype {
-                        merged.resize(length, 0.0);
-                        widen(from.dtype, stored, merged);
-                        inputs::load(from, start, merged)?;
-                        self.check_range(start, merged)?;
-                        stored.resize(length * dtype.size(), 0);
-                        narrow(dtype, merged, stored);
-                    }
-                }
-                Work::Merge { .. } => {
-                    merged.resize(length, 0.0);
-                    self.merge(start, merged, operands)?;
-                    stored.resize(length * dtype.size(), 0);
-                    narrow(dtype, merged, stored);
-                }
+            let ChunkBuffers { operands, values, merged, result } = buffers;
+            self.read(start, length, operands)?;
+            if self.is_unchanged() {
+                return write(start * size, &operands[0]);
             }
-            write(start * dtype.size(), stored)
+            result.resize(length * size, 0);
+            for (index, result) in result.chunks_mut(self.block * size).enumerate() {
+                let offset = index * self.block;
+                merged.resize(result.len() / size, 0.0);
+                self.compute(start, offset..offset + merged.len(), operands, values, merged)?;
+                narrow(self.dtype(), merged, result);
+            }
+            write(start * size, result)
         })
     }
 
@@ -156,26 +163,45 @@ impl<'p> PreparedTensor<'p> {
         self.planned.info.dtype
     }
 
-    /// Reads stored bytes of `from`. They may hold an infinity, as masks do, but no NaN, and whole
-    /// numbers have to be the same in all models.
-    fn copy_bytes(
+    /// Whether the output's bytes are those of the first input.
+    fn is_unchanged(&self) -> bool {
+        let (from, dtype) = (&self.inputs.inputs[0], self.dtype());
+        matches!(self.work, Work::Copy { .. }) && from.dtype == dtype && from.loaded_as == dtype
+    }
+
+    /// Reads and checks the stored bytes of a chunk of every operand.
+    fn read(
         &self,
-        from: &Operand,
         start: usize,
         length: usize,
-        stored: &mut Vec<u8>,
+        operands: &mut Vec<Vec<u8>>,
     ) -> Result<(), EngineError> {
-        stored.resize(length * from.dtype.size(), 0);
+        operands.resize(self.inputs.n_operands(), Vec::new());
+        for (position, (operand, stored)) in
+            self.inputs.operands().zip(operands.iter_mut()).enumerate()
+        {
+            stored.resize(length * operand.dtype.size(), 0);
+            match self.work {
+                Work::Copy { equals } => self.read_copy(operand, equals, start, stored)?,
+                Work::Merge { .. } => self.inputs.read_stored(position, operand, start, stored)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads stored bytes of `from`, which may hold an infinity, as masks do, but should hold no NaN.
+    /// Whole numbers have to be the same in all models.
+    fn read_copy(
+        &self,
+        from: &Operand,
+        equals: &[Operand],
+        start: usize,
+        stored: &mut [u8],
+    ) -> Result<(), EngineError> {
         from.model.checkpoint.copy_bytes(&from.tensor, start, stored)?;
         if let Some(index) = first_nan(from.dtype, stored) {
-            return Err(EngineError::NotFinite {
-                model: from.model.label(),
-                tensor: from.tensor.clone(),
-                element: start + index,
-                value: f32::NAN,
-            });
+            self.inputs.meet_not_finite(0, from, start, stored, index)?;
         }
-        let Work::Copy { equals, .. } = self.work else { return Ok(()) };
         let mut other_stored = vec![0; if equals.is_empty() { 0 } else { stored.len() }];
         for other in equals {
             other.model.checkpoint.copy_bytes(&other.tensor, start, &mut other_stored)?;
@@ -190,52 +216,69 @@ impl<'p> PreparedTensor<'p> {
         Ok(())
     }
 
-    fn merge(
+    /// Computes the elements `part` of the chunk that begins at `start` and whose bytes are in
+    /// `operands`.
+    fn compute(
         &self,
         start: usize,
+        part: Range<usize>,
+        operands: &[Vec<u8>],
+        values: &mut Vec<Vec<f32>>,
         out: &mut [f32],
-        operands: &mut Vec<Vec<f32>>,
     ) -> Result<(), EngineError> {
-        let Work::Merge { apply, base, inputs } = &self.work else {
-            unreachable!("copies are not computed")
+        let first = start + part.start;
+        let stored = |position: usize, operand: &Operand| {
+            let size = operand.dtype.size();
+            &operands[position][part.start * size..part.end * size]
         };
-        let all = base.iter().copied().chain(*inputs);
-        operands.resize(all.clone().count(), Vec::new());
-        for (operand, buffer) in all.zip(operands.iter_mut()) {
-            buffer.resize(out.len(), 0.0);
-            inputs::read(operand, start, buffer)?;
-        }
-        let slices: Vec<&[f32]> = operands.iter().map(Vec::as_slice).collect();
-        let (base, inputs) = match base {
-            Some(_) => (Some(slices[0]), &slices[1..]),
-            None => (None, &slices[..]),
+        let apply = match &self.work {
+            Work::Copy { .. } => {
+                let from = &self.inputs.inputs[0];
+                self.inputs.load(0, from, first, stored(0, from), out)?;
+                return self.check(first, out, first_overflow(self.dtype(), out));
+            }
+            Work::Merge { apply } => apply,
         };
-        apply.apply(&Chunk { start, base, inputs }, out);
-        self.check(start, out)
-    }
-
-    /// Whether the result consists of finite numbers that stay finite in the output's type.
-    fn check(&self, start: usize, merged: &[f32]) -> Result<(), EngineError> {
-        match first_not_finite(merged) {
-            Some(index) => Err(self.overflow(start, merged, index)),
-            None => self.check_range(start, merged),
+        values.resize(self.inputs.n_operands(), Vec::new());
+        for (position, (operand, values)) in
+            self.inputs.operands().zip(values.iter_mut()).enumerate()
+        {
+            values.resize(part.len(), 0.0);
+            self.inputs.load(position, operand, first, stored(position, operand), values)?;
         }
+        with_slices(values, |slices| {
+            let (base, inputs) = match self.inputs.base {
+                Some(_) => (Some(slices[0]), &slices[1..]),
+                None => (None, slices),
+            };
+            apply.apply(&Chunk { start: first, base, inputs }, out);
+        });
+        self.check(first, out, first_beyond(self.dtype(), out))
     }
 
-    /// Whether finite values stay finite in the output's type.
-    fn check_range(&self, start: usize, values: &[f32]) -> Result<(), EngineError> {
-        match first_overflow(self.dtype(), values) {
-            Some(index) => Err(self.overflow(start, values, index)),
-            None => Ok(()),
-        }
-    }
-
-    fn overflow(&self, start: usize, values: &[f32], index: usize) -> EngineError {
-        EngineError::Overflow {
+    /// Notes that the result from element `start` on is bad at `found`.
+    fn check(&self, start: usize, merged: &[f32], found: Option<usize>) -> Result<(), EngineError> {
+        let Some(index) = found else { return Ok(()) };
+        let anomaly = Anomaly::Overflow {
             tensor: self.planned.name.clone(),
             element: start + index,
-            value: values[index],
+            value: merged[index],
             dtype: self.dtype(),
-        }
+        };
+        Ok(self.inputs.anomalies.meet(self.inputs.index, RESULT, anomaly)?)
     }
+}
+
+/// Calls `work` with the vectors as slices, without allocating for the usual number of models.
+fn with_slices<T>(vectors: &[Vec<f32>], work: impl FnOnce(&[&[f32]]) -> T) -> T {
+    const USUAL: usize = 16;
+    if vectors.len() > USUAL {
+        let slices: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
+        return work(&slices);
+    }
+    let mut slices = [[].as_slice(); USUAL];
+    for (slice, vector) in slices.iter_mut().zip(vectors) {
+        *slice = vector;
+    }
+    work(&slices[..vectors.len()])
 }

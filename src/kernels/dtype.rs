@@ -2,9 +2,18 @@
 
 use std::fmt;
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use super::float8;
+use super::simd::vectorized;
+
+/// Elements that are converted through a buffer at a time.
+const BUFFER: usize = 1024;
+
+/// Elements that are looked at as a whole before one of them is looked for, which the compiler turns
+/// into vector instructions.
+const GLANCE: usize = 4096;
 
 /// Element type of a stored tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -74,7 +83,8 @@ impl fmt::Display for DType {
 
 /// Widens stored little-endian elements to `f32`; `false` is 0 and `true` is 1.
 ///
-/// Exact for BF16, F16, F32, both 8-bit floats and integers up to 2²⁴; anything else is rounded to nearest.
+/// Exact for BF16, F16, F32, both 8-bit floats and integers up to 2²⁴; anything else is rounded to
+/// nearest.
 ///
 /// # Panics
 ///
@@ -85,9 +95,9 @@ pub fn widen(dtype: DType, bytes: &[u8], out: &mut [f32]) {
         out.len() * dtype.size(),
         "bytes must hold exactly the elements asked for"
     );
-    match dtype {
+    vectorized(|| match dtype {
         DType::BF16 => convert(bytes, out, |b| bf16::from_le_bytes(b).to_f32()),
-        DType::F16 => convert(bytes, out, |b| f16::from_le_bytes(b).to_f32()),
+        DType::F16 => widen_f16(bytes, out),
         DType::F32 => convert(bytes, out, f32::from_le_bytes),
         DType::F64 => convert(bytes, out, |b| f64::from_le_bytes(b) as f32),
         DType::F8E4M3 => convert(bytes, out, |[b]: [u8; 1]| float8::widen_e4m3(b)),
@@ -98,13 +108,27 @@ pub fn widen(dtype: DType, bytes: &[u8], out: &mut [f32]) {
         DType::I8 => convert(bytes, out, |b| f32::from(i8::from_le_bytes(b))),
         DType::U8 => convert(bytes, out, |[b]: [u8; 1]| f32::from(b)),
         DType::Bool => convert(bytes, out, |[b]: [u8; 1]| f32::from(u8::from(b != 0))),
-    }
+    });
 }
 
+#[inline(always)]
 fn convert<const N: usize>(bytes: &[u8], out: &mut [f32], widen_one: impl Fn([u8; N]) -> f32) {
     let (elements, _) = bytes.as_chunks::<N>();
     for (out, &element) in out.iter_mut().zip(elements) {
         *out = widen_one(element);
+    }
+}
+
+/// In bulk, since CPUs have instructions for it that the compiler does not think of.
+fn widen_f16(bytes: &[u8], out: &mut [f32]) {
+    let (elements, _) = bytes.as_chunks::<2>();
+    let mut buffer = [f16::ZERO; BUFFER];
+    for (elements, out) in elements.chunks(BUFFER).zip(out.chunks_mut(BUFFER)) {
+        let buffer = &mut buffer[..elements.len()];
+        for (half, &element) in buffer.iter_mut().zip(elements) {
+            *half = f16::from_le_bytes(element);
+        }
+        buffer.convert_to_f32_slice(out);
     }
 }
 
@@ -119,9 +143,9 @@ fn convert<const N: usize>(bytes: &[u8], out: &mut [f32], widen_one: impl Fn([u8
 /// When `out.len() != values.len() * dtype.size()`.
 pub fn narrow(dtype: DType, values: &[f32], out: &mut [u8]) {
     assert_eq!(out.len(), values.len() * dtype.size(), "out must hold exactly the values given");
-    match dtype {
+    vectorized(|| match dtype {
         DType::BF16 => store(values, out, |x| bf16::from_f32(x).to_le_bytes()),
-        DType::F16 => store(values, out, |x| f16::from_f32(x).to_le_bytes()),
+        DType::F16 => narrow_f16(values, out),
         DType::F32 => store(values, out, f32::to_le_bytes),
         DType::F64 => store(values, out, |x| f64::from(x).to_le_bytes()),
         DType::F8E4M3 => store(values, out, |x| [float8::narrow_e4m3(x)]),
@@ -132,19 +156,40 @@ pub fn narrow(dtype: DType, values: &[f32], out: &mut [u8]) {
         DType::I8 => store(values, out, |x| (x.round_ties_even() as i8).to_le_bytes()),
         DType::U8 => store(values, out, |x| [x.round_ties_even() as u8]),
         DType::Bool => store(values, out, |x| [u8::from(x != 0.0)]),
+    });
+}
+
+#[inline(always)]
+fn store<const N: usize>(values: &[f32], out: &mut [u8], narrow_one: impl Fn(f32) -> [u8; N]) {
+    let (elements, _) = out.as_chunks_mut::<N>();
+    for (element, &value) in elements.iter_mut().zip(values) {
+        *element = narrow_one(value);
+    }
+}
+
+/// As [`widen_f16`].
+fn narrow_f16(values: &[f32], out: &mut [u8]) {
+    let (elements, _) = out.as_chunks_mut::<2>();
+    let mut buffer = [f16::ZERO; BUFFER];
+    for (values, elements) in values.chunks(BUFFER).zip(elements.chunks_mut(BUFFER)) {
+        let buffer = &mut buffer[..values.len()];
+        buffer.convert_from_f32_slice(values);
+        for (element, half) in elements.iter_mut().zip(buffer) {
+            *element = half.to_le_bytes();
+        }
     }
 }
 
 /// Rounds values in place to what `dtype` can hold, as [`narrow`] followed by [`widen`] would.
 pub fn round_to(dtype: DType, values: &mut [f32]) {
-    const BLOCK: usize = 1024;
     match dtype {
         DType::F32 | DType::F64 => {}
-        DType::BF16 => values.iter_mut().for_each(|x| *x = bf16::from_f32(*x).to_f32()),
-        DType::F16 => values.iter_mut().for_each(|x| *x = f16::from_f32(*x).to_f32()),
+        DType::BF16 => vectorized(|| {
+            values.iter_mut().for_each(|x| *x = bf16::from_f32(*x).to_f32());
+        }),
         _ => {
-            let mut bytes = [0; 8 * BLOCK];
-            for block in values.chunks_mut(BLOCK) {
+            let mut bytes = [0; 8 * BUFFER];
+            for block in values.chunks_mut(BUFFER) {
                 let bytes = &mut bytes[..block.len() * dtype.size()];
                 narrow(dtype, block, bytes);
                 widen(dtype, bytes, block);
@@ -153,65 +198,70 @@ pub fn round_to(dtype: DType, values: &mut [f32]) {
     }
 }
 
-/// Index of the first value that is NaN or infinite.
-pub fn first_not_finite(values: &[f32]) -> Option<usize> {
-    const BLOCK: usize = 4096;
-    let is_bad = |value: &f32| !value.is_finite();
-    // A block is looked at as a whole first, which the compiler turns into vector instructions.
-    values.chunks(BLOCK).enumerate().find_map(|(index, block)| {
-        let largest = block.iter().map(|value| value.to_bits() & 0x7fff_ffff).fold(0, u32::max);
-        (largest >= 0x7f80_0000).then(|| {
-            let offset = block.iter().position(is_bad).expect("the block has such a value");
-            index * BLOCK + offset
-        })
-    })
+/// Bits of the smallest magnitude that `dtype` rounds to an infinity.
+fn overflow_bits(dtype: DType) -> u32 {
+    match dtype {
+        // Halfway between the largest finite number and the next one, if there were one.
+        DType::F16 => 65_520f32.to_bits(),
+        DType::BF16 => 0x7f7f_8000,
+        DType::F8E5M2 => float8::E5M2_OVERFLOW.to_bits(),
+        _ => f32::INFINITY.to_bits(),
+    }
+}
+
+/// Index of the first value that `dtype` does not hold as a finite number: NaN, an infinity, or what
+/// would be rounded to one.
+pub fn first_beyond(dtype: DType, values: &[f32]) -> Option<usize> {
+    let limit = overflow_bits(dtype);
+    first_of(values, |value| value.to_bits() & 0x7fff_ffff >= limit)
 }
 
 /// Index of the first finite value that is too large for `dtype`: it would be rounded to an infinity.
 pub fn first_overflow(dtype: DType, values: &[f32]) -> Option<usize> {
-    // What rounds up beyond the largest finite number of the type.
-    let limit = match dtype {
-        DType::F16 => 65_520.0,
-        DType::BF16 => f32::from_bits(0x7f7f_8000),
-        DType::F8E5M2 => float8::E5M2_OVERFLOW,
-        _ => return None,
-    };
-    let is_beyond = |value: &f32| value.is_finite() && value.abs() >= limit;
-    // Looked at as a whole first, which the compiler turns into vector instructions.
-    if !values.iter().fold(false, |any, value| any | is_beyond(value)) {
-        return None;
-    }
-    values.iter().position(is_beyond)
+    let limit = overflow_bits(dtype);
+    first_of(values, |value| {
+        let magnitude = value.to_bits() & 0x7fff_ffff;
+        (magnitude >= limit) & (magnitude < f32::INFINITY.to_bits())
+    })
 }
 
 /// Index of the first NaN among stored little-endian elements. Whole numbers have none.
 pub fn first_nan(dtype: DType, bytes: &[u8]) -> Option<usize> {
-    fn find<const N: usize>(bytes: &[u8], is_nan: impl Fn([u8; N]) -> bool) -> Option<usize> {
-        const BLOCK: usize = 4096;
-        let (elements, _) = bytes.as_chunks::<N>();
-        elements.chunks(BLOCK).enumerate().find_map(|(index, block)| {
-            // No early exit inside a block, so that vector instructions can be used.
-            let any = block.iter().fold(false, |any, &element| any | is_nan(element));
-            let offset = any.then(|| block.iter().position(|&element| is_nan(element)))??;
-            Some(index * BLOCK + offset)
-        })
-    }
     match dtype {
-        DType::BF16 => find(bytes, |b| u16::from_le_bytes(b) & 0x7fff > 0x7f80),
-        DType::F16 => find(bytes, |b| u16::from_le_bytes(b) & 0x7fff > 0x7c00),
-        DType::F32 => find(bytes, |b| f32::from_le_bytes(b).is_nan()),
-        DType::F64 => find(bytes, |b| f64::from_le_bytes(b).is_nan()),
-        DType::F8E4M3 => find(bytes, |[b]: [u8; 1]| b & 0x7f == 0x7f),
-        DType::F8E5M2 => find(bytes, |[b]: [u8; 1]| b & 0x7f > 0x7c),
+        DType::BF16 => first_stored(bytes, |b| u16::from_le_bytes(*b) & 0x7fff > 0x7f80),
+        DType::F16 => first_stored(bytes, |b| u16::from_le_bytes(*b) & 0x7fff > 0x7c00),
+        DType::F32 => first_stored(bytes, |b| f32::from_le_bytes(*b).is_nan()),
+        DType::F64 => first_stored(bytes, |b| f64::from_le_bytes(*b).is_nan()),
+        DType::F8E4M3 => first_stored(bytes, |[b]: &[u8; 1]| b & 0x7f == 0x7f),
+        DType::F8E5M2 => first_stored(bytes, |[b]: &[u8; 1]| b & 0x7f > 0x7c),
         DType::I64 | DType::I32 | DType::I16 | DType::I8 | DType::U8 | DType::Bool => None,
     }
 }
 
-fn store<const N: usize>(values: &[f32], out: &mut [u8], narrow_one: impl Fn(f32) -> [u8; N]) {
-    let (elements, _) = out.as_chunks_mut::<N>();
-    for (element, &value) in elements.iter_mut().zip(values) {
-        *element = narrow_one(value);
+/// Index of the first NaN or infinity among stored little-endian elements. A number of 64 bits that
+/// `f32` cannot hold is one.
+pub fn first_not_finite(dtype: DType, bytes: &[u8]) -> Option<usize> {
+    match dtype {
+        DType::BF16 => first_stored(bytes, |b| u16::from_le_bytes(*b) & 0x7fff >= 0x7f80),
+        DType::F16 => first_stored(bytes, |b| u16::from_le_bytes(*b) & 0x7fff >= 0x7c00),
+        DType::F32 => first_stored(bytes, |b| !f32::from_le_bytes(*b).is_finite()),
+        DType::F64 => first_stored(bytes, |b| !(f64::from_le_bytes(*b) as f32).is_finite()),
+        DType::F8E4M3 => first_stored(bytes, |[b]: &[u8; 1]| b & 0x7f == 0x7f),
+        DType::F8E5M2 => first_stored(bytes, |[b]: &[u8; 1]| b & 0x7f >= 0x7c),
+        DType::I64 | DType::I32 | DType::I16 | DType::I8 | DType::U8 | DType::Bool => None,
     }
+}
+
+fn first_stored<const N: usize>(bytes: &[u8], is_it: impl Fn(&[u8; N]) -> bool) -> Option<usize> {
+    first_of(bytes.as_chunks::<N>().0, is_it)
+}
+
+fn first_of<T>(elements: &[T], is_it: impl Fn(&T) -> bool) -> Option<usize> {
+    elements.chunks(GLANCE).enumerate().find_map(|(index, block)| {
+        // No early exit inside a block, which would rule vector instructions out.
+        let any = vectorized(|| block.iter().fold(false, |any, element| any | is_it(element)));
+        any.then(|| index * GLANCE + block.iter().position(&is_it).expect("the block has one"))
+    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! not depend on the number of threads or on the chunks of the apply pass. Memory: one block of each
 //! input asked for, per thread.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -11,14 +12,20 @@ use rayon::prelude::*;
 use super::{Chunk, MethodError, TensorInputs};
 use crate::kernels::reduce::dot;
 
-/// Elements per block of the statistics pass.
-pub const STATISTICS_BLOCK: usize = 1 << 16;
+/// Elements per block of the statistics pass: the values of a few models stay in a core's second
+/// cache.
+pub const STATISTICS_BLOCK: usize = 1 << 14;
 
-/// Buffers that a thread reads one block into.
+/// Buffers that one block is read into.
 #[derive(Default)]
 struct Block {
     base: Vec<f32>,
     inputs: Vec<Vec<f32>>,
+}
+
+thread_local! {
+    /// A thread's buffers between two blocks.
+    static BLOCK: Cell<Block> = Cell::default();
 }
 
 impl TensorInputs<'_> {
@@ -49,7 +56,8 @@ impl TensorInputs<'_> {
         let block = (STATISTICS_BLOCK / row).max(1) * row;
         (0..n.div_ceil(block))
             .into_par_iter()
-            .map_init(Block::default, |buffers, index| {
+            .map(|index| {
+                let mut buffers = BLOCK.take();
                 let start = index * block;
                 let length = block.min(n - start);
                 if self.has_base {
@@ -63,7 +71,9 @@ impl TensorInputs<'_> {
                 }
                 let inputs: Vec<&[f32]> = buffers.inputs.iter().map(Vec::as_slice).collect();
                 let base = self.has_base.then_some(buffers.base.as_slice());
-                Ok(visit(&Chunk { start, base, inputs: &inputs }))
+                let result = visit(&Chunk { start, base, inputs: &inputs });
+                BLOCK.set(buffers);
+                Ok(result)
             })
             .collect()
     }

@@ -17,7 +17,7 @@ use super::open_search::{Comparison, OpenSearch, Run, Search};
 use super::record::{FORMAT, Header, Role, SplitIdentity, TaskIdentity, Term};
 use super::split::ItemSplit;
 use crate::config::{MergeConfig, ModelEntry, ModelReference, Recipe, Scalar, Setting, Value};
-use crate::engine::{Engine, EngineError, EngineOptions, WriteOptions};
+use crate::engine::{Anomaly, Engine, EngineError, EngineOptions, WriteOptions};
 use crate::evaluate::{Evaluator, TaskLibrary, TaskOptions, Tokenizer};
 use crate::lm::{Decoder, DecoderOptions, LanguageModel};
 use crate::optimize::{
@@ -175,13 +175,15 @@ impl PreparedSearch {
     }
 
     /// Writes the model of a merge config, exactly as `mergekit merge` does; a directory that exists
-    /// is replaced.
+    /// is replaced. Weights that are no numbers are errors.
     pub fn write_model(&self, config: &str, directory: &Path) -> Result<(), SearchError> {
         let parsed = MergeConfig::parse(config, directory)?;
         let plan = MergePlan::new(&parsed, &self.scorer.store, &PlanOptions::default())?;
         let recipe = Some(config.to_owned());
-        let options = WriteOptions { overwrite: true, recipe, ..WriteOptions::default() };
-        Ok(self.scorer.engine.merge_to_directory(&plan, directory, &options, &|_| {})?)
+        let options =
+            WriteOptions { overwrite: true, recipe, strict: true, ..WriteOptions::default() };
+        self.scorer.engine.merge_to_directory(&plan, directory, &options, &|_| {})?;
+        Ok(())
     }
 }
 
@@ -204,9 +206,10 @@ fn check_merge(
 ) -> Result<(), SearchError> {
     let tensors = match engine.merge_to_memory(plan) {
         Ok(tensors) => tensors,
-        Err(error @ (EngineError::NotFinite { .. } | EngineError::MemoryLimit { .. })) => {
-            return Err(error.into());
-        }
+        Err(
+            error @ (EngineError::Anomaly(Anomaly::NotFinite { .. })
+            | EngineError::MemoryLimit { .. }),
+        ) => return Err(error.into()),
         Err(_) => return Ok(()),
     };
     let model = Decoder::new(plan.model_config(), tensors, &DecoderOptions::default())?;
