@@ -45,7 +45,7 @@ impl TensorInputs<'_> {
 
     /// Calls `visit` with the base and the inputs `which` of every block, in parallel, and returns
     /// what it returned in block order. With `whole_rows` blocks end where rows end.
-    fn map_blocks<T: Send>(
+    pub fn map_blocks<T: Send>(
         &self,
         which: &[usize],
         whole_rows: bool,
@@ -79,7 +79,7 @@ impl TensorInputs<'_> {
     }
 
     /// Adds what `visit` returns for every block of the inputs `which`.
-    pub(super) fn sum<const N: usize>(
+    pub fn sum<const N: usize>(
         &self,
         which: &[usize],
         whole_rows: bool,

@@ -111,6 +111,18 @@ impl MergePlan {
             let is_planned = methods::NOT_AVAILABLE.contains(&name.as_str());
             PlanError::UnknownMethod { name, is_planned }
         })?;
+        Self::with_method(method, config, store, options)
+    }
+
+    /// As [`new`](Self::new), with a method that need not be in [`methods::METHODS`]: one of the
+    /// caller's own. The config's `merge_method` is only a name then, and the config has been checked
+    /// against the parameters of the method of that name.
+    pub fn with_method(
+        method: &'static MethodDefinition,
+        config: &MergeConfig,
+        store: &ModelStore,
+        options: &PlanOptions,
+    ) -> Result<Self, PlanError> {
         for (field, dtype) in [("dtype", config.dtype), ("out_dtype", config.out_dtype)] {
             if let Some(dtype) = dtype.filter(|dtype| !dtype.is_float()) {
                 return Err(PlanError::WholeNumbers { field, dtype });
