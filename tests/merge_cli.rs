@@ -316,13 +316,22 @@ fn damaged_weights_are_refused() {
 }
 
 #[test]
-fn a_weight_that_is_no_number_is_refused() {
+fn a_weight_that_is_no_number_is_named_and_refused_when_strict() {
     let place = Workplace::new();
     place.add_model("diverged", HIDDEN, |element| if element == 3 { f32::NAN } else { 0.5 });
-    let message = place.refused(&TIES.replace("- model: b\n", "- model: diverged\n"));
-    let expected = "model `diverged`: tensor `";
-    assert!(message.contains(expected), "{message}");
-    assert!(message.contains("has the value NaN at element 3"), "{message}");
+    let config = TIES.replace("- model: b\n", "- model: diverged\n");
+    let names_it = |message: &str| {
+        message.contains("model `diverged`: tensor `")
+            && message.contains("has the value NaN at element 3")
+    };
+    let outcome = place.merge(&config, &["--strict"]);
+    assert_eq!(outcome.code, 2);
+    assert!(names_it(&outcome.stderr), "{}", outcome.stderr);
+    assert!(!place.path("merged").exists());
+    let outcome = place.merge(&config, &[]);
+    assert_eq!(outcome.code, 0);
+    assert!(names_it(&outcome.stderr), "{}", outcome.stderr);
+    assert!(place.path("merged/model.safetensors").exists());
 }
 
 #[test]

@@ -6,6 +6,7 @@
 pub mod dtype;
 pub mod float8;
 pub mod random;
+pub mod rank;
 pub mod reduce;
 pub mod select;
 pub mod simd;

@@ -1,99 +1,138 @@
 //! Exact selection by magnitude without sorting.
 //!
-//! The bit pattern of |x| as an unsigned number orders magnitudes: one counting pass over its upper
-//! 16 bits finds the bucket of the k-th largest, a second one over the lower 16 bits of that bucket
-//! finds the value itself. Among equal magnitudes the elements with the lowest indices are kept, so
-//! that exactly k remain and the result is the same on every machine. NaN counts as larger than
-//! infinity. A bucket with few elements is listed instead, which finds threshold and tie at once.
-//! Memory: 512 KiB of counters, whatever the length.
+//! The bit pattern of |x| as an unsigned number orders magnitudes. The k-th largest of a long tensor is
+//! found in one pass when a sample has told a narrow [`Bracket`] of patterns around it: what lies above
+//! is counted, what lies inside is listed as [`Tally`]s, and the k-th is then among the latter. Where
+//! the bracket was wrong, counting digit after digit ([`Digit`]) finds the value without any guess.
+//! Among equal magnitudes the elements with the lowest indices are kept, so that exactly k remain and
+//! the result is the same on every machine. NaN counts as larger than infinity.
 
-use std::cmp::Reverse;
+/// Buckets of a histogram over one [`Digit`].
+pub const BUCKETS: usize = 1 << 11;
 
-/// Number of buckets in each of the two counting passes.
-pub const BUCKETS: usize = 1 << 16;
+/// Largest bit pattern of a magnitude.
+pub const LARGEST_BITS: u32 = 0x7fff_ffff;
 
 /// Bits of |x|, whose order as integers is the order of magnitudes.
+#[inline(always)]
 pub fn magnitude_bits(x: f32) -> u32 {
-    x.to_bits() & 0x7fff_ffff
+    x.to_bits() & LARGEST_BITS
 }
 
-/// Counts magnitudes by their upper 16 bits, or by their lower 16 bits inside one bucket of those.
-#[derive(Debug, Clone)]
-pub struct Histogram {
-    counts: Vec<u64>,
+/// How many elements have magnitudes with these bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// As of [`magnitude_bits`].
+    pub bits: u32,
+    /// At least 1.
+    pub count: u32,
 }
 
-impl Default for Histogram {
-    fn default() -> Self {
-        Self { counts: vec![0; BUCKETS] }
-    }
+/// Magnitudes from `low` to `high`, both included, as bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bracket {
+    /// Bits of the smallest magnitude inside.
+    pub low: u32,
+    /// Bits of the largest magnitude inside.
+    pub high: u32,
 }
 
-impl Histogram {
-    /// Counts `values` by the upper bits of their magnitude.
-    pub fn add_upper(&mut self, values: &[f32]) {
-        for &value in values {
-            self.counts[(magnitude_bits(value) >> 16) as usize] += 1;
-        }
-    }
+impl Bracket {
+    /// Every magnitude there is.
+    pub const EVERYTHING: Self = Self { low: 0, high: LARGEST_BITS };
 
-    /// Counts those of `values` whose upper bits are `bucket` by their lower bits.
-    pub fn add_lower(&mut self, bucket: u32, values: &[f32]) {
-        for &value in values {
-            let bits = magnitude_bits(value);
-            if bits >> 16 == bucket {
-                self.counts[(bits & 0xffff) as usize] += 1;
+    /// Returns how many magnitudes lie above the bracket, and appends the bits of those inside.
+    ///
+    /// To be called inside [`vectorized`](super::simd::vectorized).
+    #[inline(always)]
+    pub fn scan(self, values: &[f32], inside: &mut Vec<u32>) -> usize {
+        const BLOCK: usize = 1024;
+        let mut total = 0;
+        for values in values.chunks(BLOCK) {
+            let mut flags = [0u8; BLOCK];
+            let mut above = 0u32;
+            for (flag, &value) in flags.iter_mut().zip(values) {
+                let bits = magnitude_bits(value);
+                above += u32::from(bits > self.high);
+                *flag = u8::from((bits >= self.low) & (bits <= self.high));
+            }
+            total += above as usize;
+            inside.reserve(values.len());
+            for (index, flags) in flags.as_chunks::<8>().0.iter().enumerate() {
+                // Few elements are inside as a rule: eight are passed over at a time.
+                let mut flags = u64::from_le_bytes(*flags);
+                while flags != 0 {
+                    let offset = flags.trailing_zeros() as usize / 8;
+                    inside.push(magnitude_bits(values[8 * index + offset]));
+                    flags &= flags - 1;
+                }
             }
         }
+        total
     }
+}
 
-    /// Adds the counts of another histogram.
-    pub fn merge(mut self, other: &Self) -> Self {
-        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
-            *count += more;
+/// Σ |x| over those of `values` whose magnitude has at least the bits `smallest`.
+///
+/// To be called inside [`vectorized`](super::simd::vectorized).
+#[inline(always)]
+pub fn sum_from(smallest: u32, values: &[f32]) -> f64 {
+    const LANES: usize = 8;
+    let masked = |value: f32| {
+        let bits = magnitude_bits(value);
+        f64::from(f32::from_bits(bits & 0u32.wrapping_sub(u32::from(bits >= smallest))))
+    };
+    let mut lanes = [0.0f64; LANES];
+    let (blocks, rest) = values.as_chunks::<LANES>();
+    for block in blocks {
+        for lane in 0..LANES {
+            lanes[lane] += masked(block[lane]);
         }
-        self
     }
-
-    /// The bucket that holds the `rank`-th largest counted value (from 1), and that value's rank
-    /// inside the bucket. `None` when fewer values were counted.
-    pub fn locate(&self, rank: u64) -> Option<(u32, u64)> {
-        let buckets = self.counts.iter().enumerate().rev();
-        locate(buckets.map(|(bucket, &count)| (bucket as u32, count)), rank)
+    for (lane, &value) in lanes.iter_mut().zip(rest) {
+        *lane += masked(value);
     }
-
-    /// The same counts in less memory, to be kept.
-    pub fn compact(&self) -> CompactHistogram {
-        let buckets = self.counts.iter().enumerate().rev().filter(|(_, count)| **count > 0);
-        let buckets = buckets.map(|(bucket, &count)| (bucket as u32, count)).collect();
-        CompactHistogram { buckets }
-    }
+    lanes.iter().sum()
 }
 
-/// The buckets of a [`Histogram`] that hold something, a few thousand as a rule.
-#[derive(Debug, Clone)]
-pub struct CompactHistogram {
-    /// Bucket and count, largest bucket first.
-    buckets: Box<[(u32, u64)]>,
+/// Sorts `bits` and counts equal ones, smallest first.
+pub fn tally(bits: &mut [u32]) -> Box<[Tally]> {
+    bits.sort_unstable();
+    let runs = bits.chunk_by(|a, b| a == b);
+    runs.map(|run| Tally { bits: run[0], count: run.len() as u32 }).collect()
 }
 
-impl CompactHistogram {
-    /// As [`Histogram::locate`].
-    pub fn locate(&self, rank: u64) -> Option<(u32, u64)> {
-        locate(self.buckets.iter().copied(), rank)
+/// The bits of the `rank`-th largest (from 1) of all tallied elements, and its rank among those with
+/// the same bits. `None` when fewer are tallied. `tallies` lie in `bracket`, in any order.
+pub fn locate<'t>(
+    tallies: impl Iterator<Item = &'t Tally> + Clone,
+    bracket: Bracket,
+    rank: u64,
+) -> Option<(u32, u64)> {
+    // First the right one of many equally wide ranges, then the right element of it.
+    let width = (bracket.high - bracket.low) / BUCKETS as u32 + 1;
+    let bucket = |tally: &Tally| ((tally.bits - bracket.low) / width) as usize;
+    let mut counts = [0u64; BUCKETS];
+    for tally in tallies.clone() {
+        counts[bucket(tally)] += u64::from(tally.count);
     }
-
-    /// How many counted values are in `bucket`.
-    pub fn count(&self, bucket: u32) -> u64 {
-        let found = self.buckets.binary_search_by_key(&Reverse(bucket), |&(b, _)| Reverse(b));
-        found.map_or(0, |index| self.buckets[index].1)
+    let (found, mut left) = largest_first(&counts, rank)?;
+    let mut members: Vec<Tally> = tallies.filter(|tally| bucket(tally) == found).copied().collect();
+    members.sort_unstable_by_key(|tally| std::cmp::Reverse(tally.bits));
+    for same in members.chunk_by(|a, b| a.bits == b.bits) {
+        let count = same.iter().map(|tally| u64::from(tally.count)).sum();
+        if left <= count {
+            return Some((same[0].bits, left));
+        }
+        left -= count;
     }
+    None
 }
 
-/// `buckets` come with the largest first.
-fn locate(buckets: impl Iterator<Item = (u32, u64)>, rank: u64) -> Option<(u32, u64)> {
+/// The bucket that holds the `rank`-th largest (from 1) of what was counted, and its rank in there.
+fn largest_first(counts: &[u64], rank: u64) -> Option<(usize, u64)> {
     let mut left = rank;
-    for (bucket, count) in buckets {
+    for (bucket, &count) in counts.iter().enumerate().rev() {
         if left <= count {
             return Some((bucket, left));
         }
@@ -102,16 +141,49 @@ fn locate(buckets: impl Iterator<Item = (u32, u64)>, rank: u64) -> Option<(u32, 
     None
 }
 
-/// The threshold of the `rank`-th largest (from 1) of `members`, bits and index of some elements that
-/// every other element is either larger or smaller than.
-///
-/// # Panics
-///
-/// When there are fewer members.
-pub fn threshold_among(members: &mut [(u32, usize)], rank: usize) -> MagnitudeThreshold {
-    let order = |&(bits, index): &(u32, usize)| (Reverse(bits), index);
-    let (_, &mut (bits, last_tie), _) = members.select_nth_unstable_by_key(rank - 1, order);
-    MagnitudeThreshold { bits, last_tie }
+/// Some bits of a magnitude, below others that are known: a step of finding a rank by counting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digit {
+    /// Bits above the digit, those of the magnitude looked for.
+    prefix: u32,
+    /// Number of bits below the digit.
+    shift: u32,
+    /// Number of the digit's bits.
+    size: u32,
+    /// Rank, from 1, of the magnitude looked for among those that have the prefix.
+    rank: u64,
+}
+
+impl Digit {
+    /// The uppermost digit of the `rank`-th largest magnitude (from 1).
+    pub fn first(rank: u64) -> Self {
+        Self { prefix: 0, shift: 20, size: 11, rank }
+    }
+
+    /// Counts `values` with the known prefix by their digit.
+    pub fn count(self, values: &[f32], counts: &mut [u32; BUCKETS]) {
+        for &value in values {
+            let digits = magnitude_bits(value) >> self.shift;
+            if digits >> self.size == self.prefix {
+                counts[(digits & ((1 << self.size) - 1)) as usize] += 1;
+            }
+        }
+    }
+
+    /// The next digit, after all values have been counted by this one; `Err` holds the bits of the
+    /// magnitude once all digits are known.
+    ///
+    /// # Panics
+    ///
+    /// When fewer values than the rank were counted.
+    pub fn next(self, counts: &[u64; BUCKETS]) -> Result<Self, u32> {
+        let (digit, rank) = largest_first(counts, self.rank).expect("ranks exist");
+        let prefix = self.prefix << self.size | digit as u32;
+        match self.shift {
+            0 => Err(prefix),
+            shift => Ok(Self { prefix, shift: shift - 10, size: 10, rank }),
+        }
+    }
 }
 
 /// Which elements belong to the k largest magnitudes.
@@ -131,13 +203,26 @@ impl MagnitudeThreshold {
     }
 
     /// Sets the elements that are not kept to zero. `values` begin at element `start`.
+    #[inline(always)]
     pub fn zero_others(&self, start: usize, values: &mut [f32]) {
+        self.for_parts(start, values, |bits, smallest| bits >= smallest);
+    }
+
+    /// Sets the elements that are kept by [`MagnitudeThreshold::zero_others`] to zero.
+    #[inline(always)]
+    pub fn zero_largest(&self, start: usize, values: &mut [f32]) {
+        self.for_parts(start, values, |bits, smallest| bits < smallest);
+    }
+
+    #[inline(always)]
+    fn for_parts(&self, start: usize, values: &mut [f32], keep: impl Fn(u32, u32) -> bool) {
         // Ties are kept up to an index, so on either side of it one comparison decides.
         let ties = (self.last_tie + 1).saturating_sub(start).min(values.len());
         let (with_ties, without) = values.split_at_mut(ties);
         for (part, smallest) in [(with_ties, self.bits), (without, self.bits + 1)] {
             for value in part {
-                *value = if magnitude_bits(*value) >= smallest { *value } else { 0.0 };
+                let mask = 0u32.wrapping_sub(u32::from(keep(magnitude_bits(*value), smallest)));
+                *value = f32::from_bits(value.to_bits() & mask);
             }
         }
     }
@@ -148,64 +233,86 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn threshold(values: &[f32], k: u64) -> MagnitudeThreshold {
-        let mut upper = Histogram::default();
-        upper.add_upper(values);
-        let (bucket, rank) = upper.locate(k).unwrap();
-        let mut lower = Histogram::default();
-        lower.add_lower(bucket, values);
-        let (low, ties) = lower.locate(rank).unwrap();
-        let bits = bucket << 16 | low;
-        let tied = values.iter().enumerate().filter(|(_, value)| magnitude_bits(**value) == bits);
-        let last_tie = tied.map(|(index, _)| index).nth(ties as usize - 1).unwrap();
-        let threshold = MagnitudeThreshold { bits, last_tie };
+    fn values() -> impl Strategy<Value = Vec<f32>> {
+        let value = prop_oneof![
+            any::<f32>(),
+            Just(0.0),
+            Just(-1.0),
+            Just(1.0),
+            Just(f32::NAN),
+            Just(f32::INFINITY),
+        ];
+        prop::collection::vec(value, 1..200)
+    }
 
-        let members = values.iter().map(|&value| magnitude_bits(value)).zip(0..);
-        let mut members: Vec<_> = members.filter(|(bits, _)| bits >> 16 == bucket).collect();
-        assert_eq!(members.len() as u64, upper.compact().count(bucket));
-        assert_eq!(threshold_among(&mut members, rank as usize), threshold);
-        threshold
+    /// Magnitudes as bits, the largest first.
+    fn sorted(values: &[f32]) -> Vec<u32> {
+        let mut bits: Vec<u32> = values.iter().map(|&value| magnitude_bits(value)).collect();
+        bits.sort_unstable_by_key(|&bits| std::cmp::Reverse(bits));
+        bits
     }
 
     proptest! {
         #[test]
-        fn selection_equals_a_stable_sort(
-            values in prop::collection::vec(
-                prop_oneof![
-                    any::<f32>(),
-                    Just(0.0), Just(-1.0), Just(1.0), Just(f32::NAN), Just(f32::INFINITY),
-                ],
-                1..200,
-            ),
+        fn ranks_are_found_in_any_bracket_around_them(
+            values in values(),
             share in 0.0..1.0,
+            margins in (0usize..50, 0usize..50),
         ) {
-            let k = 1 + (share * (values.len() - 1) as f64) as usize;
-            let threshold = threshold(&values, k as u64);
-            let mut order: Vec<usize> = (0..values.len()).collect();
-            order.sort_by_key(|&index| std::cmp::Reverse(magnitude_bits(values[index])));
-            let mut expected = order[..k].to_vec();
-            expected.sort_unstable();
-            let kept: Vec<usize> =
-                (0..values.len()).filter(|&index| threshold.keeps(index, values[index])).collect();
-            prop_assert_eq!(&kept, &expected);
+            let order = sorted(&values);
+            let rank = (share * (values.len() - 1) as f64) as usize;
+            let low = order[(rank + margins.0).min(order.len() - 1)];
+            let bracket = Bracket { low, high: order[rank.saturating_sub(margins.1)] };
+            let mut inside = Vec::new();
+            let above = bracket.scan(&values, &mut inside);
+            prop_assert_eq!(above, order.iter().filter(|bits| **bits > bracket.high).count());
+            let middle = inside.len() / 2;
+            let (left, right) = inside.split_at_mut(middle);
+            let parts = [tally(left), tally(right)];
+            let tallies = parts.iter().flatten();
+            let found = locate(tallies, bracket, (rank + 1 - above) as u64);
+            let first = order.iter().position(|bits| *bits == order[rank]).unwrap();
+            prop_assert_eq!(found, Some((order[rank], (rank - first + 1) as u64)));
+        }
 
-            let start = values.len() / 3;
-            let mut rest = values[start..].to_vec();
-            threshold.zero_others(start, &mut rest);
-            for (index, value) in rest.into_iter().enumerate() {
-                let kept = kept.binary_search(&(start + index)).is_ok();
-                let expected = if kept { values[start + index] } else { 0.0 };
-                prop_assert_eq!(value.to_bits(), expected.to_bits());
+        #[test]
+        fn counting_digits_finds_every_rank(values in values(), share in 0.0..1.0) {
+            let rank = (share * (values.len() - 1) as f64) as usize;
+            let mut digit = Digit::first(rank as u64 + 1);
+            let bits = loop {
+                let mut counts = [0; BUCKETS];
+                digit.count(&values, &mut counts);
+                match digit.next(&counts.map(u64::from)) {
+                    Ok(next) => digit = next,
+                    Err(bits) => break bits,
+                }
+            };
+            prop_assert_eq!(bits, sorted(&values)[rank]);
+        }
+
+        #[test]
+        fn a_threshold_splits_values_in_two(values in values(), start in 0usize..200) {
+            let start = start.min(values.len());
+            let middle = values.len() / 2;
+            let threshold =
+                MagnitudeThreshold { bits: magnitude_bits(values[middle]), last_tie: middle };
+            let (mut largest, mut others) = (values[start..].to_vec(), values[start..].to_vec());
+            threshold.zero_others(start, &mut largest);
+            threshold.zero_largest(start, &mut others);
+            for (offset, (largest, other)) in largest.iter().zip(others).enumerate() {
+                let value = values[start + offset];
+                let kept = threshold.keeps(start + offset, value);
+                let expected = if kept { [value, 0.0] } else { [0.0, value] };
+                let found = [largest.to_bits(), other.to_bits()];
+                prop_assert_eq!(found, expected.map(f32::to_bits));
             }
         }
     }
 
     #[test]
     fn asking_for_more_than_there_is_finds_nothing() {
-        let mut histogram = Histogram::default();
-        histogram.add_upper(&[1.0, 2.0]);
-        assert_eq!(histogram.locate(3), None);
-        assert_eq!(histogram.compact().locate(3), None);
-        assert_eq!(histogram.compact().locate(2), histogram.locate(2));
+        let tallies = [Tally { bits: 3, count: 2 }, Tally { bits: 1, count: 1 }];
+        assert_eq!(locate(tallies.iter(), Bracket::EVERYTHING, 4), None);
+        assert_eq!(locate(tallies.iter(), Bracket { low: 0, high: 3 }, 3), Some((1, 1)));
     }
 }

@@ -1,122 +1,455 @@
-//! Which elements of a task vector are its largest, without sorting it.
+//! Which elements of a tensor score highest, exactly and in one pass.
+//!
+//! A small sample of the tensor tells within which narrow bracket of values the wanted rank lies. One
+//! pass over all inputs then counts the scores above each bracket and lists those inside, from which
+//! the exact threshold follows, and the block of the last tie. Where the sample misled, or so many
+//! different scores lie inside a bracket that they take too much memory, the threshold is found by
+//! counting digits instead, in four passes more: the result is the same.
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rayon::prelude::*;
-
-use super::{MethodError, STATISTICS_BLOCK, TensorInputs};
+use super::{Chunk, MethodError, TensorInputs};
 use crate::kernels::select::{
-    CompactHistogram, Histogram, MagnitudeThreshold, magnitude_bits, threshold_among,
+    BUCKETS, Bracket, Digit, MagnitudeThreshold, Tally, locate, magnitude_bits, sum_from, tally,
 };
+use crate::kernels::simd::vectorized;
 
-/// Elements of a histogram's bucket that are listed to find the threshold among them: as much memory
-/// as the second histogram that it saves.
-const LARGEST_LISTED_BUCKET: u64 = 1 << 15;
+mod sample;
+
+use sample::Buffers;
+
+/// Most elements for which scores are asked at once: their scores stay in the fastest cache.
+pub(super) const SCORED_AT_ONCE: usize = 1024;
+
+/// What elements are ranked by.
+///
+/// The functions are called inside `vectorized`: mark them `#[inline(always)]`.
+pub(super) trait Scores: Sync {
+    /// What is computed once for a block of the tensor, before its scores.
+    type Block;
+
+    /// Called once for every block; a block consists of whole rows if the request says so.
+    fn begin(&self, chunk: &Chunk<'_>) -> Self::Block;
+
+    /// Writes the scores of `range` of the chunk in ranking `series`. They are at least 0, or NaN, which
+    /// ranks first.
+    fn score(
+        &self,
+        block: &Self::Block,
+        chunk: &Chunk<'_>,
+        series: usize,
+        range: Range<usize>,
+        scores: &mut [f32],
+    );
+
+    /// Adds what `range` of the chunk contributes to the sums asked for, if any. Called once per range.
+    #[inline(always)]
+    fn add_sums(
+        &self,
+        _block: &Self::Block,
+        _chunk: &Chunk<'_>,
+        _range: Range<usize>,
+        _sums: &mut [f64],
+    ) {
+    }
+}
+
+/// What a selection is asked for.
+pub(super) struct Request<'a> {
+    /// Inputs to read, in the order in which chunks hold them; a base is read in any case.
+    pub inputs: &'a [usize],
+    /// Whether blocks have to consist of whole rows.
+    pub whole_rows: bool,
+    /// Number of rankings.
+    pub series: usize,
+    /// The thresholds wanted.
+    pub wanted: &'a [Wanted],
+    /// Whether norms are wanted too: of each series, and of what each threshold keeps.
+    pub norms: bool,
+    /// Number of sums that [`Scores::add_sums`] adds to.
+    pub sums: usize,
+}
+
+/// One threshold of a ranking.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// The ranking.
+    pub series: usize,
+    /// How many elements are above it.
+    pub keep: Keep,
+}
+
+/// How many elements to keep.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Keep {
+    /// So many, at most all.
+    Exactly(usize),
+    /// This share of those whose score is not 0, rounded down.
+    OfNonzero(f64),
+}
+
+impl Keep {
+    fn rank(self, nonzero: usize, n: usize) -> usize {
+        match self {
+            Self::Exactly(rank) => rank.min(n),
+            Self::OfNonzero(share) => ((share * nonzero as f64).floor() as usize).min(n),
+        }
+    }
+}
+
+/// What a selection has found.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Selection {
+    /// Of each threshold wanted; none where nothing is to be kept.
+    pub kept: Vec<Option<Kept>>,
+    /// Number of scores other than 0, of each series.
+    pub nonzero: Vec<usize>,
+    /// Sum of all scores of each series; 0 unless norms were asked for.
+    pub norms: Vec<f64>,
+    /// The sums that were asked for.
+    pub sums: Vec<f64>,
+}
+
+/// The elements that score highest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Kept {
+    /// Tells them from the others.
+    pub threshold: MagnitudeThreshold,
+    /// Sum of their scores; 0 unless norms were asked for.
+    pub norm: f64,
+}
+
+/// How hard to try for a single pass.
+#[derive(Clone, Copy)]
+struct Effort {
+    /// Shortest tensor for which a sample is taken.
+    shortest: usize,
+    /// Half the width of a bracket in standard deviations of a rank in the sample, and on top of that
+    /// in elements of the sample.
+    deviations: f64,
+    slack: f64,
+    /// Most tallies that are kept.
+    tallies: usize,
+}
+
+const EFFORT: Effort = Effort { shortest: 1 << 14, deviations: 4.0, slack: 8.0, tallies: 1 << 21 };
+
+/// Elements of a sample that lie beside each other.
+const RUN: usize = 32;
+
+/// A tensor is sampled at one of so many elements.
+const SAMPLED: usize = 64;
+
+/// Bounds of the number of sampled elements, of all series together for the upper one.
+const SAMPLE: (usize, usize) = (1 << 12, 1 << 20);
+
+/// What one block of the tensor contributes.
+struct Part {
+    start: usize,
+    length: usize,
+    found: Vec<Found>,
+    nonzero: Vec<usize>,
+    norms: Vec<f64>,
+    sums: Vec<f64>,
+}
+
+/// What one block contributes to one threshold.
+struct Found {
+    above: usize,
+    norm_above: f64,
+    /// Empty once there are too many of all blocks.
+    inside: Box<[Tally]>,
+}
 
 impl TensorInputs<'_> {
-    /// Which elements are the `k` largest of |input − base|, 1 ≤ k ≤ number of elements.
+    /// Finds which elements score highest, and gathers sums in the same pass.
     ///
-    /// One pass that is remembered, and another one. Only when very many elements have nearly the
-    /// threshold's magnitude it takes two.
-    pub(super) fn largest_deltas(
+    /// Reads every input once, and a few blocks twice, as a rule. Memory: at most 32 MB.
+    pub(super) fn select<S: Scores>(
         &self,
-        input: usize,
-        k: usize,
-    ) -> Result<MagnitudeThreshold, MethodError> {
-        let upper = self.reader.remember(&format!("delta histogram {input}"), &mut || {
-            let upper = self.histogram(input, |histogram, delta| histogram.add_upper(delta))?;
-            Ok(Arc::new(upper.compact()))
-        })?;
-        let upper: &CompactHistogram = upper.downcast_ref().expect("the key belongs to this type");
-        let (bucket, rank) = upper.locate(k as u64).expect("k is at most the number of elements");
-        if upper.count(bucket) <= LARGEST_LISTED_BUCKET {
-            let mut members = self.bucket_members(input, bucket)?;
-            return Ok(threshold_among(&mut members, rank as usize));
-        }
-        let lower = self.histogram(input, |histogram, delta| histogram.add_lower(bucket, delta))?;
-        let (low, ties) = lower.locate(rank).expect("the bucket has at least `rank` elements");
-        let bits = bucket << 16 | low;
-        Ok(MagnitudeThreshold { bits, last_tie: self.nth_with(input, bits, ties)? })
+        request: &Request<'_>,
+        scores: &S,
+    ) -> Result<Selection, MethodError> {
+        self.select_with(EFFORT, request, scores)
     }
 
-    fn histogram(
+    fn select_with<S: Scores>(
         &self,
-        input: usize,
-        count: impl Fn(&mut Histogram, &[f32]) + Send + Sync,
-    ) -> Result<Histogram, MethodError> {
-        // Counts are whole numbers: their sum is the same in any order, and merging batch by batch
-        // keeps only a few histograms alive.
-        self.delta_batches(input, |histogram, _, delta| count(histogram, delta))
-            .try_reduce(Histogram::default, |a, b| Ok(a.merge(&b)))
-    }
-
-    /// Bits and index of the elements of |input − base| whose upper bits are `bucket`.
-    fn bucket_members(&self, input: usize, bucket: u32) -> Result<Vec<(u32, usize)>, MethodError> {
-        let batches: Result<Vec<Vec<_>>, _> = self
-            .delta_batches(input, |members: &mut Vec<_>, start, delta| {
-                let bits = delta.iter().map(|&delta| magnitude_bits(delta));
-                members.extend(bits.zip(start..).filter(|(bits, _)| bits >> 16 == bucket));
-            })
-            .collect();
-        Ok(batches?.concat())
-    }
-
-    /// Calls `visit` with every block of input − base and the index of its first element, and returns
-    /// what it has gathered batch by batch.
-    fn delta_batches<T: Default + Send>(
-        &self,
-        input: usize,
-        visit: impl Fn(&mut T, usize, &[f32]) + Send + Sync,
-    ) -> impl IndexedParallelIterator<Item = Result<T, MethodError>> {
-        const BATCH: usize = 64 * STATISTICS_BLOCK;
+        effort: Effort,
+        request: &Request<'_>,
+        scores: &S,
+    ) -> Result<Selection, MethodError> {
         let n = self.elements();
-        (0..n.div_ceil(BATCH)).into_par_iter().map(move |batch| {
-            let mut gathered = T::default();
-            let (mut delta, mut base) = (Vec::new(), Vec::new());
-            let end = n.min((batch + 1) * BATCH);
-            for start in (batch * BATCH..end).step_by(STATISTICS_BLOCK) {
-                let length = STATISTICS_BLOCK.min(end - start);
-                self.read_delta(input, start, length, &mut delta, &mut base)?;
-                visit(&mut gathered, start, &delta);
-            }
-            Ok(gathered)
-        })
-    }
-
-    /// Index of the `nth` (from 1) element of |input − base| whose bits are `bits`.
-    fn nth_with(&self, input: usize, bits: u32, nth: u64) -> Result<usize, MethodError> {
-        let is_tie = |delta: f32| magnitude_bits(delta) == bits;
-        let (mut delta, mut base) = (Vec::new(), Vec::new());
-        let mut left = nth;
-        let n = self.elements();
-        for start in (0..n).step_by(STATISTICS_BLOCK) {
-            let length = STATISTICS_BLOCK.min(n - start);
-            self.read_delta(input, start, length, &mut delta, &mut base)?;
-            for (offset, _) in delta.iter().enumerate().filter(|(_, delta)| is_tie(**delta)) {
-                left -= 1;
-                if left == 0 {
-                    return Ok(start + offset);
-                }
-            }
+        let brackets = self.brackets(effort, request, scores)?;
+        let parts = self.scan(effort, request, scores, &brackets)?;
+        let mut selection = Selection {
+            kept: Vec::with_capacity(brackets.len()),
+            nonzero: vec![0; request.series],
+            norms: vec![0.0; request.series],
+            sums: vec![0.0; request.sums],
+        };
+        for part in &parts {
+            add(&mut selection.nonzero, &part.nonzero);
+            add(&mut selection.norms, &part.norms);
+            add(&mut selection.sums, &part.sums);
         }
-        unreachable!("a histogram of the same values counted {nth} of them")
+        let mut missed = Vec::new();
+        for (index, wanted) in request.wanted.iter().enumerate() {
+            let rank = wanted.keep.rank(selection.nonzero[wanted.series], n);
+            let kept = match rank {
+                0 => None,
+                _ => self.kept(request, scores, &parts, &brackets, index, rank)?,
+            };
+            if rank > 0 && kept.is_none() {
+                missed.push((index, rank));
+            }
+            selection.kept.push(kept);
+        }
+        drop(parts);
+        if !missed.is_empty() {
+            self.select_by_digits(effort, request, scores, &missed, &mut selection)?;
+        }
+        Ok(selection)
     }
 
-    fn read_delta(
+    /// Thresholds of the wanted ranks `missed`, given as index and rank, without any guess.
+    fn select_by_digits<S: Scores>(
         &self,
-        input: usize,
-        start: usize,
-        length: usize,
-        delta: &mut Vec<f32>,
-        base: &mut Vec<f32>,
+        effort: Effort,
+        request: &Request<'_>,
+        scores: &S,
+        missed: &[(usize, usize)],
+        selection: &mut Selection,
     ) -> Result<(), MethodError> {
-        delta.resize(length, 0.0);
-        base.resize(length, 0.0);
-        self.reader.read(input, start, delta)?;
-        self.reader.read_base(start, base)?;
-        for (delta, base) in delta.iter_mut().zip(base) {
-            *delta -= *base;
+        let wanted: Vec<_> = missed.iter().map(|&(index, _)| request.wanted[index]).collect();
+        let bits = self.bits_by_digits(request, scores, &wanted, missed)?;
+        let brackets: Vec<_> = bits.iter().map(|&bits| Bracket { low: bits, high: bits }).collect();
+        let request = Request { wanted: &wanted, sums: 0, ..*request };
+        // One tally per block is not much, and has to be enough.
+        let effort = Effort { tallies: usize::MAX, ..effort };
+        let parts = self.scan(effort, &request, scores, &brackets)?;
+        for (among, &(index, rank)) in missed.iter().enumerate() {
+            let kept = self.kept(&request, scores, &parts, &brackets, among, rank)?;
+            selection.kept[index] = Some(kept.expect("the digits belong to that rank"));
         }
         Ok(())
     }
+
+    /// The threshold of the `rank`-th largest score, when the bracket holds it and was listed.
+    fn kept<S: Scores>(
+        &self,
+        request: &Request<'_>,
+        scores: &S,
+        parts: &[Part],
+        brackets: &[Bracket],
+        index: usize,
+        rank: usize,
+    ) -> Result<Option<Kept>, MethodError> {
+        let found = || parts.iter().map(|part| &part.found[index]);
+        let above: usize = found().map(|found| found.above).sum();
+        let Some(rank) = rank.checked_sub(above).filter(|rank| *rank > 0) else { return Ok(None) };
+        let tallies = found().flat_map(|found| &found.inside);
+        let Some((bits, ties)) = locate(tallies.clone(), brackets[index], rank as u64) else {
+            return Ok(None);
+        };
+        let mut norm = 0.0;
+        if request.norms {
+            norm = found().map(|found| found.norm_above).sum::<f64>();
+            norm += tallies
+                .filter(|tally| tally.bits > bits)
+                .map(|tally| f64::from(f32::from_bits(tally.bits)) * f64::from(tally.count))
+                .sum::<f64>();
+            norm += f64::from(f32::from_bits(bits)) * ties as f64;
+        }
+        let series = request.wanted[index].series;
+        let last_tie = self.nth_tie(request, scores, parts, (index, series), bits, ties)?;
+        Ok(Some(Kept { threshold: MagnitudeThreshold { bits, last_tie }, norm }))
+    }
+
+    /// Index of the `nth` (from 1) element with a score of these bits. Reads its block again.
+    fn nth_tie<S: Scores>(
+        &self,
+        request: &Request<'_>,
+        scores: &S,
+        parts: &[Part],
+        (index, series): (usize, usize),
+        bits: u32,
+        nth: u64,
+    ) -> Result<usize, MethodError> {
+        let mut left = nth;
+        for part in parts {
+            let same = part.found[index].inside.iter().find(|tally| tally.bits == bits);
+            let count = same.map_or(0, |tally| u64::from(tally.count));
+            if left > count {
+                left -= count;
+                continue;
+            }
+            let mut buffers = Buffers::default();
+            let tie = self.with_chunk(request, part.start, part.length, &mut buffers, |chunk| {
+                let mut all = vec![0.0; part.length];
+                score_all(scores, chunk, series, &mut all);
+                let ties = all.iter().enumerate().filter(|(_, s)| magnitude_bits(**s) == bits);
+                ties.map(|(offset, _)| offset).nth(left as usize - 1)
+            })?;
+            // Only a file that changes while it is read has fewer ties now.
+            return Ok(part.start + tie.unwrap_or(part.length - 1));
+        }
+        unreachable!("the blocks have at least {nth} ties")
+    }
+
+    /// Counts what is above the brackets and lists what is inside, block by block.
+    fn scan<S: Scores>(
+        &self,
+        effort: Effort,
+        request: &Request<'_>,
+        scores: &S,
+        brackets: &[Bracket],
+    ) -> Result<Vec<Part>, MethodError> {
+        let listed = AtomicUsize::new(0);
+        self.map_blocks(request.inputs, request.whole_rows, |chunk| {
+            let mut part = Part::new(chunk, request);
+            let mut inside = vec![Vec::new(); brackets.len()];
+            vectorized(|| scan_block(request, scores, brackets, chunk, &mut part, &mut inside));
+            for (found, mut inside) in part.found.iter_mut().zip(inside) {
+                if listed.load(Ordering::Relaxed) <= effort.tallies {
+                    found.inside = tally(&mut inside);
+                    listed.fetch_add(found.inside.len(), Ordering::Relaxed);
+                }
+            }
+            part
+        })
+        .map(|mut parts| {
+            if listed.into_inner() > effort.tallies {
+                // Some blocks may have listed theirs: none is complete without the others.
+                parts.iter_mut().flat_map(|part| &mut part.found).for_each(|found| {
+                    found.inside = Box::default();
+                });
+            }
+            parts
+        })
+    }
+
+    /// The bits of every wanted threshold, one digit per pass.
+    fn bits_by_digits<S: Scores>(
+        &self,
+        request: &Request<'_>,
+        scores: &S,
+        wanted: &[Wanted],
+        ranks: &[(usize, usize)],
+    ) -> Result<Vec<u32>, MethodError> {
+        let mut digits: Vec<Digit> =
+            ranks.iter().map(|&(_, rank)| Digit::first(rank as u64)).collect();
+        loop {
+            let totals = Mutex::new(vec![[0u64; BUCKETS]; digits.len()]);
+            self.map_blocks(request.inputs, request.whole_rows, |chunk| {
+                let mut counts = vec![[0u32; BUCKETS]; digits.len()];
+                let block = scores.begin(chunk);
+                for range in ranges(chunk) {
+                    let mut buffer = [0.0; SCORED_AT_ONCE];
+                    let values = &mut buffer[..range.len()];
+                    for ((digit, wanted), counts) in digits.iter().zip(wanted).zip(&mut counts) {
+                        scores.score(&block, chunk, wanted.series, range.clone(), values);
+                        digit.count(values, counts);
+                    }
+                }
+                // Whole numbers: in which order they are added does not matter.
+                let mut totals = totals.lock().expect("adding does not panic");
+                for (total, count) in
+                    totals.as_flattened_mut().iter_mut().zip(counts.as_flattened())
+                {
+                    *total += u64::from(*count);
+                }
+            })?;
+            let totals = totals.into_inner().expect("adding does not panic");
+            let next: Vec<_> =
+                digits.iter().zip(&totals).map(|(digit, counts)| digit.next(counts)).collect();
+            // All have the same number of digits.
+            let bits: Vec<u32> = next.iter().filter_map(|next| next.err()).collect();
+            if bits.len() == wanted.len() {
+                return Ok(bits);
+            }
+            digits = next.into_iter().filter_map(Result::ok).collect();
+        }
+    }
 }
+
+impl Part {
+    fn new(chunk: &Chunk<'_>, request: &Request<'_>) -> Self {
+        let none = || Found { above: 0, norm_above: 0.0, inside: Box::default() };
+        Self {
+            start: chunk.start,
+            length: length(chunk),
+            found: request.wanted.iter().map(|_| none()).collect(),
+            nonzero: vec![0; request.series],
+            norms: vec![0.0; request.series],
+            sums: vec![0.0; request.sums],
+        }
+    }
+}
+
+#[inline(always)]
+fn scan_block<S: Scores>(
+    request: &Request<'_>,
+    scores: &S,
+    brackets: &[Bracket],
+    chunk: &Chunk<'_>,
+    part: &mut Part,
+    inside: &mut [Vec<u32>],
+) {
+    let block = scores.begin(chunk);
+    for range in ranges(chunk) {
+        let mut buffer = [0.0; SCORED_AT_ONCE];
+        let values = &mut buffer[..range.len()];
+        for series in 0..request.series {
+            scores.score(&block, chunk, series, range.clone(), values);
+            let nonzero: u32 = values.iter().map(|value| u32::from(*value != 0.0)).sum();
+            part.nonzero[series] += nonzero as usize;
+            if request.norms {
+                part.norms[series] += sum_from(0, values);
+            }
+            for (index, wanted) in request.wanted.iter().enumerate() {
+                if wanted.series == series {
+                    let found = &mut part.found[index];
+                    found.above += brackets[index].scan(values, &mut inside[index]);
+                    if request.norms {
+                        found.norm_above += sum_from(brackets[index].high + 1, values);
+                    }
+                }
+            }
+        }
+        if request.sums > 0 {
+            scores.add_sums(&block, chunk, range, &mut part.sums);
+        }
+    }
+}
+
+fn score_all<S: Scores>(scores: &S, chunk: &Chunk<'_>, series: usize, all: &mut [f32]) {
+    vectorized(|| {
+        let block = scores.begin(chunk);
+        for range in ranges(chunk) {
+            scores.score(&block, chunk, series, range.clone(), &mut all[range]);
+        }
+    });
+}
+
+fn length(chunk: &Chunk<'_>) -> usize {
+    chunk.inputs.first().copied().or(chunk.base).map_or(0, <[f32]>::len)
+}
+
+/// Consecutive parts of a chunk, each of which is scored at once.
+#[inline(always)]
+fn ranges(chunk: &Chunk<'_>) -> impl Iterator<Item = Range<usize>> {
+    let length = length(chunk);
+    (0..length).step_by(SCORED_AT_ONCE).map(move |start| start..length.min(start + SCORED_AT_ONCE))
+}
+
+fn add<T: std::ops::AddAssign + Copy>(totals: &mut [T], parts: &[T]) {
+    for (total, &part) in totals.iter_mut().zip(parts) {
+        *total += part;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,11 +12,21 @@
 //! What happens to an element depends on its value, its index and thresholds of the whole tensor,
 //! never on the chunk it is seen in.
 
-use rand::Rng;
+mod flags;
+mod prepare;
 
-use super::{MethodError, TensorInputs};
-use crate::kernels::random::TensorKey;
-use crate::kernels::select::{MagnitudeThreshold, magnitude_bits};
+use super::{Chunk, MethodError};
+use crate::kernels::random::{Probability, TensorKey};
+use crate::kernels::rank::{RankedDraw, Ranker};
+use crate::kernels::select::MagnitudeThreshold;
+use crate::kernels::simd::vectorized;
+
+use flags::Flags;
+
+pub(super) use prepare::prepare;
+
+/// Most elements that a mask is applied to at once: what belongs to them stays in the fastest cache.
+pub(super) const BLOCK: usize = 1024;
 
 /// How a method chooses the elements to keep.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,6 +50,7 @@ pub(super) enum Rule {
 }
 
 /// A rule with everything it needs to know about one task vector.
+#[derive(Clone)]
 pub(super) enum Mask {
     Everything,
     Nothing,
@@ -51,16 +62,28 @@ pub(super) enum Mask {
     },
     Draw {
         key: TensorKey,
-        density: f64,
+        probability: Probability,
     },
-    RankedDraw {
-        key: TensorKey,
-        lowest: f64,
-        spread: f64,
-        /// Elements of a row, and of everything behind its second axis.
-        row: usize,
-        inner: usize,
-    },
+    Ranked(Rows),
+    /// What [`Mask::Ranked`] has drawn, remembered.
+    Drawn(Flags),
+}
+
+/// Draws by rank within a row.
+#[derive(Clone, Copy)]
+pub(super) struct Rows {
+    draw: RankedDraw,
+    /// Elements of a row, and of everything behind its second axis.
+    row: usize,
+    inner: usize,
+}
+
+/// How one task vector is made sparse.
+#[derive(Clone)]
+pub(super) struct Sparsifier {
+    pub mask: Mask,
+    /// Σ|δ| / Σ|masked δ| where that is to be restored, 1 otherwise.
+    pub rescale: f32,
 }
 
 impl Rule {
@@ -80,66 +103,37 @@ impl Rule {
     }
 }
 
-impl Mask {
-    /// Prepares `rule` for the task vector of input `index`.
-    pub(super) fn new(
-        rule: Rule,
-        density: f64,
-        index: usize,
-        inputs: &TensorInputs<'_>,
-    ) -> Result<Self, MethodError> {
-        let n = inputs.elements();
-        if rule == Rule::Everything || density >= 1.0 || n == 0 {
-            return Ok(Self::Everything);
-        }
-        if density <= 0.0 {
-            return Ok(Self::Nothing);
-        }
-        let share = |of: f64| ((of * n as f64).floor() as usize).min(n);
-        let key = inputs.keys[index];
-        Ok(match rule {
-            Rule::Everything => Self::Everything,
-            Rule::Magnitude => Self::Largest(inputs.largest_deltas(index, share(density).max(1))?),
-            Rule::Bernoulli => Self::Draw { key, density },
-            Rule::Ranked { epsilon } => {
-                let row = inputs.row_elements();
-                let inner = inputs.shape.get(2..).map_or(1, |shape| shape.iter().product());
-                Self::RankedDraw {
-                    key,
-                    lowest: density - epsilon,
-                    spread: 2.0 * epsilon,
-                    row,
-                    inner,
-                }
-            }
-            Rule::Outliers { gamma } => {
-                let keep = share(density);
-                let smallest = n.saturating_sub(keep + share(gamma));
-                let outside = n - smallest - keep;
-                if keep == 0 {
-                    return Ok(Self::Nothing);
-                }
-                let outer = match outside {
-                    0 => None,
-                    outside => Some(inputs.largest_deltas(index, outside)?),
-                };
-                Self::Between { inner: inputs.largest_deltas(index, outside + keep)?, outer }
-            }
-        })
+impl Rows {
+    /// Flags of whole rows of a task vector: all ones for what is kept.
+    fn flags(&self, start: usize, delta: &[f32]) -> Vec<u8> {
+        let mut flags = vec![0; delta.len()];
+        Ranker::new(self.draw, self.row, self.inner).flags(start, delta, &mut flags);
+        flags
     }
+}
 
+impl Mask {
     /// Whether chunks have to consist of whole rows.
     pub(super) fn needs_rows(&self) -> bool {
-        matches!(self, Self::RankedDraw { .. })
+        matches!(self, Self::Ranked { .. })
     }
 
-    /// Whether some elements may be dropped.
-    pub(super) fn drops(&self) -> bool {
-        !matches!(self, Self::Everything)
+    /// Flags of a chunk for [`Mask::apply`]; empty unless the mask needs whole rows, which the chunk then
+    /// consists of.
+    pub(super) fn row_flags(&self, chunk: &Chunk<'_>, input: usize) -> Vec<u8> {
+        let Self::Ranked(rows) = self else { return Vec::new() };
+        let mut delta = vec![0.0; chunk.inputs[input].len()];
+        let base = chunk.base.expect("the method has a base");
+        vectorized(|| subtract(chunk.inputs[input], base, &mut delta));
+        rows.flags(chunk.start, &delta)
     }
 
-    /// Sets the dropped elements of a task vector to zero. `delta` begins at element `start`.
-    pub(super) fn apply(&self, start: usize, delta: &mut [f32]) {
+    /// Sets the dropped ones of at most [`BLOCK`] elements of a task vector to zero.
+    ///
+    /// `delta` begins at element `start`; `row_flags` are those of the same elements. To be called
+    /// inside `vectorized`.
+    #[inline(always)]
+    pub(super) fn apply(&self, start: usize, row_flags: &[u8], delta: &mut [f32]) {
         match self {
             Self::Everything => {}
             Self::Nothing => delta.fill(0.0),
@@ -147,90 +141,38 @@ impl Mask {
             Self::Between { inner, outer } => {
                 inner.zero_others(start, delta);
                 if let Some(outer) = outer {
-                    keep_if(delta, |index, value| !outer.keeps(start + index, value));
+                    outer.zero_largest(start, delta);
                 }
             }
-            Self::Draw { key, density } => {
-                const BLOCK: usize = 1024;
-                let mut words = key.words(start);
-                let threshold = threshold(*density);
-                // Words are made in bulk, which is faster than one by one and gives the same words.
-                let mut bytes = [0; 4 * BLOCK];
-                for block in delta.chunks_mut(BLOCK) {
-                    let bytes = &mut bytes[..4 * block.len()];
-                    words.fill_bytes(bytes);
-                    let (words, _) = bytes.as_chunks::<4>();
-                    keep_if(block, |index, _| {
-                        u64::from(u32::from_le_bytes(words[index])) < threshold
-                    });
-                }
+            Self::Draw { key, probability } => {
+                let mut flags = [0; BLOCK];
+                key.draw(start, *probability, &mut flags[..delta.len()]);
+                keep_flagged(&flags, delta);
             }
-            Self::RankedDraw { key, lowest, spread, row, inner } => {
-                let mut words = key.words(start);
-                for row in delta.chunks_mut(*row) {
-                    let ranks = ranks(row, *inner);
-                    keep_if(row, |index, _| {
-                        let probability = lowest + spread * ranks[index];
-                        u64::from(words.next_u32()) < threshold(probability)
-                    });
-                }
+            Self::Ranked { .. } => keep_flagged(row_flags, delta),
+            Self::Drawn(drawn) => {
+                let mut flags = [0; BLOCK];
+                drawn.read(start, &mut flags[..delta.len()]);
+                keep_flagged(&flags, delta);
             }
         }
     }
 }
 
-/// Random words below this are kept.
-fn threshold(probability: f64) -> u64 {
-    (probability * 2f64.powi(32)) as u64
-}
-
-fn keep_if(delta: &mut [f32], mut keep: impl FnMut(usize, f32) -> bool) {
-    for (index, value) in delta.iter_mut().enumerate() {
+/// Sets elements to zero whose flag is 0; the other flags are all ones.
+#[inline(always)]
+fn keep_flagged(flags: &[u8], delta: &mut [f32]) {
+    for (value, &flag) in delta.iter_mut().zip(flags) {
         // A mask of bits instead of a jump, since whether an element stays cannot be predicted.
-        let mask = 0u32.wrapping_sub(u32::from(keep(index, *value)));
+        let mask = i32::from(flag.cast_signed()).cast_unsigned();
         *value = f32::from_bits(value.to_bits() & mask);
     }
 }
 
-/// Rank of each magnitude among those with the same position behind the second axis, from 0 for the
-/// smallest to 1 for the largest. Equal magnitudes rank by index; a single element ranks 0.
-fn ranks(row: &[f32], inner: usize) -> Vec<f64> {
-    let length = row.len() / inner;
-    let mut ranks = vec![0.0; row.len()];
-    let mut order: Vec<usize> = Vec::with_capacity(length);
-    for offset in 0..inner {
-        order.clear();
-        order.extend((0..length).map(|position| position * inner + offset));
-        order.sort_by_key(|&index| magnitude_bits(row[index]));
-        for (rank, &index) in order.iter().enumerate() {
-            ranks[index] = rank as f64 / (length - 1).max(1) as f64;
-        }
-    }
-    ranks
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranks_run_from_the_smallest_to_the_largest_of_each_column() {
-        assert_eq!(ranks(&[-3.0, 1.0, 2.0], 1), [1.0, 0.0, 0.5]);
-        assert_eq!(ranks(&[1.0, 9.0, -2.0, 8.0], 2), [0.0, 1.0, 1.0, 0.0]);
-        assert_eq!(ranks(&[5.0], 1), [0.0]);
-    }
-
-    #[test]
-    fn draws_depend_on_the_index_alone() {
-        let mask = Mask::Draw { key: TensorKey::new(1, "w", 0), density: 0.5 };
-        let mut whole = vec![1.0; 1000];
-        mask.apply(0, &mut whole);
-        let mut parts = vec![1.0; 1000];
-        let (left, right) = parts.split_at_mut(317);
-        mask.apply(0, left);
-        mask.apply(317, right);
-        assert_eq!(whole, parts);
-        let kept = whole.iter().filter(|value| **value == 1.0).count();
-        assert!((400..600).contains(&kept), "{kept} of 1000 kept at density 0.5");
+/// The task vector of an input.
+#[inline(always)]
+pub(super) fn subtract(input: &[f32], base: &[f32], delta: &mut [f32]) {
+    for (delta, (input, base)) in delta.iter_mut().zip(input.iter().zip(base)) {
+        *delta = input - base;
     }
 }

@@ -12,16 +12,15 @@
 //! `rescale` restores the L1 norm of δₖ, so it needs a statistics pass; so do rules that select by
 //! magnitude. Task arithmetic: Ilharco et al. 2022, <https://arxiv.org/abs/2212.04089>.
 
-use super::sparsify::{Mask, Rule};
+use std::ops::Range;
+
+use super::sparsify::{self, BLOCK, Rule, Sparsifier, subtract};
 use super::{
     Apply, BaseRole, Chunk, Granularity, Incomplete, MethodDefinition, MethodError,
     ParameterDefault, ParameterDefinition, ParameterScope, ParameterValue, Parameters,
     TensorInputs, TensorMethod,
 };
-use crate::kernels::reduce::sum_of_magnitudes;
-
-/// Sums of magnitudes below this are not rescaled by; mergekit's constant.
-const SMALLEST_NORM: f64 = 1e-7;
+use crate::kernels::simd::vectorized;
 
 /// Sums of weights nearer to 0 than this do not normalize; mergekit's constant.
 const SMALLEST_WEIGHT: f32 = 1e-8;
@@ -124,17 +123,13 @@ fn outliers(parameters: &Parameters, input: usize) -> Rule {
 }
 
 struct TaskVectors {
-    models: Vec<Model>,
+    weights: Vec<f32>,
+    /// Rule and density of each model.
+    rules: Vec<(Rule, f64)>,
     consensus: bool,
     normalize: bool,
     rescale: bool,
     lambda: f32,
-}
-
-struct Model {
-    weight: f32,
-    density: f64,
-    rule: Rule,
 }
 
 fn bind(
@@ -142,10 +137,8 @@ fn bind(
     rule: fn(&Parameters, usize) -> Rule,
     consensus: bool,
 ) -> Result<Box<dyn TensorMethod>, MethodError> {
-    let weights = parameters.floats("weight");
-    let densities = parameters.floats("density");
-    let mut models = Vec::with_capacity(weights.len());
-    for (index, (weight, density)) in weights.into_iter().zip(densities).enumerate() {
+    let mut rules = Vec::new();
+    for (index, density) in parameters.floats("density").into_iter().enumerate() {
         if !(0.0..=1.0).contains(&density) {
             return Err(MethodError::Parameter {
                 name: "density",
@@ -156,10 +149,11 @@ fn bind(
         }
         let rule = rule(parameters, index);
         rule.check(density, index)?;
-        models.push(Model { weight: weight as f32, density, rule });
+        rules.push((rule, density));
     }
     Ok(Box::new(TaskVectors {
-        models,
+        weights: parameters.floats("weight").into_iter().map(|weight| weight as f32).collect(),
+        rules,
         consensus,
         normalize: parameters.flag("normalize"),
         rescale: parameters.flag("rescale"),
@@ -169,133 +163,165 @@ fn bind(
 
 impl TensorMethod for TaskVectors {
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
-        let mut models = Vec::with_capacity(self.models.len());
-        for (index, model) in self.models.iter().enumerate() {
-            let mask = Mask::new(model.rule, model.density, index, inputs)?;
-            let rescale = match self.rescale && mask.drops() {
-                true => rescale_factor(&mask, index, inputs)?,
-                false => 1.0,
-            };
-            models.push(PreparedModel { mask, rescale, weight: model.weight });
-        }
+        let sparsifiers = sparsify::prepare(&self.rules, self.rescale, inputs)?;
+        let models = sparsifiers.into_iter().zip(&self.weights);
+        let total: f32 = self.weights.iter().sum();
         Ok(Box::new(Prepared {
-            models,
+            models: models.map(|(sparsifier, &weight)| Model { sparsifier, weight }).collect(),
             consensus: self.consensus,
             normalize: self.normalize,
+            divisor: if total.abs() >= SMALLEST_WEIGHT { total } else { 1.0 },
             lambda: self.lambda,
         }))
     }
 }
 
-/// Σ|δ| / Σ|masked δ|, or 1 when either is practically 0.
-fn rescale_factor(
-    mask: &Mask,
-    index: usize,
-    inputs: &TensorInputs<'_>,
-) -> Result<f32, MethodError> {
-    let [before, after] = inputs.sum(&[index], mask.needs_rows(), |chunk| {
-        let mut delta = vec![0.0; chunk.inputs[0].len()];
-        subtract(chunk.inputs[0], chunk.base.expect("the method has a base"), &mut delta);
-        let before = sum_of_magnitudes(&delta);
-        mask.apply(chunk.start, &mut delta);
-        [before, sum_of_magnitudes(&delta)]
-    })?;
-    let is_small = before < SMALLEST_NORM || after < SMALLEST_NORM;
-    Ok(if is_small { 1.0 } else { (before / after) as f32 })
-}
-
 struct Prepared {
-    models: Vec<PreparedModel>,
+    models: Vec<Model>,
     consensus: bool,
     normalize: bool,
+    /// What normalizes without sign consensus.
+    divisor: f32,
     lambda: f32,
 }
 
-struct PreparedModel {
-    mask: Mask,
-    rescale: f32,
+struct Model {
+    sparsifier: Sparsifier,
     weight: f32,
 }
 
 impl Apply for Prepared {
     fn granularity(&self) -> Granularity {
-        match self.models.iter().any(|model| model.mask.needs_rows()) {
+        match self.models.iter().any(|model| model.sparsifier.mask.needs_rows()) {
             true => Granularity::Row,
             false => Granularity::Element,
         }
     }
 
     fn apply(&self, chunk: &Chunk<'_>, out: &mut [f32]) {
-        let base = chunk.base.expect("the method has a base");
-        let deltas: Vec<Vec<f32>> = self
-            .models
-            .iter()
-            .zip(chunk.inputs)
-            .map(|(model, input)| model.weighted_delta(chunk.start, input, base))
-            .collect();
-        out.fill(0.0);
-        for delta in &deltas {
-            for (sum, delta) in out.iter_mut().zip(delta) {
-                *sum += delta;
-            }
-        }
-        if self.consensus {
-            self.agree(&deltas, out);
-        } else if self.normalize {
-            let divisor: f32 = self.models.iter().map(|model| model.weight).sum();
-            if divisor.abs() >= SMALLEST_WEIGHT {
-                out.iter_mut().for_each(|sum| *sum /= divisor);
-            }
-        }
-        for (out, base) in out.iter_mut().zip(base) {
-            *out = base + self.lambda * *out;
-        }
+        // Empty, and so nothing is allocated, for all rules but one.
+        let row_flags = match self.granularity() {
+            Granularity::Element => Vec::new(),
+            Granularity::Row => self.row_flags(chunk),
+        };
+        vectorized(|| match (self.consensus, self.normalize) {
+            (false, _) => self.add(chunk, &row_flags, out),
+            (true, false) => self.agree::<false>(chunk, &row_flags, out),
+            (true, true) => self.agree::<true>(chunk, &row_flags, out),
+        });
     }
 }
 
 impl Prepared {
-    /// Replaces sums by those over the models that agree with the sum's sign.
-    fn agree(&self, deltas: &[Vec<f32>], sums: &mut [f32]) {
-        const BLOCK: usize = 512;
-        for (index, sums) in sums.chunks_mut(BLOCK).enumerate() {
-            let (mut agreed, mut divisors) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
-            for (model, delta) in self.models.iter().zip(deltas) {
-                let delta = &delta[index * BLOCK..][..sums.len()];
-                let totals = agreed.iter_mut().zip(&mut divisors);
-                for ((&delta, &sum), (agreed, divisor)) in delta.iter().zip(&*sums).zip(totals) {
-                    // A mask of bits instead of a jump, since who agrees cannot be predicted. A zero
-                    // delta has no sign and agrees with nobody.
-                    let agrees = (sum >= 0.0) & (delta > 0.0) | (sum < 0.0) & (delta < 0.0);
-                    let mask = 0u32.wrapping_sub(u32::from(agrees));
-                    *agreed += f32::from_bits(delta.to_bits() & mask);
-                    *divisor += f32::from_bits(model.weight.to_bits() & mask);
+    fn row_flags(&self, chunk: &Chunk<'_>) -> Vec<Vec<u8>> {
+        let models = self.models.iter().enumerate();
+        models.map(|(input, model)| model.sparsifier.mask.row_flags(chunk, input)).collect()
+    }
+
+    /// Adds the models' task vectors to the base.
+    #[inline(always)]
+    fn add(&self, chunk: &Chunk<'_>, row_flags: &[Vec<u8>], out: &mut [f32]) {
+        let factor = |sum: f32| match self.normalize {
+            true => sum / self.divisor,
+            false => sum,
+        };
+        self.for_blocks(chunk, out, |range, base, out| {
+            let mut sums = [0.0f32; BLOCK];
+            self.for_deltas(chunk, row_flags, range, base, |_, delta| {
+                for (sum, delta) in sums.iter_mut().zip(delta) {
+                    *sum += delta;
                 }
+            });
+            for (out, (base, sum)) in out.iter_mut().zip(base.iter().zip(sums)) {
+                *out = base + self.lambda * factor(sum);
             }
-            for (sum, (agreed, divisor)) in sums.iter_mut().zip(agreed.iter().zip(divisors)) {
-                let divisor = if self.normalize & (divisor != 0.0) { divisor } else { 1.0 };
+        });
+    }
+
+    /// Adds those parts of the models' task vectors to the base that agree with the sign of their sum.
+    ///
+    /// Positive and negative parts are summed apart, so that no task vector is needed twice. A zero
+    /// has no sign and agrees with nobody.
+    #[inline(always)]
+    fn agree<const NORMALIZE: bool>(
+        &self,
+        chunk: &Chunk<'_>,
+        row_flags: &[Vec<u8>],
+        out: &mut [f32],
+    ) {
+        self.for_blocks(chunk, out, |range, base, out| {
+            let mut sums = [0.0f32; BLOCK];
+            let (mut positive, mut negative) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
+            let (mut divisors, mut negative_divisors) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
+            self.for_deltas(chunk, row_flags, range, base, |weight, delta| {
+                let totals = sums.iter_mut().zip(positive.iter_mut().zip(&mut negative));
+                for ((sum, (positive, negative)), &delta) in totals.zip(delta) {
+                    *sum += delta;
+                    *positive += if delta > 0.0 { delta } else { 0.0 };
+                    *negative += if delta < 0.0 { delta } else { 0.0 };
+                }
+                if NORMALIZE {
+                    let divisors = divisors.iter_mut().zip(&mut negative_divisors);
+                    for ((positive, negative), &delta) in divisors.zip(delta) {
+                        *positive += if delta > 0.0 { weight } else { 0.0 };
+                        *negative += if delta < 0.0 { weight } else { 0.0 };
+                    }
+                }
+            });
+            for index in 0..out.len() {
+                let sum = sums[index];
+                let mut agreed = if sum >= 0.0 { positive[index] } else { negative[index] };
+                if NORMALIZE {
+                    let divisor =
+                        if sum >= 0.0 { divisors[index] } else { negative_divisors[index] };
+                    agreed /= if divisor == 0.0 { 1.0 } else { divisor };
+                }
                 // A sum that is not a number must not be hidden by an empty vote.
-                *sum = if sum.is_nan() { *sum } else { agreed / divisor };
+                let agreed = if sum.is_nan() { sum } else { agreed };
+                out[index] = base[index] + self.lambda * agreed;
             }
+        });
+    }
+
+    /// Calls `work` with the base and the output of consecutive parts of a chunk.
+    #[inline(always)]
+    fn for_blocks(
+        &self,
+        chunk: &Chunk<'_>,
+        out: &mut [f32],
+        mut work: impl FnMut(Range<usize>, &[f32], &mut [f32]),
+    ) {
+        let base = chunk.base.expect("the method has a base");
+        let blocks = base.chunks(BLOCK).zip(out.chunks_mut(BLOCK)).enumerate();
+        for (index, (base, out)) in blocks {
+            let start = index * BLOCK;
+            work(start..start + base.len(), base, out);
         }
     }
-}
 
-impl PreparedModel {
-    fn weighted_delta(&self, start: usize, input: &[f32], base: &[f32]) -> Vec<f32> {
-        let mut delta = vec![0.0; input.len()];
-        subtract(input, base, &mut delta);
-        self.mask.apply(start, &mut delta);
-        if self.rescale != 1.0 {
-            delta.iter_mut().for_each(|delta| *delta *= self.rescale);
+    /// Calls `visit` with the weight and the weighted sparse task vector of every model in turn.
+    #[inline(always)]
+    fn for_deltas(
+        &self,
+        chunk: &Chunk<'_>,
+        row_flags: &[Vec<u8>],
+        range: Range<usize>,
+        base: &[f32],
+        mut visit: impl FnMut(f32, &[f32]),
+    ) {
+        let mut buffer = [0.0f32; BLOCK];
+        let delta = &mut buffer[..range.len()];
+        for (index, (model, input)) in self.models.iter().zip(chunk.inputs).enumerate() {
+            subtract(&input[range.clone()], base, delta);
+            let Sparsifier { mask, rescale } = &model.sparsifier;
+            let flags = row_flags.get(index).and_then(|flags| flags.get(range.clone()));
+            mask.apply(chunk.start + range.start, flags.unwrap_or_default(), delta);
+            if *rescale != 1.0 {
+                delta.iter_mut().for_each(|delta| *delta *= rescale);
+            }
+            delta.iter_mut().for_each(|delta| *delta *= model.weight);
+            visit(model.weight, delta);
         }
-        delta.iter_mut().for_each(|delta| *delta *= self.weight);
-        delta
-    }
-}
-
-fn subtract(input: &[f32], base: &[f32], delta: &mut [f32]) {
-    for (delta, (input, base)) in delta.iter_mut().zip(input.iter().zip(base)) {
-        *delta = input - base;
     }
 }
 

@@ -1,0 +1,142 @@
+//! Guessing from a sample where the wanted ranks lie.
+
+use rayon::prelude::*;
+
+use super::{Effort, Keep, RUN, Request, SAMPLE, SAMPLED, Scores, Wanted, score_all};
+use crate::kernels::random::mix;
+use crate::kernels::select::{Bracket, LARGEST_BITS, magnitude_bits};
+use crate::methods::{Chunk, MethodError, TensorInputs};
+
+/// Buffers that a few elements of every input are read into.
+#[derive(Default)]
+pub(super) struct Buffers {
+    base: Vec<f32>,
+    inputs: Vec<Vec<f32>>,
+}
+
+impl TensorInputs<'_> {
+    /// A bracket for every wanted threshold.
+    pub(super) fn brackets<S: Scores>(
+        &self,
+        effort: Effort,
+        request: &Request<'_>,
+        scores: &S,
+    ) -> Result<Vec<Bracket>, MethodError> {
+        let n = self.elements();
+        if n < effort.shortest {
+            return Ok(vec![Bracket::EVERYTHING; request.wanted.len()]);
+        }
+        let run = if request.whole_rows { self.row_elements().max(1) } else { RUN };
+        let largest = SAMPLE.1 / request.series.max(1);
+        let runs = ((n / SAMPLED).min(largest).max(SAMPLE.0) / run).max(SAMPLE.0 / RUN);
+        if 4 * runs * run > n {
+            // Long rows. Nothing lies in this bracket, as a rule.
+            let nothing = Bracket { low: LARGEST_BITS, high: LARGEST_BITS };
+            return Ok(vec![nothing; request.wanted.len()]);
+        }
+        let samples = self.samples(request, scores, runs, run)?;
+        let bracket =
+            |wanted: &Wanted| estimate(effort, &samples[wanted.series], run, n, wanted.keep);
+        Ok(request.wanted.iter().map(bracket).collect())
+    }
+
+    /// Bits of the scores in `runs` short runs spread over the tensor, run after run, for each series.
+    fn samples<S: Scores>(
+        &self,
+        request: &Request<'_>,
+        scores: &S,
+        runs: usize,
+        run: usize,
+    ) -> Result<Vec<Vec<u32>>, MethodError> {
+        let units = self.elements() / if request.whole_rows { run } else { 1 };
+        let start = |index: usize| {
+            // At a place of its own in each of equally long stretches, so that no pattern in the tensor
+            // can agree with that of the sample.
+            let (stretch, length) = (units / runs * index, units / runs);
+            let room = if request.whole_rows { length } else { length - run + 1 };
+            let place = stretch + (mix(index as u64) % room as u64) as usize;
+            place * if request.whole_rows { run } else { 1 }
+        };
+        let sampled: Result<Vec<Vec<u32>>, _> = (0..runs)
+            .into_par_iter()
+            .with_min_len(16)
+            .map_init(Buffers::default, |buffers, index| {
+                self.with_chunk(request, start(index), run, buffers, |chunk| {
+                    let mut values = vec![0.0; run];
+                    let mut bits = Vec::with_capacity(request.series * run);
+                    for series in 0..request.series {
+                        score_all(scores, chunk, series, &mut values);
+                        bits.extend(values.iter().map(|&value| magnitude_bits(value)));
+                    }
+                    bits
+                })
+            })
+            .collect();
+        let sampled = sampled?;
+        let of_series = |series: usize| {
+            sampled.iter().flat_map(|bits| &bits[series * run..][..run]).copied().collect()
+        };
+        Ok((0..request.series).map(of_series).collect())
+    }
+
+    /// Calls `visit` with elements `start .. start + length` of the base and the inputs asked for.
+    pub(super) fn with_chunk<T>(
+        &self,
+        request: &Request<'_>,
+        start: usize,
+        length: usize,
+        buffers: &mut Buffers,
+        visit: impl FnOnce(&Chunk<'_>) -> T,
+    ) -> Result<T, MethodError> {
+        let Buffers { base, inputs } = buffers;
+        if self.has_base {
+            base.resize(length, 0.0);
+            self.reader.read_base(start, base)?;
+        }
+        inputs.resize(request.inputs.len(), Vec::new());
+        for (buffer, &input) in inputs.iter_mut().zip(request.inputs) {
+            buffer.resize(length, 0.0);
+            self.reader.read(input, start, buffer)?;
+        }
+        let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+        let base = self.has_base.then_some(base.as_slice());
+        Ok(visit(&Chunk { start, base, inputs: &inputs }))
+    }
+}
+
+/// A bracket that should hold the score of the rank asked for in a tensor of `n` elements.
+fn estimate(effort: Effort, sample: &[u32], run: usize, n: usize, keep: Keep) -> Bracket {
+    let scale = n as f64 / sample.len() as f64;
+    let nonzero = sample.iter().filter(|bits| **bits != 0).count() as f64 * scale;
+    let rank = keep.rank(nonzero as usize, n) as f64;
+    // Elements kept per score other than 0, when their number matters at all.
+    let ratio = if let Keep::OfNonzero(share) = keep { share } else { 0.0 };
+    let expected = rank / scale;
+
+    let mut order = sample.to_vec();
+    // Elements of the sample that are at least as large, down to the one at `position` from 1.
+    let mut at = |position: f64| {
+        let index = (position.max(1.0) as usize).min(order.len()) - 1;
+        *order.select_nth_unstable_by(index, |a, b| b.cmp(a)).1
+    };
+    let center = at(expected);
+    let deviation = |counts: &dyn Fn(u32) -> bool| {
+        let excess = |run: &[u32]| {
+            let count = run.iter().filter(|bits| counts(**bits)).count() as f64;
+            count - ratio * run.iter().filter(|bits| **bits != 0).count() as f64
+        };
+        // Neighbours are alike, so runs are compared and not elements.
+        let runs = sample.len() as f64 / run as f64;
+        let (sum, squares) = sample
+            .chunks(run)
+            .map(excess)
+            .fold((0.0, 0.0), |(sum, squares), x| (sum + x, squares + x * x));
+        f64::max(squares - sum * sum / runs, 0.0).sqrt()
+    };
+    let deviation = f64::max(deviation(&|bits| bits > center), deviation(&|bits| bits >= center));
+    let margin = effort.deviations * deviation + effort.slack;
+    let (first, last) = (expected - margin, expected + margin);
+    let high = if first < 1.0 { LARGEST_BITS } else { at(first) };
+    let low = if last > sample.len() as f64 { 0 } else { at(last) };
+    Bracket { low, high: high.max(low) }
+}

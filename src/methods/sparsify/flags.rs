@@ -1,0 +1,82 @@
+//! One bit per element.
+
+/// Which elements of a tensor are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in super::super) struct Flags {
+    words: Vec<u64>,
+    length: usize,
+}
+
+impl Flags {
+    /// From flags of all ones or 0.
+    pub(super) fn new(flags: &[u8]) -> Self {
+        let words = flags.chunks(64).map(|flags| {
+            let (eights, rest) = flags.as_chunks::<8>();
+            let mut word = 0;
+            for (index, eight) in eights.iter().enumerate() {
+                // The lowest bit of each of eight bytes moves into the uppermost byte.
+                let bits = u64::from_le_bytes(*eight) & 0x0101_0101_0101_0101;
+                word |= (bits.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * index);
+            }
+            for (index, flag) in rest.iter().enumerate() {
+                word |= u64::from(flag & 1) << (8 * eights.len() + index);
+            }
+            word
+        });
+        Self { words: words.collect(), length: flags.len() }
+    }
+
+    /// Puts the flags of the elements that follow behind these.
+    pub(super) fn append(&mut self, more: &Self) {
+        let offset = self.length % 64;
+        if offset == 0 {
+            self.words.extend(&more.words);
+        } else {
+            for word in &more.words {
+                let last = self.words.last_mut().expect("it holds `offset` flags");
+                *last |= word << offset;
+                self.words.push(word >> (64 - offset));
+            }
+        }
+        self.length += more.length;
+        self.words.truncate(self.length.div_ceil(64));
+    }
+
+    /// Writes the flags of the elements from `start` on: all ones or 0.
+    #[inline(always)]
+    pub(super) fn read(&self, start: usize, flags: &mut [u8]) {
+        let word = |index: usize| self.words.get(index).copied().unwrap_or(0);
+        let (first, offset) = (start / 64, start % 64);
+        for (index, flags) in flags.chunks_mut(64).enumerate() {
+            let low = word(first + index) >> offset;
+            // In two steps, since by 64 at once is not possible.
+            let high = word(first + index + 1) << 1 << (63 - offset);
+            let bits = (low | high).to_le_bytes();
+            for (flag, position) in flags.iter_mut().zip(0..) {
+                *flag = 0u8.wrapping_sub(bits[position / 8] >> (position % 8) & 1);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::random::{Probability, TensorKey};
+
+    #[test]
+    fn pieces_put_together_are_the_whole() {
+        let mut flags = vec![0; 1000];
+        TensorKey::new(3, "w", 0).draw(0, Probability::new(0.5), &mut flags);
+        let mut whole = Flags::default();
+        for piece in [0..100, 100..100, 100..164, 164..165, 165..677, 677..1000] {
+            whole.append(&Flags::new(&flags[piece]));
+        }
+        assert_eq!(whole, Flags::new(&flags));
+        for start in [0, 1, 63, 64, 65, 500, 999] {
+            let mut read = vec![0; (1000 - start).min(130)];
+            whole.read(start, &mut read);
+            assert_eq!(read, flags[start..][..read.len()], "from {start}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The statistics that sparsifiers need: thresholds of whole tensors, and norms.
+
+use std::ops::Range;
+
+use super::super::selection::{Keep, Request, Scores, Wanted};
+use super::super::{Chunk, MethodError, TensorInputs};
+use super::flags::Flags;
+use super::{BLOCK, Mask, Rows, Rule, Sparsifier, subtract};
+use crate::kernels::random::Probability;
+use crate::kernels::rank::RankedDraw;
+use crate::kernels::select::sum_from;
+use crate::kernels::simd::vectorized;
+
+/// Sums of magnitudes below this are not rescaled by; mergekit's constant.
+const SMALLEST_NORM: f64 = 1e-7;
+
+/// Most bytes of flags that are remembered of one tensor; with more they are drawn a second time.
+const MOST_FLAGS: usize = 8 << 20;
+
+/// Prepares a rule and a density for the task vector of each input, with rescaling or without.
+///
+/// Reads the inputs at most once, and all that need it together.
+pub(in super::super) fn prepare(
+    rules: &[(Rule, f64)],
+    rescale: bool,
+    inputs: &TensorInputs<'_>,
+) -> Result<Vec<Sparsifier>, MethodError> {
+    let n = inputs.elements();
+    let mut sparsifiers = Vec::with_capacity(rules.len());
+    let mut selected = Vec::new();
+    for (index, &(rule, density)) in rules.iter().enumerate() {
+        let mask = match rule {
+            _ if rule == Rule::Everything || density >= 1.0 || n == 0 => Mask::Everything,
+            _ if density <= 0.0 => Mask::Nothing,
+            Rule::Bernoulli => {
+                Mask::Draw { key: inputs.keys[index], probability: Probability::new(density) }
+            }
+            Rule::Ranked { epsilon } => Mask::Ranked(Rows {
+                draw: RankedDraw {
+                    key: inputs.keys[index],
+                    lowest: density - epsilon,
+                    spread: 2.0 * epsilon,
+                },
+                row: inputs.row_elements(),
+                inner: inputs.shape.get(2..).map_or(1, |shape| shape.iter().product()),
+            }),
+            Rule::Everything | Rule::Magnitude | Rule::Outliers { .. } => {
+                let (keep, larger) = counts(rule, density, n);
+                if keep > 0 {
+                    selected.push(Selected { index, keep, larger });
+                }
+                // Until its thresholds are known.
+                Mask::Nothing
+            }
+        };
+        sparsifiers.push(Sparsifier { mask, rescale: 1.0 });
+    }
+    if !selected.is_empty() {
+        select(&selected, rescale, inputs, &mut sparsifiers)?;
+    }
+    if rescale {
+        rescale_draws(inputs, &mut sparsifiers)?;
+    }
+    Ok(sparsifiers)
+}
+
+/// A task vector that keeps its `keep` largest elements but for the `larger` still larger ones.
+struct Selected {
+    index: usize,
+    keep: usize,
+    larger: usize,
+}
+
+/// How many of `n` elements are kept, and how many larger ones are not.
+fn counts(rule: Rule, density: f64, n: usize) -> (usize, usize) {
+    let share = |of: f64| ((of * n as f64).floor() as usize).min(n);
+    match rule {
+        Rule::Outliers { gamma } => {
+            let keep = share(density);
+            let smaller = n.saturating_sub(keep + share(gamma));
+            (keep, n - smaller - keep)
+        }
+        _ => (share(density).max(1), 0),
+    }
+}
+
+/// Magnitudes of task vectors: series `i` is that of the chunk's input `i`.
+struct Magnitudes;
+
+impl Scores for Magnitudes {
+    type Block = ();
+
+    #[inline(always)]
+    fn begin(&self, _: &Chunk<'_>) {}
+
+    #[inline(always)]
+    fn score(
+        &self,
+        (): &(),
+        chunk: &Chunk<'_>,
+        series: usize,
+        range: Range<usize>,
+        scores: &mut [f32],
+    ) {
+        let base = chunk.base.expect("the method has a base");
+        let elements = chunk.inputs[series][range.clone()].iter().zip(&base[range]);
+        for (score, (input, base)) in scores.iter_mut().zip(elements) {
+            *score = (input - base).abs();
+        }
+    }
+}
+
+/// Finds the thresholds of task vectors that select by magnitude in the whole tensor.
+fn select(
+    selected: &[Selected],
+    rescale: bool,
+    inputs: &TensorInputs<'_>,
+    sparsifiers: &mut [Sparsifier],
+) -> Result<(), MethodError> {
+    let which: Vec<usize> = selected.iter().map(|selected| selected.index).collect();
+    let wanted: Vec<Wanted> = selected
+        .iter()
+        .enumerate()
+        .flat_map(|(series, selected)| {
+            let ranks = [selected.larger + selected.keep, selected.larger];
+            ranks.map(|rank| Wanted { series, keep: Keep::Exactly(rank) })
+        })
+        .collect();
+    let request = Request {
+        inputs: &which,
+        whole_rows: false,
+        series: which.len(),
+        wanted: &wanted,
+        norms: rescale,
+        sums: 0,
+    };
+    let selection = inputs.select(&request, &Magnitudes)?;
+    let found = selection.kept.as_chunks::<2>().0.iter().zip(&selection.norms);
+    for (selected, ([inner, outer], &before)) in selected.iter().zip(found) {
+        let inner = inner.expect("at least one element is kept");
+        let outer_norm = outer.map_or(0.0, |outer| outer.norm);
+        let (inner_threshold, outer) = (inner.threshold, outer.map(|outer| outer.threshold));
+        sparsifiers[selected.index] = Sparsifier {
+            mask: match outer {
+                None => Mask::Largest(inner_threshold),
+                Some(_) => Mask::Between { inner: inner_threshold, outer },
+            },
+            rescale: if rescale { rescale_factor(before, inner.norm - outer_norm) } else { 1.0 },
+        };
+    }
+    Ok(())
+}
+
+/// What restores the norm `before`, or 1 when either is practically 0.
+fn rescale_factor(before: f64, after: f64) -> f32 {
+    let is_small = before < SMALLEST_NORM || after < SMALLEST_NORM;
+    if is_small { 1.0 } else { (before / after) as f32 }
+}
+
+/// Norms of one block of a task vector, and its flags where they are kept.
+struct Drawn {
+    before: f64,
+    after: f64,
+    flags: Flags,
+}
+
+/// Finds the factors of task vectors whose elements are drawn.
+fn rescale_draws(
+    inputs: &TensorInputs<'_>,
+    sparsifiers: &mut [Sparsifier],
+) -> Result<(), MethodError> {
+    let is_drawn = |mask: &Mask| matches!(mask, Mask::Draw { .. } | Mask::Ranked { .. });
+    let which: Vec<usize> =
+        (0..sparsifiers.len()).filter(|&index| is_drawn(&sparsifiers[index].mask)).collect();
+    if which.is_empty() {
+        return Ok(());
+    }
+    let needs_rows = which.iter().any(|&index| sparsifiers[index].mask.needs_rows());
+    let remember = needs_rows && which.len() * inputs.elements() / 8 <= MOST_FLAGS;
+    let blocks = inputs.map_blocks(&which, needs_rows, |chunk| {
+        let mut drawn = Vec::with_capacity(which.len());
+        for (position, &index) in which.iter().enumerate() {
+            let mask = &sparsifiers[index].mask;
+            let flags = mask.row_flags(chunk, position);
+            let [before, after] = vectorized(|| norms(mask, chunk, position, &flags));
+            let flags = if remember { Flags::new(&flags) } else { Flags::default() };
+            drawn.push(Drawn { before, after, flags });
+        }
+        drawn
+    })?;
+    for (position, &index) in which.iter().enumerate() {
+        let drawn = || blocks.iter().map(|block| &block[position]);
+        let before = drawn().map(|drawn| drawn.before).sum();
+        let after = drawn().map(|drawn| drawn.after).sum();
+        sparsifiers[index].rescale = rescale_factor(before, after);
+        if remember {
+            let mut flags = Flags::default();
+            drawn().for_each(|drawn| flags.append(&drawn.flags));
+            sparsifiers[index].mask = Mask::Drawn(flags);
+        }
+    }
+    Ok(())
+}
+
+/// Σ|δ| and Σ|masked δ| of a chunk's input.
+#[inline(always)]
+fn norms(mask: &Mask, chunk: &Chunk<'_>, input: usize, flags: &[u8]) -> [f64; 2] {
+    let base = chunk.base.expect("the method has a base");
+    let mut totals = [0.0; 2];
+    let mut offset = 0;
+    for (input, base) in chunk.inputs[input].chunks(BLOCK).zip(base.chunks(BLOCK)) {
+        let mut delta = [0.0; BLOCK];
+        let delta = &mut delta[..input.len()];
+        subtract(input, base, delta);
+        totals[0] += sum_from(0, delta);
+        let flags = flags.get(offset..offset + input.len()).unwrap_or_default();
+        mask.apply(chunk.start + offset, flags, delta);
+        totals[1] += sum_from(0, delta);
+        offset += input.len();
+    }
+    totals
+}
