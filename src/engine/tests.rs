@@ -64,6 +64,19 @@ fn every_method() -> Vec<String> {
         ]
         .map(task_vectors),
     );
+    configs.extend(
+        [
+            "{merge_method: nearswap, base_model: base, models: [{model: b}], parameters: {t: 0.3}}",
+            "{merge_method: ram, base_model: base, models: [{model: a}, {model: b}]}",
+            "{merge_method: ramplus_tl, base_model: base, models: [{model: a}, {model: b}], \
+                parameters: {epsilon: 0.4, alpha: 3, r: [0, 1]}}",
+            "{merge_method: sce, base_model: base, models: [{model: a}, {model: b}]}",
+            "{merge_method: sce, base_model: base, models: [{model: a}, {model: b}], \
+                parameters: {select_topk: [0.3, 0.7]}}",
+            "{merge_method: arcee_fusion, base_model: base, models: [{model: b}]}",
+        ]
+        .map(str::to_owned),
+    );
     configs
 }
 

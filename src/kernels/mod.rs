@@ -3,7 +3,9 @@
 //! Pure functions over slices: no files, no threads of their own. The only room that may hold SIMD
 //! or `unsafe` code.
 
+pub mod divergence;
 pub mod dtype;
+pub mod elementary;
 pub mod float8;
 pub mod random;
 pub mod rank;

@@ -5,11 +5,15 @@
 //! [`Apply`] of this tensor. [`Apply::apply`] is the *apply pass*: a pure function of a chunk of
 //! `f32` inputs to a chunk of `f32` output. Methods never see files, dtypes, threads or YAML.
 
+mod arcee_fusion;
 mod coefficients;
 mod inputs;
 mod linear;
+mod nearswap;
 mod passthrough;
+mod ram;
 mod registry;
+mod sce;
 mod selection;
 mod slerp;
 mod sparsify;

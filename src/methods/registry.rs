@@ -1,9 +1,11 @@
 //! The list of merge methods, and the only place that knows them all.
 
-use super::{MethodDefinition, linear, passthrough, slerp, task_vectors};
+use super::{
+    MethodDefinition, arcee_fusion, linear, nearswap, passthrough, ram, sce, slerp, task_vectors,
+};
 
 /// Every merge method, in the order of tables.
-pub static METHODS: [&MethodDefinition; 11] = [
+pub static METHODS: [&MethodDefinition; 16] = [
     &linear::LINEAR,
     &slerp::SLERP,
     &task_vectors::TASK_ARITHMETIC,
@@ -14,21 +16,16 @@ pub static METHODS: [&MethodDefinition; 11] = [
     &task_vectors::DELLA_LINEAR,
     &task_vectors::BREADCRUMBS,
     &task_vectors::BREADCRUMBS_TIES,
+    &nearswap::NEARSWAP,
+    &arcee_fusion::ARCEE_FUSION,
+    &ram::RAM,
+    &ram::RAMPLUS_TL,
+    &sce::SCE,
     &passthrough::PASSTHROUGH,
 ];
 
 /// Methods of the Python tool that this program knows by name only.
-pub const NOT_AVAILABLE: [&str; 9] = [
-    "nuslerp",
-    "multislerp",
-    "karcher",
-    "model_stock",
-    "nearswap",
-    "arcee_fusion",
-    "ram",
-    "ramplus_tl",
-    "sce",
-];
+pub const NOT_AVAILABLE: [&str; 4] = ["nuslerp", "multislerp", "karcher", "model_stock"];
 
 /// The method called `name` in merge configs.
 pub fn find(name: &str) -> Option<&'static MethodDefinition> {

@@ -1,0 +1,251 @@
+//! How far apart two rows are as probabilities: the Kullback-Leibler divergence of their softmaxes.
+//!
+//! ```text
+//! P = softmax(x) + 1e-8,  Q = softmax(base) + 1e-8,  κ = Σ P ln(P/Q)
+//! ```
+//!
+//! For a fine-tuned row κ is about 1e-7 while the terms of the sum are not, so adding them up as
+//! written leaves nothing but rounding errors in `f32`. With r = P/Q − 1 and since P and Q have the
+//! same sum,
+//!
+//! ```text
+//! κ = Σ Q ((1+r) ln(1+r) − r)
+//! ```
+//!
+//! whose terms are all positive. r is computed without a difference of nearly equal numbers: with
+//! d = x − base, softmax(x) = softmax(base) · exp(d − L), where L = ln(1 + Σ softmax(base)(eᵈ − 1)).
+//! And with s = r/(2+r), (1+r) ln(1+r) − r = s r (1 + (1+s) s g(s²)), where artanh s = s + s³ g(s²).
+
+use super::elementary::{artanh_tail, exp, exp_m1_near_0, ln};
+use super::simd::vectorized;
+
+/// Added to every probability; mergekit's constant.
+const OFFSET: f64 = 1e-8;
+
+/// Up to this change of all its elements a row takes the short way: |d − L| is at most twice as
+/// large, where the series of [`exp_m1_near_0`] and, with |s| < 0.16, of [`artanh_tail`] hold.
+const NEAR: f32 = 0.16;
+
+/// Up to this |d − L| [`exp_m1_near_0`] holds, and from there on differences of probabilities lose
+/// at most two bits.
+const NEARLY_EQUAL: f32 = 0.35;
+
+/// Up to this |s| [`artanh_tail`] holds.
+const LARGEST_SERIES: f32 = 0.16;
+
+/// Partial sums: independent of the machine's vectors, so that results are, too.
+const LANES: usize = 16;
+
+/// Elements whose terms are computed before they are added; a multiple of the lanes.
+const BLOCK: usize = 128;
+
+/// The divergence of a row `x` from a row `base` of the same length, relative to its size as exact
+/// as `f32` allows. Never negative; 0 for equal rows and for empty ones, NaN when an element is NaN.
+/// `scratch` is as long as the rows; what it holds before and after has no meaning.
+pub fn softmax_divergence(x: &[f32], base: &[f32], scratch: &mut [f32]) -> f32 {
+    assert!(x.len() == base.len() && x.len() == scratch.len(), "all rows have the same length");
+    if x.is_empty() {
+        return 0.0;
+    }
+    // Closures of this size are inlined into the vectorized function only when told to.
+    vectorized(
+        #[inline(always)]
+        || {
+            let [largest_x, largest_base, largest_delta] = largest(x, base);
+            for (power, base) in scratch.iter_mut().zip(base) {
+                *power = exp(base - largest_base);
+            }
+            match largest_delta <= NEAR {
+                true => of_near_rows(x, base, scratch),
+                false => of_far_rows(x, base, scratch, largest_x, largest_base),
+            }
+        },
+    )
+}
+
+/// Largest x, base, and |x − base|. NaN is passed over; it shows in the sums.
+#[inline(always)]
+fn largest(x: &[f32], base: &[f32]) -> [f32; 3] {
+    #[inline(always)]
+    fn larger(a: f32, b: f32) -> f32 {
+        if a > b { a } else { b }
+    }
+    let mut lanes = [[f32::NEG_INFINITY; LANES]; 3];
+    let (x_blocks, x_rest) = x.as_chunks::<LANES>();
+    let (base_blocks, base_rest) = base.as_chunks::<LANES>();
+    for (x, base) in x_blocks.iter().zip(base_blocks) {
+        for lane in 0..LANES {
+            lanes[0][lane] = larger(x[lane], lanes[0][lane]);
+            lanes[1][lane] = larger(base[lane], lanes[1][lane]);
+            lanes[2][lane] = larger((x[lane] - base[lane]).abs(), lanes[2][lane]);
+        }
+    }
+    for (lane, (&x, &base)) in x_rest.iter().zip(base_rest).enumerate() {
+        lanes[0][lane] = larger(x, lanes[0][lane]);
+        lanes[1][lane] = larger(base, lanes[1][lane]);
+        lanes[2][lane] = larger((x - base).abs(), lanes[2][lane]);
+    }
+    lanes.map(|lanes| lanes.into_iter().fold(f32::NEG_INFINITY, larger))
+}
+
+/// Adds what `terms` returns for every x, base and power of the base, in a fixed order.
+#[inline(always)]
+fn sum(x: &[f32], base: &[f32], powers: &[f32], term: impl Fn(f32, f32, f32) -> f32) -> f64 {
+    // Terms are computed first and added after, which are two loops that vectorize and not one that
+    // does not.
+    let mut lanes = [0.0f64; LANES];
+    let blocks = x.chunks(BLOCK).zip(base.chunks(BLOCK)).zip(powers.chunks(BLOCK));
+    for ((x, base), powers) in blocks {
+        let mut terms = [0.0f32; BLOCK];
+        for (((out, &x), &base), &power) in terms.iter_mut().zip(x).zip(base).zip(powers) {
+            *out = term(x, base, power);
+        }
+        for terms in terms.as_chunks::<LANES>().0 {
+            for (lane, term) in lanes.iter_mut().zip(terms) {
+                *lane += f64::from(*term);
+            }
+        }
+    }
+    lanes.iter().sum()
+}
+
+/// For rows that differ by at most [`NEAR`] anywhere. `powers` are the base's exponentials, by whose
+/// sum probabilities are scaled throughout.
+#[inline(always)]
+fn of_near_rows(x: &[f32], base: &[f32], powers: &[f32]) -> f32 {
+    let total = sum(
+        x,
+        base,
+        powers,
+        #[inline(always)]
+        |_, _, q| q,
+    );
+    let moved = sum(
+        x,
+        base,
+        powers,
+        #[inline(always)]
+        |x, base, q| q * exp_m1_near_0(x - base),
+    );
+    let shift = libm::log1p(moved / total) as f32;
+    let offset = (OFFSET * total) as f32;
+    let divergence = sum(
+        x,
+        base,
+        powers,
+        #[inline(always)]
+        |x, base, q| {
+            let difference = q * exp_m1_near_0((x - base) - shift);
+            let s = difference / (2.0 * (q + offset) + difference);
+            near_term(s, difference)
+        },
+    );
+    (divergence / total) as f32
+}
+
+/// Q((1+r) ln(1+r) − r) for `difference` = Q r and small s = r/(2+r).
+#[inline(always)]
+fn near_term(s: f32, difference: f32) -> f32 {
+    s * difference * (1.0 + (1.0 + s) * s * artanh_tail(s * s))
+}
+
+/// For any two rows. Probabilities are scaled as in [`of_near_rows`].
+#[inline(always)]
+fn of_far_rows(x: &[f32], base: &[f32], powers: &[f32], largest_x: f32, largest_base: f32) -> f32 {
+    let total = sum(
+        x,
+        base,
+        powers,
+        #[inline(always)]
+        |_, _, q| q,
+    );
+    let total_x = sum(
+        x,
+        base,
+        powers,
+        #[inline(always)]
+        |x, _, _| exp(x - largest_x),
+    );
+    let shift = f64::from(largest_x) - f64::from(largest_base) + libm::log(total_x / total);
+    let (shift, scale) = (shift as f32, (total / total_x) as f32);
+    let offset = (OFFSET * total) as f32;
+    let divergence = sum(
+        x,
+        base,
+        powers,
+        #[inline(always)]
+        |x, base, q| {
+            let p = scale * exp(x - largest_x);
+            let change = (x - base) - shift;
+            let near_difference = q * exp_m1_near_0(change);
+            let difference = if change.abs() <= NEARLY_EQUAL { near_difference } else { p - q };
+            let (p, q) = (p + offset, q + offset);
+            let s = difference / (p + q);
+            let near = near_term(s, difference);
+            let far = p * ln(p / q) - difference;
+            if s.abs() <= LARGEST_SERIES { near } else { far }
+        },
+    );
+    (divergence / total) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As defined, in `f64`.
+    fn exact(x: &[f32], base: &[f32]) -> f64 {
+        let softmax = |row: &[f32]| -> Vec<f64> {
+            let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let powers: Vec<f64> =
+                row.iter().map(|value| (f64::from(*value) - f64::from(largest)).exp()).collect();
+            let total: f64 = powers.iter().sum();
+            powers.iter().map(|power| power / total + 1e-8).collect()
+        };
+        // The terms Q r add up to 0 and are left out of no sum, to keep f64 from cancelling, too.
+        softmax(x)
+            .iter()
+            .zip(softmax(base))
+            .map(|(p, q)| {
+                let r = (p - q) / q;
+                q * ((1.0 + r) * r.ln_1p() - r)
+            })
+            .sum()
+    }
+
+    /// Reproducible numbers around 0.
+    fn noise(length: usize, size: f32, seed: u32) -> Vec<f32> {
+        let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+        let mut uniform = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+        };
+        (0..length).map(|_| size * (uniform() + uniform() + uniform())).collect()
+    }
+
+    #[track_caller]
+    fn assert_near(x: &[f32], base: &[f32], tolerance: f64) {
+        let (actual, exact) =
+            (f64::from(softmax_divergence(x, base, &mut vec![0.0; x.len()])), exact(x, base));
+        assert!(
+            (actual - exact).abs() <= tolerance * exact,
+            "got {actual:e}, expected {exact:e}, relative error {:e}",
+            (actual - exact).abs() / exact
+        );
+    }
+
+    #[test]
+    fn changes_of_every_size_are_measured() {
+        for length in [2, 3, 15, 16, 17, 100, 2048, 5000] {
+            for size in [0.02, 1.0, 20.0] {
+                let base = noise(length, size, 1);
+                for change in [1e-3, 0.02, 0.1, 0.3, 1.0, 10.0, 100.0] {
+                    let x: Vec<f32> =
+                        base.iter().zip(noise(length, change, 2)).map(|(b, d)| b + d).collect();
+                    assert_near(&x, &base, 2e-5);
+                    assert_near(&base, &x, 2e-5);
+                }
+            }
+        }
+    }
+}
