@@ -261,6 +261,15 @@ fn check_architectures(
     Ok(())
 }
 
+/// The one type of all floating tensors, when `config` says that they have another.
+fn contradicted_dtype(config: &ModelConfig, tensors: &[PlannedTensor]) -> Option<DType> {
+    let said = config.dtype()?;
+    let mut written =
+        tensors.iter().map(|tensor| tensor.info.dtype).filter(|dtype| dtype.is_float());
+    let first = written.next()?;
+    (written.all(|dtype| dtype == first) && first.to_string() != said).then_some(first)
+}
+
 /// The donor's config, adapted to what is written.
 fn output_config(
     donor: &InputModel,
@@ -268,7 +277,8 @@ fn output_config(
     planner: &tensors::Planner<'_>,
 ) -> Result<ModelConfig, PlanError> {
     let mut config = donor.config.clone();
-    if let Some(dtype) = planner.out_dtype.or(planner.dtype) {
+    let wanted = planner.out_dtype.or(planner.dtype);
+    if let Some(dtype) = wanted.or_else(|| contradicted_dtype(&config, &planner.planned)) {
         config.set_dtype(dtype);
     }
     for module in modules.iter().filter(|module| module.is_restacked) {
