@@ -91,7 +91,8 @@ impl Job {
         let progress = |bytes| clock.count(bytes, total);
         match self.work {
             Work::Merge => {
-                engine.merge_to_directory(&plan, &self.out, &WriteOptions::default(), &progress)?
+                let options = WriteOptions { strict: true, ..WriteOptions::default() };
+                engine.merge_to_directory(&plan, &self.out, &options, &progress)?;
             }
             Work::CopyLimit => self.copy(&plan, engine.threads(), &progress)?,
         }
