@@ -11,7 +11,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use indexmap::IndexMap;
 use mergekit::kernels::dtype::{DType, narrow, round_to, widen};
 use mergekit::kernels::random::TensorKey;
-use mergekit::kernels::reduce::dot;
+use mergekit::kernels::reduce::inner_products;
 use mergekit::methods::{
     BaseRole, Chunk, METHODS, MethodDefinition, MethodError, ParameterDefault, ParameterDefinition,
     ParameterScope, ParameterValue, Parameters, ReadInput, Statistic, TensorInputs, TensorMethod,
@@ -66,7 +66,10 @@ fn reductions(criterion: &mut Criterion) {
     let [a, b] = [1, 2].map(|seed| normal(seed, BLOCK, 0.02));
     let mut group = criterion.benchmark_group("f32");
     group.throughput(Throughput::Bytes((2 * BLOCK * 4) as u64));
-    group.bench_function("dot", |bencher| bencher.iter(|| dot(black_box(&a), black_box(&b))));
+    let mut products = [0.0; 3];
+    group.bench_function("inner products", |bencher| {
+        bencher.iter(|| inner_products(None, black_box(&[&a, &b]), 0..BLOCK, &mut products));
+    });
     let mut copy = vec![0.0; BLOCK];
     group.bench_function("copy", |bencher| {
         bencher.iter(|| black_box(&mut copy).copy_from_slice(black_box(&a)));

@@ -22,17 +22,6 @@ pub enum ConfigError {
         known: Vec<String>,
     },
 
-    /// The merge method exists in mergekit, not here.
-    #[error("{at}: merge method `{name}` is not available in this version")]
-    MethodNotAvailable {
-        /// The name's place.
-        at: Place,
-        /// As written.
-        name: String,
-        /// Every method there is.
-        known: Vec<String>,
-    },
-
     /// A field exists in mergekit, not here.
     #[error("{at}: {what} is not available in this version")]
     NotAvailable {
@@ -130,9 +119,6 @@ impl ConfigError {
         match self {
             Self::Yaml(error) => error.hint(),
             Self::UnknownMethod { name, known, .. } => Some(did_you_mean(name, known)),
-            Self::MethodNotAvailable { known, .. } => {
-                Some(format!("available are {}", quoted(known)))
-            }
             Self::NotAvailable { instead, .. } => Some((*instead).to_owned()),
             Self::NoRecipe { allowed, .. } => {
                 Some(format!("list what is merged under one of {}", quoted(allowed)))

@@ -9,7 +9,7 @@ use super::{
     Settings, SliceSource, Warning,
 };
 use crate::kernels::dtype::DType;
-use crate::methods::{self, METHODS, MethodDefinition, NOT_AVAILABLE};
+use crate::methods::{self, METHODS, MethodDefinition};
 
 /// Element types that a config can ask for.
 pub(super) const DTYPES: [DType; 5] = [DType::BF16, DType::F16, DType::F32, DType::F64, DType::I64];
@@ -263,9 +263,6 @@ fn read_method(node: &Node<'_>) -> Result<&'static MethodDefinition, ConfigError
     }
     let (at, name) = (node.place(), name.to_owned());
     let known = METHODS.iter().map(|method| method.name.to_owned()).collect();
-    if NOT_AVAILABLE.contains(&name.as_str()) {
-        return Err(ConfigError::MethodNotAvailable { at, name, known });
-    }
     Err(ConfigError::UnknownMethod { at, name, known })
 }
 

@@ -48,6 +48,24 @@ fn every_method() -> Vec<String> {
             .to_owned(),
         "{merge_method: slerp, base_model: a, models: [{model: b}], parameters: {t: [0.1, 0.6]}}"
             .to_owned(),
+        "{merge_method: nuslerp, models: [{model: a, parameters: {weight: 1}}, \
+            {model: b, parameters: {weight: [1, 3]}}]}"
+            .to_owned(),
+        "{merge_method: nuslerp, base_model: base, models: [{model: a}, {model: b}], \
+            parameters: {weight: 1, nuslerp_flatten: false}}"
+            .to_owned(),
+        "{merge_method: nuslerp, base_model: base, models: [{model: a}, {model: b}], \
+            parameters: {weight: 1, nuslerp_flatten: false, nuslerp_row_wise: true}}"
+            .to_owned(),
+        "{merge_method: multislerp, base_model: base, models: [{model: a}, {model: b}], \
+            parameters: {weight: 1}}"
+            .to_owned(),
+        "{merge_method: karcher, base_model: base, models: [{model: a}, {model: b}]}".to_owned(),
+        "{merge_method: model_stock, base_model: base, models: [{model: a}, {model: b}]}"
+            .to_owned(),
+        "{merge_method: model_stock, base_model: base, models: [{model: a}, {model: b}], \
+            parameters: {filter_wise: true}}"
+            .to_owned(),
         "{merge_method: passthrough, models: [{model: a}]}".to_owned(),
         "{merge_method: passthrough, models: [{model: a}], parameters: {scale: 0.5}}".to_owned(),
     ];

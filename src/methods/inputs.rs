@@ -5,12 +5,10 @@
 //! input asked for, per thread.
 
 use std::cell::Cell;
-use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::{Chunk, MethodError, TensorInputs};
-use crate::kernels::reduce::dot;
 
 /// Elements per block of the statistics pass: the values of a few models stay in a core's second
 /// cache.
@@ -92,18 +90,5 @@ impl TensorInputs<'_> {
             }
         }
         Ok(total)
-    }
-
-    /// Inner products ⟨a,a⟩, ⟨a,b⟩, ⟨b,b⟩ of the base `a` and the first input `b`.
-    pub(super) fn base_products(&self) -> Result<[f64; 3], MethodError> {
-        let remembered = self.reader.remember("base products", &mut || {
-            let products = self.sum(&[0], false, |chunk| {
-                let a = chunk.base.expect("the method has a base");
-                let b = chunk.inputs[0];
-                [dot(a, a), dot(a, b), dot(b, b)]
-            })?;
-            Ok(Arc::new(products))
-        })?;
-        Ok(*remembered.downcast_ref().expect("the key belongs to this type"))
     }
 }

@@ -7,9 +7,14 @@
 
 mod arcee_fusion;
 mod coefficients;
+mod gram;
 mod inputs;
+mod karcher;
 mod linear;
+mod model_stock;
+mod multislerp;
 mod nearswap;
+mod nuslerp;
 mod passthrough;
 mod ram;
 mod registry;
@@ -29,7 +34,7 @@ use indexmap::IndexMap;
 use crate::kernels::random::TensorKey;
 
 pub use inputs::STATISTICS_BLOCK;
-pub use registry::{METHODS, NOT_AVAILABLE, find};
+pub use registry::{METHODS, find};
 
 /// Where a merge method takes its base model from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +99,8 @@ pub struct MethodDefinition {
     pub name: &'static str,
     /// Where the base model comes in.
     pub base: BaseRole,
-    /// Fewest and most inputs, the base included (`usize::MAX` for no limit).
+    /// Fewest and most inputs (`usize::MAX` for no limit): a required base is counted, an optional one
+    /// is not.
     pub inputs: (usize, usize),
     /// What to do with an optional tensor that only some inputs have.
     pub incomplete: Incomplete,
@@ -104,6 +110,13 @@ pub struct MethodDefinition {
     pub bind: fn(&Parameters) -> Result<Box<dyn TensorMethod>, MethodError>,
     /// Paper or other source, for tables and model cards.
     pub reference: &'static str,
+}
+
+impl MethodDefinition {
+    /// How many of `found` inputs [`MethodDefinition::inputs`] is about, when one is the base or none.
+    pub fn n_counted(&self, found: usize, has_base: bool) -> usize {
+        found - usize::from(has_base && self.base == BaseRole::Optional)
+    }
 }
 
 /// What to do with an optional tensor that only some inputs have.
@@ -265,4 +278,8 @@ pub enum MethodError {
         /// What would be right, as the end of the sentence.
         allowed: String,
     },
+
+    /// A mean direction was asked for where there is none.
+    #[error("the weighted directions of the models cancel out, so that they have no mean")]
+    NoDirection,
 }

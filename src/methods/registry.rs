@@ -1,13 +1,17 @@
 //! The list of merge methods, and the only place that knows them all.
 
 use super::{
-    MethodDefinition, arcee_fusion, linear, nearswap, passthrough, ram, sce, slerp, task_vectors,
+    MethodDefinition, arcee_fusion, karcher, linear, model_stock, multislerp, nearswap, nuslerp,
+    passthrough, ram, sce, slerp, task_vectors,
 };
 
 /// Every merge method, in the order of tables.
-pub static METHODS: [&MethodDefinition; 16] = [
+pub static METHODS: [&MethodDefinition; 20] = [
     &linear::LINEAR,
     &slerp::SLERP,
+    &nuslerp::NUSLERP,
+    &multislerp::MULTISLERP,
+    &karcher::KARCHER,
     &task_vectors::TASK_ARITHMETIC,
     &task_vectors::TIES,
     &task_vectors::DARE_LINEAR,
@@ -16,6 +20,7 @@ pub static METHODS: [&MethodDefinition; 16] = [
     &task_vectors::DELLA_LINEAR,
     &task_vectors::BREADCRUMBS,
     &task_vectors::BREADCRUMBS_TIES,
+    &model_stock::MODEL_STOCK,
     &nearswap::NEARSWAP,
     &arcee_fusion::ARCEE_FUSION,
     &ram::RAM,
@@ -23,9 +28,6 @@ pub static METHODS: [&MethodDefinition; 16] = [
     &sce::SCE,
     &passthrough::PASSTHROUGH,
 ];
-
-/// Methods of the Python tool that this program knows by name only.
-pub const NOT_AVAILABLE: [&str; 4] = ["nuslerp", "multislerp", "karcher", "model_stock"];
 
 /// The method called `name` in merge configs.
 pub fn find(name: &str) -> Option<&'static MethodDefinition> {
@@ -38,9 +40,8 @@ mod tests {
 
     #[test]
     fn names_are_unique() {
-        let names = METHODS.iter().map(|method| method.name).chain(NOT_AVAILABLE);
-        let unique: std::collections::BTreeSet<_> = names.clone().collect();
-        assert_eq!(unique.len(), names.count());
-        assert!(NOT_AVAILABLE.iter().all(|name| find(name).is_none()));
+        let unique: std::collections::BTreeSet<_> =
+            METHODS.iter().map(|method| method.name).collect();
+        assert_eq!(unique.len(), METHODS.len());
     }
 }

@@ -10,6 +10,7 @@
 //! combination whose coefficients need three inner products: one statistics pass.
 
 use super::coefficients::LinearCombination;
+use super::gram::Vectors;
 use super::{
     Apply, BaseRole, Incomplete, MethodDefinition, MethodError, ParameterDefault,
     ParameterDefinition, ParameterScope, TensorInputs, TensorMethod,
@@ -43,9 +44,12 @@ struct Slerp {
 
 impl TensorMethod for Slerp {
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
-        let [aa, ab, bb] = inputs.base_products()?;
-        let length = |squared: f64| if squared.sqrt() > SHORTEST { squared.sqrt() } else { 1.0 };
-        let cosine = (ab / (length(aa) * length(bb))).clamp(-1.0, 1.0);
+        let gram = inputs.gram(Vectors::Models)?;
+        let length = |vector| match gram.length(vector) {
+            length if length <= SHORTEST => 1.0,
+            length => length,
+        };
+        let cosine = (gram.product(0, 1) / (length(0) * length(1))).clamp(-1.0, 1.0);
         let (a, b) = if cosine.abs() > COLLINEAR {
             (1.0 - self.t, self.t)
         } else {

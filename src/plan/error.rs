@@ -16,15 +16,6 @@ pub enum PlanError {
     #[error(transparent)]
     Architecture(#[from] ArchitectureError),
 
-    /// There is no such merge method.
-    #[error("there is no merge method `{name}`")]
-    UnknownMethod {
-        /// As written.
-        name: String,
-        /// Whether mergekit has it.
-        is_planned: bool,
-    },
-
     /// A model has an adapter on top.
     #[error("model `{model}` has a LoRA adapter, which cannot be merged in yet")]
     LoraNotAvailable {
@@ -149,8 +140,9 @@ pub enum PlanError {
 
     /// More or fewer models than the method takes.
     #[error(
-        "{place}: merge method `{method}` takes {}, but {found} {} given",
+        "{place}: merge method `{method}` takes {}{}, but {found} {} given",
         count(*least, *most),
+        if *beside_base { " beside the base" } else { "" },
         if *found == 1 { "is" } else { "are" },
         place = place(field)
     )]
@@ -159,12 +151,14 @@ pub enum PlanError {
         field: String,
         /// The method.
         method: &'static str,
-        /// Models given, the base included.
+        /// Models given.
         found: usize,
         /// Fewest allowed.
         least: usize,
         /// Most allowed.
         most: usize,
+        /// Whether there is a base beside these.
+        beside_base: bool,
     },
 
     /// A model lacks a tensor that its architecture demands.
@@ -306,7 +300,7 @@ impl PlanError {
     /// missing is not there yet.
     pub fn field(&self) -> Option<&str> {
         match self {
-            Self::UnknownMethod { .. } | Self::NoBase { .. } => Some("merge_method"),
+            Self::NoBase { .. } => Some("merge_method"),
             Self::LayerRange { field, .. }
             | Self::EmptyRange { field, .. }
             | Self::Duplicate { field, .. }
@@ -328,14 +322,6 @@ impl PlanError {
         let hint = match self {
             Self::Checkpoint(error) => return error.hint(),
             Self::Architecture(error) => return error.hint(),
-            Self::UnknownMethod { name, is_planned } => {
-                let names: Vec<_> = crate::methods::METHODS.iter().map(|m| m.name).collect();
-                let known = names.join(", ");
-                match is_planned {
-                    true => format!("`{name}` is not available yet; available are {known}"),
-                    false => format!("available are {known}"),
-                }
-            }
             Self::LoraNotAvailable { .. } => {
                 "merge the adapter into its model first, for example with \
                 `merge_and_unload()` of peft"

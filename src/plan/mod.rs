@@ -101,16 +101,17 @@ pub struct Operand {
 
 impl MergePlan {
     /// Plans the merge that `config` asks for. Opens models through `store`, reading headers only.
+    ///
+    /// # Panics
+    ///
+    /// When a config that was not read, but put together by hand, names no merge method.
     pub fn new(
         config: &MergeConfig,
         store: &ModelStore,
         options: &PlanOptions,
     ) -> Result<Self, PlanError> {
-        let method = methods::find(&config.merge_method).ok_or_else(|| {
-            let name = config.merge_method.clone();
-            let is_planned = methods::NOT_AVAILABLE.contains(&name.as_str());
-            PlanError::UnknownMethod { name, is_planned }
-        })?;
+        let method = methods::find(&config.merge_method)
+            .expect("merge configs name a merge method that exists");
         Self::with_method(method, config, store, options)
     }
 

@@ -118,7 +118,9 @@ impl<'c> Place<'_, 'c> {
                 problem: allowed,
                 tensor: self.name(input).to_owned(),
             },
-            MethodError::Read(_) => unreachable!("methods read nothing before `prepare`"),
+            MethodError::Read(_) | MethodError::NoDirection => {
+                unreachable!("methods read nothing before `prepare`")
+            }
         }
     }
 }

@@ -265,9 +265,10 @@ impl<'c> Context<'c, '_> {
             (_, Some(_), position) => position,
         };
         let (least, most) = self.method.inputs;
-        if !(least..=most).contains(&sources.len()) {
-            let found = sources.len();
-            return Err(PlanError::InputCount { field, method, found, least, most });
+        let found = self.method.n_counted(sources.len(), base.is_some());
+        if !(least..=most).contains(&found) {
+            let beside_base = found < sources.len();
+            return Err(PlanError::InputCount { field, method, found, least, most, beside_base });
         }
         Ok(Slice { sources, base, scope })
     }

@@ -136,9 +136,19 @@ impl Planner<'_> {
                     model: operand(0).model.label(),
                 });
             }
-            if !(least..=most).contains(&found.len()) {
-                let (field, method, found) = (name.clone(), self.method.name, found.len());
-                return Err(PlanError::InputCount { field, method, found, least, most });
+            let counted = self.method.n_counted(found.len(), base.is_some());
+            if !(least..=most).contains(&counted) {
+                let (field, method, beside_base) =
+                    (name.clone(), self.method.name, counted < found.len());
+                let found = counted;
+                return Err(PlanError::InputCount {
+                    field,
+                    method,
+                    found,
+                    least,
+                    most,
+                    beside_base,
+                });
             }
         }
         let inputs: Vec<usize> = (0..found.len()).filter(|index| Some(*index) != base).collect();

@@ -44,11 +44,7 @@ fn unknown_methods() {
     ");
     assert_snapshot!(refused("merge_method: mega_blend\nmodels: [{model: a}]\n"), @r"
     error: merge.yml:1:15: merge_method: unknown merge method `mega_blend`
-    hint: possible are `linear`, `slerp`, `task_arithmetic`, `ties`, `dare_linear`, `dare_ties`, `della`, `della_linear`, `breadcrumbs`, `breadcrumbs_ties` and `passthrough`
-    ");
-    assert_snapshot!(refused("merge_method: karcher\nmodels: [{model: a}]\n"), @r"
-    error: merge.yml:1:15: merge_method: merge method `karcher` is not available in this version
-    hint: available are `linear`, `slerp`, `task_arithmetic`, `ties`, `dare_linear`, `dare_ties`, `della`, `della_linear`, `breadcrumbs`, `breadcrumbs_ties`, `passthrough`
+    hint: possible are `linear`, `slerp`, `nuslerp`, `multislerp`, `karcher`, `task_arithmetic`, `ties`, `dare_linear`, `dare_ties`, `della`, `della_linear`, `breadcrumbs`, `breadcrumbs_ties`, `model_stock`, `nearswap`, `arcee_fusion`, `ram`, `ramplus_tl`, `sce` and `passthrough`
     ");
 }
 

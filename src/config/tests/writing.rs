@@ -65,6 +65,9 @@ fn settings(method: &'static MethodDefinition) -> BoxedStrategy<Settings> {
             (_, ParameterDefault::Value(ParameterValue::Bool(_))) => {
                 setting(any::<bool>().prop_map(Scalar::Bool).boxed())
             }
+            (_, ParameterDefault::Value(ParameterValue::Int(_))) => {
+                setting(any::<i64>().prop_map(Scalar::Int).boxed())
+            }
             ("density" | "gamma" | "epsilon", _) => {
                 setting((0.0..=1.0).prop_map(Scalar::Float).boxed())
             }
