@@ -106,7 +106,8 @@ fn differences(case: &Case, engine: &Engine) -> Vec<String> {
             continue;
         }
         let (merged, expected) = (values(&merged, name), values(&expected, name));
-        let change = plan.base().map(|base| {
+        let base = plan.base().filter(|base| base.checkpoint.tensors().contains_key(name));
+        let change = base.map(|base| {
             let base = values(&*base.checkpoint, name);
             let changes = base.iter().zip(&expected).map(|(base, value)| (base - value).abs());
             f64::from(changes.fold(0.0, f32::max))
