@@ -56,15 +56,15 @@ struct Options {
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 
-    /// KiB that the copy limit reads and writes at a time
-    #[arg(long, value_name = "KIB", default_value_t = 128)]
+    /// KiB that the copy limit reads and writes at a time; as much as a chunk of the engine has by default
+    #[arg(long, value_name = "KIB", default_value_t = 64)]
     block: usize,
 
     /// Writes the table to this file, too
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
 
-    /// Makes the models, writes a merge config for every method there, and measures nothing
+    /// Makes the models, writes a merge config for every method to this directory, and measures nothing
     #[arg(long, value_name = "DIRECTORY")]
     write_configs: Option<PathBuf>,
 
@@ -115,7 +115,7 @@ fn main() -> anyhow::Result<()> {
     let llama = Llama::new(options.width, options.layers);
     let directories = llama.prepare(&options.dir)?;
     if let Some(configs) = &options.write_configs {
-        return write_configs(&recipes, &directories, configs);
+        return write_configs(&recipes, &directories, &options.dir, configs);
     }
 
     read_all(&directories)?;
@@ -154,14 +154,20 @@ fn recipes(names: &[String]) -> anyhow::Result<Vec<&'static Recipe>> {
     Ok(recipes)
 }
 
-fn write_configs(recipes: &[&Recipe], models: &[PathBuf], to: &Path) -> anyhow::Result<()> {
+/// One config for each recipe, and `startup.yml` for a merge of next to nothing.
+fn write_configs(
+    recipes: &[&Recipe],
+    models: &[PathBuf],
+    parent: &Path,
+    to: &Path,
+) -> anyhow::Result<()> {
     fs::create_dir_all(to)?;
-    for recipe in recipes {
-        let path = to.join(format!("{}.yml", recipe.method));
-        fs::write(&path, recipe.config(models))?;
-        println!("{}", path.display());
-    }
-    Ok(())
+    let write = |name: &str, text: String| {
+        let path = to.join(format!("{name}.yml"));
+        fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))
+    };
+    write("startup", startup::config(parent)?)?;
+    recipes.iter().try_for_each(|recipe| write(recipe.method, recipe.config(models)))
 }
 
 /// Reads every model once, so that the page cache is warm.

@@ -12,14 +12,20 @@ use crate::table::median;
 
 const REPEAT: usize = 11;
 
-/// Seconds from starting the program to its end, side files and waiting for the disk included.
-pub(crate) fn measure(parent: &Path) -> anyhow::Result<f64> {
+/// A merge of two layers; the models are made if they are not there.
+pub(crate) fn config(parent: &Path) -> anyhow::Result<String> {
     let llama = Llama { hidden: 64, layers: 2, intermediate: 96, vocabulary: 128 };
     let models = llama.prepare(parent)?;
     let recipe = Recipe::find("linear").expect("the table has a recipe for it");
+    Ok(recipe.config(&models))
+}
+
+/// Seconds from starting the program to its end, side files and waiting for the disk included.
+pub(crate) fn measure(parent: &Path) -> anyhow::Result<f64> {
+    let text = config(parent)?;
     let directory = tempfile::tempdir_in(parent)?;
     let config = directory.path().join("merge.yml");
-    std::fs::write(&config, recipe.config(&models))?;
+    std::fs::write(&config, text)?;
     let run = |index: usize| {
         let start = Instant::now();
         let status = Command::new(env!("CARGO_BIN_EXE_mergekit"))

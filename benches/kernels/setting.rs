@@ -1,0 +1,147 @@
+//! Every method of the registry with parameters and inputs in memory.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use indexmap::IndexMap;
+use mergekit::kernels::dtype::{DType, round_to};
+use mergekit::kernels::random::TensorKey;
+use mergekit::methods::{
+    BaseRole, MethodDefinition, MethodError, ParameterDefault, ParameterDefinition, ParameterScope,
+    ParameterValue, Parameters, ReadInput, Statistic, TensorInputs, TensorMethod,
+};
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+use rand_distr::{Distribution, Normal};
+
+/// Rows and columns of the tensor, as in a model: samples and blocks are a small part of it.
+pub(crate) const SHAPE: [usize; 2] = [1024, 1024];
+
+/// Normal numbers around 0.
+pub(crate) fn normal(seed: u64, length: usize, deviation: f32) -> Vec<f32> {
+    let normal = Normal::new(0.0, deviation).expect("a deviation above zero");
+    normal.sample_iter(ChaCha8Rng::seed_from_u64(seed)).take(length).collect()
+}
+
+/// A base and its fine-tunes, rounded to bfloat16.
+fn models() -> Vec<Vec<f32>> {
+    let length = SHAPE.iter().product();
+    let base = normal(0, length, 0.02);
+    let mut models = vec![base.clone()];
+    for seed in 1..=3 {
+        let delta = normal(seed, length, 1.5e-4);
+        models.push(base.iter().zip(delta).map(|(base, delta)| base + delta).collect());
+    }
+    for model in &mut models {
+        round_to(DType::BF16, model);
+    }
+    models
+}
+
+/// Inputs that are in memory already. Nothing is remembered, so that every round computes anew.
+pub(crate) struct InMemory {
+    pub(crate) base: Vec<f32>,
+    pub(crate) inputs: Vec<Vec<f32>>,
+    /// Elements that were asked for so far, of all inputs together.
+    pub(crate) read: AtomicUsize,
+}
+
+impl ReadInput for InMemory {
+    fn read_base(&self, start: usize, out: &mut [f32]) -> Result<(), MethodError> {
+        self.read.fetch_add(out.len(), Ordering::Relaxed);
+        out.copy_from_slice(&self.base[start..start + out.len()]);
+        Ok(())
+    }
+
+    fn read(&self, index: usize, start: usize, out: &mut [f32]) -> Result<(), MethodError> {
+        self.read.fetch_add(out.len(), Ordering::Relaxed);
+        out.copy_from_slice(&self.inputs[index][start..start + out.len()]);
+        Ok(())
+    }
+
+    fn remember(
+        &self,
+        _key: &str,
+        compute: &mut dyn FnMut() -> Result<Statistic, MethodError>,
+    ) -> Result<Statistic, MethodError> {
+        compute()
+    }
+}
+
+/// A method with its inputs.
+pub(crate) struct Setting {
+    pub(crate) reader: InMemory,
+    pub(crate) has_base: bool,
+    keys: Vec<TensorKey>,
+    pub(crate) method: Box<dyn TensorMethod>,
+}
+
+impl Setting {
+    /// The base where the method takes one, and as many fine-tunes as it takes, at most three.
+    pub(crate) fn new(definition: &MethodDefinition) -> Self {
+        let has_base = definition.base != BaseRole::Ignored;
+        let n_inputs = definition.inputs.1.min(4) - usize::from(has_base);
+        static MODELS: LazyLock<Vec<Vec<f32>>> = LazyLock::new(models);
+        let mut models = MODELS.clone();
+        let base = models.remove(0);
+        let mut inputs = models;
+        if !has_base {
+            inputs.push(base.clone());
+        }
+        inputs.truncate(n_inputs);
+        let keys = (0..n_inputs).map(|input| TensorKey::new(0, "weight", input)).collect();
+        let method = (definition.bind)(&parameters(definition, n_inputs));
+        let method = method.expect("the parameters are in range");
+        Self {
+            reader: InMemory { base, inputs, read: AtomicUsize::new(0) },
+            has_base,
+            keys,
+            method,
+        }
+    }
+
+    pub(crate) fn whole(&self) -> TensorInputs<'_> {
+        TensorInputs {
+            shape: &SHAPE,
+            n_inputs: self.reader.inputs.len(),
+            has_base: self.has_base,
+            keys: &self.keys,
+            reader: &self.reader,
+        }
+    }
+
+    /// Number of inputs, a base included.
+    pub(crate) fn operands(&self) -> usize {
+        self.reader.inputs.len() + usize::from(self.has_base)
+    }
+}
+
+/// Defaults, and values in range for what has none.
+fn parameters(definition: &MethodDefinition, n_inputs: usize) -> Parameters {
+    let mut parameters = Parameters::default();
+    parameters.inputs.resize(n_inputs, IndexMap::new());
+    for parameter in definition.parameters {
+        let Some(value) = value(parameter) else { continue };
+        match parameter.scope {
+            ParameterScope::Shared => {
+                parameters.shared.insert(parameter.name, value);
+            }
+            ParameterScope::PerInput | ParameterScope::PerNonBase => {
+                for input in &mut parameters.inputs {
+                    input.insert(parameter.name, value);
+                }
+            }
+        }
+    }
+    parameters
+}
+
+fn value(parameter: &ParameterDefinition) -> Option<ParameterValue> {
+    match (parameter.name, parameter.default) {
+        // Their defaults keep everything, which would leave nothing to select.
+        ("density" | "select_topk", _) => Some(ParameterValue::Float(0.5)),
+        (_, ParameterDefault::Value(value)) => Some(value),
+        (_, ParameterDefault::Required) => Some(ParameterValue::Float(0.4)),
+        (_, ParameterDefault::Absent) => None,
+    }
+}
