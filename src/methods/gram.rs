@@ -12,7 +12,9 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::{MethodError, STATISTICS_BLOCK, TensorInputs};
-use crate::kernels::reduce::{add_column_products, inner_products, n_products, product_index};
+use crate::kernels::reduce::{
+    add_column_products, exact_inner_products, inner_products, n_products, product_index,
+};
 
 /// What the vectors of a Gram matrix are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +25,18 @@ pub(super) enum Vectors {
     /// is computed from differences, since those of fine-tuned models would be lost in rounding if
     /// they were derived from products of the models.
     TaskVectors,
+}
+
+/// Cosines that are nearer to ±1 cannot be told from it by products of limited precision.
+pub(super) const NEARLY_COLLINEAR: f64 = 1e-7;
+
+/// How exact inner products are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Precision {
+    /// About that of `f32`, relative to the vectors' lengths, and as fast as vectors can be read.
+    Single,
+    /// That of `f64`, for vectors that cancel each other almost.
+    Double,
 }
 
 /// Symmetric matrix of inner products.
@@ -118,24 +132,25 @@ const SEGMENTS: usize = 16;
 
 impl TensorInputs<'_> {
     /// The Gram matrix of all inputs: one pass, or none when it is remembered.
-    pub(super) fn gram(&self, of: Vectors) -> Result<Arc<Gram>, MethodError> {
-        let key = match of {
-            Vectors::Models => "inner products of models",
-            Vectors::TaskVectors => "inner products of task vectors",
+    pub(super) fn gram(&self, of: Vectors, precision: Precision) -> Result<Arc<Gram>, MethodError> {
+        let key = format!("inner products {of:?} {precision:?}");
+        let products = match precision {
+            Precision::Single => inner_products,
+            Precision::Double => exact_inner_products,
         };
         let with_base = of == Vectors::Models && self.has_base;
         let n = self.n_inputs + usize::from(with_base);
         let all: Vec<usize> = (0..self.n_inputs).collect();
-        let statistic = self.reader.remember(key, &mut || {
+        let statistic = self.reader.remember(&key, &mut || {
             let blocks = self.map_blocks(&all, false, |chunk| {
                 let mut block = Gram::zeros(n);
                 let range = 0..chunk.inputs.first().or(chunk.base.as_ref()).map_or(0, |x| x.len());
                 if with_base {
                     let vectors: Vec<&[f32]> =
                         chunk.base.into_iter().chain(chunk.inputs.iter().copied()).collect();
-                    block.measure(None, &vectors, range);
+                    products(None, &vectors, range, &mut block.products);
                 } else {
-                    block.measure(chunk.base, chunk.inputs, range);
+                    products(chunk.base, chunk.inputs, range, &mut block.products);
                 }
                 block
             })?;

@@ -11,15 +11,11 @@
 //! on their coefficients: one statistics pass, whatever the number of iterations.
 
 use super::coefficients::LinearCombination;
-use super::gram::{Gram, Vectors};
+use super::gram::{Gram, NEARLY_COLLINEAR, Precision, Vectors};
 use super::{
     Apply, BaseRole, Incomplete, MethodDefinition, MethodError, ParameterDefault,
     ParameterDefinition, ParameterScope, ParameterValue, TensorInputs, TensorMethod,
 };
-
-/// Sines that are smaller belong to directions that are the same or, where every way to get there is as
-/// short, opposite: neither says where to go.
-const SMALLEST_SINE: f64 = 1e-7;
 
 /// The registry's entry.
 pub(super) static KARCHER: MethodDefinition = MethodDefinition {
@@ -63,7 +59,7 @@ impl TensorMethod for Karcher {
     }
 
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
-        let gram = inputs.gram(Vectors::Models)?;
+        let gram = inputs.gram(Vectors::Models, Precision::Single)?;
         let inputs = self.factors(&gram).into_iter().map(|factor| factor as f32).collect();
         Ok(Box::new(LinearCombination { base: 0.0, inputs }))
     }
@@ -110,7 +106,8 @@ impl Karcher {
             for i in 0..n {
                 let cosine = directions.product_with(i, &mean).clamp(-1.0, 1.0);
                 let angle = cosine.acos();
-                if angle < self.tol || angle.sin() < SMALLEST_SINE {
+                // Every way to the opposite direction is as short: it does not say where to go.
+                if angle < self.tol || angle == 0.0 || cosine < NEARLY_COLLINEAR - 1.0 {
                     continue;
                 }
                 let factor = share * angle / angle.sin();

@@ -12,7 +12,7 @@
 //! otherwise there is one statistics pass.
 
 use super::coefficients::{TaskVectorCombination, combine};
-use super::gram::{Gram, Vectors};
+use super::gram::{Gram, Precision, Vectors};
 use super::{
     Apply, BaseRole, Chunk, Granularity, Incomplete, MethodDefinition, MethodError,
     ParameterDefault, ParameterDefinition, ParameterScope, ParameterValue, TensorInputs,
@@ -51,7 +51,7 @@ impl TensorMethod for ModelStock {
             &[_, .., width] if self.filter_wise => Ok(Box::new(Rows { n: inputs.n_inputs, width })),
             // A tensor with a single axis is a single row.
             _ => {
-                let gram = inputs.gram(Vectors::TaskVectors)?;
+                let gram = inputs.gram(Vectors::TaskVectors, Precision::Single)?;
                 let inputs = vec![factor(&gram); inputs.n_inputs];
                 Ok(Box::new(TaskVectorCombination { inputs }))
             }

@@ -13,15 +13,18 @@
 //! That mean is `m − ‖m‖ · m/‖m‖`, nothing; what is left of the step is its cos(eps).
 
 use super::coefficients::TaskVectorCombination;
-use super::gram::{Gram, Vectors};
+use super::gram::{Gram, Precision, Vectors};
 use super::{
     Apply, BaseRole, Incomplete, MethodDefinition, MethodError, ParameterDefault,
     ParameterDefinition, ParameterScope, ParameterValue, TensorInputs, TensorMethod,
 };
 
 /// A mean direction that is shorter than this share of what it is the mean of consists of rounding
-/// errors of `f32`.
+/// errors in the models.
 const ROUNDING: f64 = 1e-7;
+
+/// Below this share, the square of its length needs more precise products.
+const NEARLY_CANCELLED: f64 = 0.1;
 
 /// The registry's entry.
 pub(super) static MULTISLERP: MethodDefinition = MethodDefinition {
@@ -81,7 +84,10 @@ impl TensorMethod for MultiSlerp {
     }
 
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
-        let gram = inputs.gram(Vectors::TaskVectors)?;
+        let mut gram = inputs.gram(Vectors::TaskVectors, Precision::Single)?;
+        if self.mean(&gram).share() < NEARLY_CANCELLED {
+            gram = inputs.gram(Vectors::TaskVectors, Precision::Double)?;
+        }
         let factors = match self.factors(&gram) {
             Some(factors) => factors,
             // Nothing has no direction, and needs none.
@@ -93,21 +99,42 @@ impl TensorMethod for MultiSlerp {
     }
 }
 
+/// The weighted mean of unit vectors.
+struct Mean {
+    /// Factors of the vectors whose directions are averaged.
+    factors: Vec<f64>,
+    length: f64,
+    /// What the length would be if all directions were the same.
+    longest: f64,
+}
+
+impl Mean {
+    /// How much of the length is left; 1 for a mean of nothing.
+    fn share(&self) -> f64 {
+        if self.longest == 0.0 { 1.0 } else { self.length / self.longest }
+    }
+}
+
 impl MultiSlerp {
+    fn mean(&self, gram: &Gram) -> Mean {
+        let weights = self.weights.iter().enumerate();
+        let factors: Vec<f64> =
+            weights.map(|(i, weight)| weight / (gram.length(i) + self.eps)).collect();
+        let length = gram.squared_length_of(&factors).sqrt();
+        let longest = factors.iter().enumerate().map(|(i, a)| a.abs() * gram.length(i)).sum();
+        Mean { factors, length, longest }
+    }
+
     /// Factors of the vectors, unless more than two of them cancel each other.
     fn factors(&self, gram: &Gram) -> Option<Vec<f64>> {
-        // uᵢ = Tᵢ · scales[i], and m = Σ Tᵢ · mean[i].
-        let scales: Vec<f64> = (0..gram.n()).map(|i| 1.0 / (gram.length(i) + self.eps)).collect();
-        let mean: Vec<f64> = self.weights.iter().zip(&scales).map(|(w, scale)| w * scale).collect();
-        let length = gram.squared_length_of(&mean).sqrt();
-        let of_parts: f64 = mean.iter().enumerate().map(|(i, a)| a.abs() * gram.length(i)).sum();
-        if length < self.eps || length < ROUNDING * of_parts {
+        let mean = self.mean(gram);
+        if mean.length < self.eps || mean.share() < ROUNDING {
             return (gram.n() == 2).then(|| self.weights.clone());
         }
-        let mean_length: f64 =
-            self.weights.iter().enumerate().map(|(i, weight)| weight * gram.length(i)).sum();
-        let factor = mean_length * self.eps.cos() / length;
-        Some(mean.into_iter().map(|mean| mean * factor).collect())
+        let weights = self.weights.iter().enumerate();
+        let mean_length: f64 = weights.map(|(i, weight)| weight * gram.length(i)).sum();
+        let factor = mean_length * self.eps.cos() / mean.length;
+        Some(mean.factors.into_iter().map(|mean| mean * factor).collect())
     }
 }
 

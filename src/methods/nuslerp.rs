@@ -13,7 +13,7 @@
 //! axis, which takes a statistics pass with three sums per column.
 
 use super::coefficients::{TaskVectorCombination, combine};
-use super::gram::{Gram, Vectors};
+use super::gram::{Gram, NEARLY_COLLINEAR, Precision, Vectors};
 use super::{
     Apply, BaseRole, Chunk, Granularity, Incomplete, MethodDefinition, MethodError,
     ParameterDefault, ParameterDefinition, ParameterScope, ParameterValue, TensorInputs,
@@ -98,7 +98,7 @@ impl TensorMethod for NuSlerp {
             }
             // A tensor with a single axis is a single vector.
             _ => {
-                let gram = inputs.gram(Vectors::TaskVectors)?;
+                let gram = inputs.gram(Vectors::TaskVectors, Precision::Single)?;
                 let inputs = arc(pair(&gram), t).map(|factor| factor as f32).to_vec();
                 Ok(Box::new(TaskVectorCombination { inputs }))
             }
@@ -115,9 +115,9 @@ fn pair(gram: &Gram) -> [f64; 3] {
 fn arc([xx, xy, yy]: [f64; 3], t: f64) -> [f64; 2] {
     let lengths = xx.sqrt().max(SHORTEST) * yy.sqrt().max(SHORTEST);
     let cosine = (xy / lengths).clamp(-1.0, 1.0);
-    // mergekit asks for 1 − cos² ≤ 1e-16 in f32, whose numbers next to ±1 do not satisfy that. Opposite
-    // vectors, which no single arc joins, have to be caught in spite of rounded products.
-    if (cosine as f32).abs() == 1.0 {
+    // mergekit asks for 1 − cos² ≤ 1e-16 in f32, which holds for ±1 but not for the numbers next to it.
+    // Opposite vectors, which no single arc joins, have to be caught in spite of rounded products.
+    if cosine.abs() > 1.0 - NEARLY_COLLINEAR {
         return [1.0 - t, t];
     }
     let angle = cosine.acos();

@@ -10,7 +10,7 @@
 //! combination whose coefficients need three inner products: one statistics pass.
 
 use super::coefficients::LinearCombination;
-use super::gram::Vectors;
+use super::gram::{Precision, Vectors};
 use super::{
     Apply, BaseRole, Incomplete, MethodDefinition, MethodError, ParameterDefault,
     ParameterDefinition, ParameterScope, TensorInputs, TensorMethod,
@@ -44,7 +44,7 @@ struct Slerp {
 
 impl TensorMethod for Slerp {
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
-        let gram = inputs.gram(Vectors::Models)?;
+        let gram = inputs.gram(Vectors::Models, Precision::Single)?;
         let length = |vector| match gram.length(vector) {
             length if length <= SHORTEST => 1.0,
             length => length,

@@ -98,7 +98,9 @@ proptest! {
         let slices: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
         let mut products = vec![f64::NAN; n_products(n)];
         let range = skip..skip + length;
-        inner_products(with_origin.then_some(&origin[..]), &slices, range, &mut products);
+        inner_products(with_origin.then_some(&origin[..]), &slices, range.clone(), &mut products);
+        let mut exactly = vec![f64::NAN; n_products(n)];
+        exact_inner_products(with_origin.then_some(&origin[..]), &slices, range, &mut exactly);
         let differences: Vec<Vec<f32>> = vectors
             .iter()
             .map(|vector| {
@@ -113,6 +115,8 @@ proptest! {
                 let lengths = exact(&differences[i], &differences[i])
                     * exact(&differences[j], &differences[j]);
                 prop_assert!((found - expected).abs() <= 1.2e-7 * lengths.sqrt());
+                let found = exactly[product_index(n, i, j)];
+                prop_assert!((found - expected).abs() <= 1e-14 * lengths.sqrt());
             }
         }
     }

@@ -36,6 +36,10 @@ fn opposite_models_stay_with_the_first() {
     assert_close(&karcher(&[&X1, &opposite], &[]), &X1);
     let longer = X1.map(|x| -3.3 * x);
     assert_close(&karcher(&[&X1, &longer], &[]), &X1.map(|x| 2.15 * x));
+    let long: Vec<f32> = (0..1000).map(|index| ((index * 37) % 101) as f32 / 77.0 - 0.6).collect();
+    let longer: Vec<f32> = long.iter().map(|x| -3.0 * x).collect();
+    let expected: Vec<f32> = long.iter().map(|x| 2.0 * x).collect();
+    assert_close(&karcher(&[&long, &longer], &[]), &expected);
 }
 
 #[test]

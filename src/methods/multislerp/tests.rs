@@ -51,6 +51,10 @@ fn two_models_that_cancel_are_interpolated_linearly_and_more_have_no_mean() {
     let longer = X1.map(|x| -3.3 * x);
     let expected = X1.map(|x| 0.5 * (x - 3.3 * x));
     assert_close(&multislerp(None, &[&X1, &longer], &[0.5, 0.5], &[]), &expected);
+    let long: Vec<f32> = (0..1000).map(|index| ((index * 37) % 101) as f32 / 77.0 - 0.6).collect();
+    let longer: Vec<f32> = long.iter().map(|x| -3.3 * x).collect();
+    let expected: Vec<f32> = long.iter().map(|x| 0.5 * (x - 3.3 * x)).collect();
+    assert_close(&multislerp(None, &[&long, &longer], &[0.5, 0.5], &[]), &expected);
     assert_eq!(multislerp(Some(&B), &[&B, &B], &[0.5, 0.1], &[]), B);
     let zero = Gram::zeros(3);
     assert!(bound(&[0.5, 0.3, 0.2], 1e-8).factors(&zero).is_none());
