@@ -10,6 +10,7 @@ pub mod config;
 pub mod engine;
 pub mod evaluate;
 mod files;
+pub mod inspect;
 pub mod kernels;
 pub mod lm;
 pub mod methods;

@@ -146,6 +146,11 @@ impl Checkpoint {
         &self.path
     }
 
+    /// Number of files that hold the weights.
+    pub fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
     fn find(&self, name: &str) -> Result<(&TensorInfo, &StoredAt), CheckpointError> {
         match self.tensors.get_full(name) {
             Some((index, _, info)) => Ok((info, &self.places[index])),

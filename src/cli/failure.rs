@@ -8,6 +8,7 @@ use super::terminal::error_line;
 use crate::config::yaml::Place;
 use crate::config::{ConfigError, ConfigFile};
 use crate::engine::EngineError;
+use crate::inspect::InspectError;
 use crate::plan::PlanError;
 use crate::report::OutputError;
 use crate::search::SearchError;
@@ -60,6 +61,16 @@ impl Failure {
         Self { message, hint: Some(hint), code: INTERRUPTED }
     }
 
+    /// Options that do not go together, or files that cannot be written.
+    pub(super) fn refused(message: &str, hint: &str) -> Self {
+        Self { message: message.to_owned(), hint: Some(hint.to_owned()), code: USERS_MISTAKE }
+    }
+
+    /// The sentence, with its causes.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Results that could not be printed.
     pub(super) fn standard_output(error: std::io::Error) -> Self {
         let message = format!("cannot write to standard output: {error}");
@@ -98,6 +109,16 @@ impl From<EngineError> for Failure {
         let failure = Self::new(&error, error.hint(), error.is_users_mistake());
         match error {
             EngineError::Interrupted => Self { code: INTERRUPTED, ..failure },
+            _ => failure,
+        }
+    }
+}
+
+impl From<InspectError> for Failure {
+    fn from(error: InspectError) -> Self {
+        let failure = Self::new(&error, error.hint(), error.is_users_mistake());
+        match error {
+            InspectError::Interrupted => Self { code: INTERRUPTED, ..failure },
             _ => failure,
         }
     }

@@ -4,11 +4,14 @@
 //! codes: 0 when all went well, 1 when the machine failed, 2 when something that was given has to be
 //! changed, 130 after Ctrl-C.
 
+mod diff;
 mod evolve;
 mod failure;
+mod inspect;
 mod interrupt;
 mod merge;
 mod search_progress;
+mod statistics;
 mod terminal;
 
 use std::process::ExitCode;
@@ -31,6 +34,8 @@ Examples:
       merge models as a config says
   mergekit evolve search-spaces/demo.yml
       search for the best merge; the same as mergekit-evolve
+  mergekit diff one another --base base
+      how two models differ, layer by layer, to choose weights by
   mergekit merge --help
       all options of a command, with more examples")]
 struct Arguments {
@@ -42,6 +47,8 @@ struct Arguments {
 enum Command {
     Merge(merge::Arguments),
     Evolve(evolve::Arguments),
+    Inspect(inspect::Arguments),
+    Diff(diff::Arguments),
 }
 
 // `mergekit evolve` under the name that it has in mergekit. No doc comment: clap would show it.
@@ -58,6 +65,8 @@ pub fn main() -> ExitCode {
     exit(match command {
         Command::Merge(arguments) => merge::run(&arguments),
         Command::Evolve(arguments) => evolve::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
     })
 }
 

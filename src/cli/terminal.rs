@@ -74,13 +74,23 @@ impl Talk {
 
     /// A progress bar over bytes; invisible with `--quiet` and where there is no terminal.
     pub fn byte_progress(&self, bytes: u64) -> ProgressBar {
+        self.byte_progress_of("merging", bytes)
+    }
+
+    /// The same for bytes that are read only.
+    pub fn read_progress(&self, bytes: u64) -> ProgressBar {
+        self.byte_progress_of("reading", bytes)
+    }
+
+    fn byte_progress_of(&self, verb: &str, bytes: u64) -> ProgressBar {
         let target = match self.verbosity.quiet || !stderr().is_terminal() {
             true => ProgressDrawTarget::hidden(),
             false => ProgressDrawTarget::stderr_with_hz(10),
         };
         let bar = ProgressBar::with_draw_target(Some(bytes), target);
-        let template = "merging {bar:16} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
-        bar.set_style(ProgressStyle::with_template(template).expect("the template is valid"));
+        let rest = "{bar:16} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
+        let template = format!("{verb} {rest}");
+        bar.set_style(ProgressStyle::with_template(&template).expect("the template is valid"));
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
     }

@@ -44,6 +44,7 @@ pub(super) struct Buffers {
     free: Mutex<Vec<ChunkBuffers>>,
 }
 
+/// Vectors that only ever grow, so that they are not filled anew for each chunk.
 #[derive(Default)]
 struct ChunkBuffers {
     /// Stored bytes of the chunk of each operand.
@@ -146,12 +147,12 @@ impl<'p> PreparedTensor<'p> {
             let ChunkBuffers { operands, values, merged, result } = buffers;
             self.read(start, length, operands)?;
             if self.is_unchanged() {
-                return write(start * size, &operands[0]);
+                return write(start * size, &operands[0][..length * size]);
             }
-            result.resize(length * size, 0);
+            let result = room(result, length * size);
             for (index, result) in result.chunks_mut(self.block * size).enumerate() {
                 let offset = index * self.block;
-                merged.resize(result.len() / size, 0.0);
+                let merged = room(merged, result.len() / size);
                 self.compute(start, offset..offset + merged.len(), operands, values, merged)?;
                 narrow(self.dtype(), merged, result);
             }
@@ -182,7 +183,7 @@ impl<'p> PreparedTensor<'p> {
         for (position, (operand, stored)) in
             self.inputs.operands().zip(operands.iter_mut()).enumerate()
         {
-            stored.resize(length * operand.dtype.size(), 0);
+            let stored = room(stored, length * operand.dtype.size());
             match self.work {
                 Work::Copy { equals } => self.read_copy(operand, equals, start, stored)?,
                 Work::Merge { .. } => self.inputs.read_stored(position, operand, start, stored)?,
@@ -245,10 +246,10 @@ impl<'p> PreparedTensor<'p> {
         for (position, (operand, values)) in
             self.inputs.operands().zip(values.iter_mut()).enumerate()
         {
-            values.resize(part.len(), 0.0);
+            let values = room(values, part.len());
             self.inputs.load(position, operand, first, stored(position, operand), values)?;
         }
-        with_slices(values, |slices| {
+        with_slices(values, part.len(), |slices| {
             let (base, inputs) = match self.inputs.base {
                 Some(_) => (Some(slices[0]), &slices[1..]),
                 None => (None, slices),
@@ -271,16 +272,25 @@ impl<'p> PreparedTensor<'p> {
     }
 }
 
-/// Calls `work` with the vectors as slices, without allocating for the usual number of models.
-fn with_slices<T>(vectors: &[Vec<f32>], work: impl FnOnce(&[&[f32]]) -> T) -> T {
+/// The first `length` elements of a vector, which grows if it is shorter.
+fn room<T: Clone + Default>(vector: &mut Vec<T>, length: usize) -> &mut [T] {
+    if vector.len() < length {
+        vector.resize(length, T::default());
+    }
+    &mut vector[..length]
+}
+
+/// Calls `work` with the first `length` elements of the vectors, without allocating for the usual
+/// number of models.
+fn with_slices<T>(vectors: &[Vec<f32>], length: usize, work: impl FnOnce(&[&[f32]]) -> T) -> T {
     const USUAL: usize = 16;
     if vectors.len() > USUAL {
-        let slices: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
+        let slices: Vec<&[f32]> = vectors.iter().map(|vector| &vector[..length]).collect();
         return work(&slices);
     }
     let mut slices = [[].as_slice(); USUAL];
     for (slice, vector) in slices.iter_mut().zip(vectors) {
-        *slice = vector;
+        *slice = &vector[..length];
     }
     work(&slices[..vectors.len()])
 }

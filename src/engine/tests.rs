@@ -285,7 +285,7 @@ fn a_memory_limit_is_kept_or_refused() {
         let plan = plan(&task_vectors("ties"), &store).unwrap();
         Engine::new(options).unwrap().merge_to_memory(&plan)
     };
-    let error = merge(1_000_000).unwrap_err();
+    let error = merge(10_000).unwrap_err();
     let EngineError::MemoryLimit { needed, .. } = error else { panic!("{error}") };
     assert!(error.hint().is_some());
     assert!(merge(needed).is_ok());

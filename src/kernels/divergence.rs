@@ -30,6 +30,9 @@ const NEAR: f32 = 0.16;
 /// at most two bits.
 const NEARLY_EQUAL: f32 = 0.35;
 
+/// Beyond this |d| rounding errors of d − L are no longer small beside those of probabilities.
+const LARGEST_SHIFT: f32 = 32.0;
+
 /// Up to this |s| [`artanh_tail`] holds.
 const LARGEST_SERIES: f32 = 0.16;
 
@@ -177,8 +180,8 @@ fn of_far_rows(x: &[f32], base: &[f32], powers: &[f32], largest_x: f32, largest_
         |x, base, q| {
             let p = scale * exp(x - largest_x);
             let change = (x - base) - shift;
-            let near_difference = q * exp_m1_near_0(change);
-            let difference = if change.abs() <= NEARLY_EQUAL { near_difference } else { p - q };
+            let is_near = (change.abs() <= NEARLY_EQUAL) & ((x - base).abs() <= LARGEST_SHIFT);
+            let difference = if is_near { q * exp_m1_near_0(change) } else { p - q };
             let (p, q) = (p + offset, q + offset);
             let s = difference / (p + q);
             let near = near_term(s, difference);
@@ -193,7 +196,7 @@ fn of_far_rows(x: &[f32], base: &[f32], powers: &[f32], largest_x: f32, largest_
 mod tests {
     use super::*;
 
-    /// As defined, in `f64`.
+    /// In `f64`, term by term as the module's documentation says.
     fn exact(x: &[f32], base: &[f32]) -> f64 {
         let softmax = |row: &[f32]| -> Vec<f64> {
             let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -202,7 +205,6 @@ mod tests {
             let total: f64 = powers.iter().sum();
             powers.iter().map(|power| power / total + 1e-8).collect()
         };
-        // The terms Q r add up to 0 and are left out of no sum, to keep f64 from cancelling, too.
         softmax(x)
             .iter()
             .zip(softmax(base))
@@ -246,6 +248,50 @@ mod tests {
                     assert_near(&base, &x, 2e-5);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_definition_gives_the_same_where_it_does_not_cancel() {
+        let (x, base) = ([0.5f32, -1.0, 2.0], [1.5f32, 0.25, -0.5]);
+        let softmax = |row: [f32; 3]| {
+            let total: f64 = row.iter().map(|value| f64::from(*value).exp()).sum();
+            row.map(|value| f64::from(value).exp() / total + 1e-8)
+        };
+        let terms = softmax(x).into_iter().zip(softmax(base)).map(|(p, q)| p * (p / q).ln());
+        let expected: f64 = terms.sum();
+        let actual = f64::from(softmax_divergence(&x, &base, &mut [0.0; 3]));
+        assert!((actual - expected).abs() < 1e-6 * expected, "{actual} instead of {expected}");
+    }
+
+    #[test]
+    fn rows_with_the_same_softmax_do_not_diverge() {
+        let divergence =
+            |x: &[f32], base: &[f32]| softmax_divergence(x, base, &mut vec![0.0; x.len()]);
+        let row = noise(777, 0.3, 5);
+        assert_eq!(divergence(&row, &row), 0.0);
+        assert_eq!(divergence(&[1.0; 33], &[1.0; 33]), 0.0);
+        assert_eq!(divergence(&[3.0], &[-500.0]), 0.0);
+        assert_eq!(divergence(&[], &[]), 0.0);
+        // All of a row moved by the same amount: both ways of computing see next to nothing.
+        for shift in [0.125, 4.0, 1000.0] {
+            let base: Vec<f32> = (0..64).map(|i| i as f32 / 64.0).collect();
+            let x: Vec<f32> = base.iter().map(|value| value + shift).collect();
+            let divergence = divergence(&x, &base);
+            assert!((0.0..1e-11).contains(&divergence), "{divergence:e} for {shift}");
+        }
+    }
+
+    #[test]
+    fn logits_of_any_size_stay_finite() {
+        let (x, base) = ([1e4f32, -1e4, 0.0, 3e38], [-1e4f32, 1e4, -3e38, 0.0]);
+        let divergence = softmax_divergence(&x, &base, &mut [0.0; 4]);
+        // All of the probability went to an element that had none.
+        assert!((divergence - 1e8f32.ln()).abs() < 1e-4, "{divergence}");
+        for broken in [f32::NAN, f32::INFINITY] {
+            let broken = [0.1, broken, 0.2, 0.3];
+            assert!(softmax_divergence(&broken, &[0.0; 4], &mut [0.0; 4]).is_nan());
+            assert!(softmax_divergence(&[0.0; 4], &broken, &mut [0.0; 4]).is_nan());
         }
     }
 }

@@ -95,20 +95,23 @@ pub fn widen(dtype: DType, bytes: &[u8], out: &mut [f32]) {
         out.len() * dtype.size(),
         "bytes must hold exactly the elements asked for"
     );
-    vectorized(|| match dtype {
-        DType::BF16 => convert(bytes, out, |b| bf16::from_le_bytes(b).to_f32()),
-        DType::F16 => widen_f16(bytes, out),
-        DType::F32 => convert(bytes, out, f32::from_le_bytes),
-        DType::F64 => convert(bytes, out, |b| f64::from_le_bytes(b) as f32),
-        DType::F8E4M3 => convert(bytes, out, |[b]: [u8; 1]| float8::widen_e4m3(b)),
-        DType::F8E5M2 => convert(bytes, out, |[b]: [u8; 1]| float8::widen_e5m2(b)),
-        DType::I64 => convert(bytes, out, |b| i64::from_le_bytes(b) as f32),
-        DType::I32 => convert(bytes, out, |b| i32::from_le_bytes(b) as f32),
-        DType::I16 => convert(bytes, out, |b| f32::from(i16::from_le_bytes(b))),
-        DType::I8 => convert(bytes, out, |b| f32::from(i8::from_le_bytes(b))),
-        DType::U8 => convert(bytes, out, |[b]: [u8; 1]| f32::from(b)),
-        DType::Bool => convert(bytes, out, |[b]: [u8; 1]| f32::from(u8::from(b != 0))),
-    });
+    vectorized(
+        #[inline(always)]
+        || match dtype {
+            DType::BF16 => convert(bytes, out, |b| bf16::from_le_bytes(b).to_f32()),
+            DType::F16 => widen_f16(bytes, out),
+            DType::F32 => convert(bytes, out, f32::from_le_bytes),
+            DType::F64 => convert(bytes, out, |b| f64::from_le_bytes(b) as f32),
+            DType::F8E4M3 => convert(bytes, out, |[b]: [u8; 1]| float8::widen_e4m3(b)),
+            DType::F8E5M2 => convert(bytes, out, |[b]: [u8; 1]| float8::widen_e5m2(b)),
+            DType::I64 => convert(bytes, out, |b| i64::from_le_bytes(b) as f32),
+            DType::I32 => convert(bytes, out, |b| i32::from_le_bytes(b) as f32),
+            DType::I16 => convert(bytes, out, |b| f32::from(i16::from_le_bytes(b))),
+            DType::I8 => convert(bytes, out, |b| f32::from(i8::from_le_bytes(b))),
+            DType::U8 => convert(bytes, out, |[b]: [u8; 1]| f32::from(b)),
+            DType::Bool => convert(bytes, out, |[b]: [u8; 1]| f32::from(u8::from(b != 0))),
+        },
+    );
 }
 
 #[inline(always)]
@@ -143,20 +146,23 @@ fn widen_f16(bytes: &[u8], out: &mut [f32]) {
 /// When `out.len() != values.len() * dtype.size()`.
 pub fn narrow(dtype: DType, values: &[f32], out: &mut [u8]) {
     assert_eq!(out.len(), values.len() * dtype.size(), "out must hold exactly the values given");
-    vectorized(|| match dtype {
-        DType::BF16 => store(values, out, |x| bf16::from_f32(x).to_le_bytes()),
-        DType::F16 => narrow_f16(values, out),
-        DType::F32 => store(values, out, f32::to_le_bytes),
-        DType::F64 => store(values, out, |x| f64::from(x).to_le_bytes()),
-        DType::F8E4M3 => store(values, out, |x| [float8::narrow_e4m3(x)]),
-        DType::F8E5M2 => store(values, out, |x| [float8::narrow_e5m2(x)]),
-        DType::I64 => store(values, out, |x| (x.round_ties_even() as i64).to_le_bytes()),
-        DType::I32 => store(values, out, |x| (x.round_ties_even() as i32).to_le_bytes()),
-        DType::I16 => store(values, out, |x| (x.round_ties_even() as i16).to_le_bytes()),
-        DType::I8 => store(values, out, |x| (x.round_ties_even() as i8).to_le_bytes()),
-        DType::U8 => store(values, out, |x| [x.round_ties_even() as u8]),
-        DType::Bool => store(values, out, |x| [u8::from(x != 0.0)]),
-    });
+    vectorized(
+        #[inline(always)]
+        || match dtype {
+            DType::BF16 => store(values, out, |x| bf16::from_f32(x).to_le_bytes()),
+            DType::F16 => narrow_f16(values, out),
+            DType::F32 => store(values, out, f32::to_le_bytes),
+            DType::F64 => store(values, out, |x| f64::from(x).to_le_bytes()),
+            DType::F8E4M3 => store(values, out, |x| [float8::narrow_e4m3(x)]),
+            DType::F8E5M2 => store(values, out, |x| [float8::narrow_e5m2(x)]),
+            DType::I64 => store(values, out, |x| (x.round_ties_even() as i64).to_le_bytes()),
+            DType::I32 => store(values, out, |x| (x.round_ties_even() as i32).to_le_bytes()),
+            DType::I16 => store(values, out, |x| (x.round_ties_even() as i16).to_le_bytes()),
+            DType::I8 => store(values, out, |x| (x.round_ties_even() as i8).to_le_bytes()),
+            DType::U8 => store(values, out, |x| [x.round_ties_even() as u8]),
+            DType::Bool => store(values, out, |x| [u8::from(x != 0.0)]),
+        },
+    );
 }
 
 #[inline(always)]
@@ -184,9 +190,12 @@ fn narrow_f16(values: &[f32], out: &mut [u8]) {
 pub fn round_to(dtype: DType, values: &mut [f32]) {
     match dtype {
         DType::F32 | DType::F64 => {}
-        DType::BF16 => vectorized(|| {
-            values.iter_mut().for_each(|x| *x = bf16::from_f32(*x).to_f32());
-        }),
+        DType::BF16 => vectorized(
+            #[inline(always)]
+            || {
+                values.iter_mut().for_each(|x| *x = bf16::from_f32(*x).to_f32());
+            },
+        ),
         _ => {
             let mut bytes = [0; 8 * BUFFER];
             for block in values.chunks_mut(BUFFER) {
@@ -259,7 +268,10 @@ fn first_stored<const N: usize>(bytes: &[u8], is_it: impl Fn(&[u8; N]) -> bool) 
 fn first_of<T>(elements: &[T], is_it: impl Fn(&T) -> bool) -> Option<usize> {
     elements.chunks(GLANCE).enumerate().find_map(|(index, block)| {
         // No early exit inside a block, which would rule vector instructions out.
-        let any = vectorized(|| block.iter().fold(false, |any, element| any | is_it(element)));
+        let any = vectorized(
+            #[inline(always)]
+            || block.iter().fold(false, |any, element| any | is_it(element)),
+        );
         any.then(|| index * GLANCE + block.iter().position(&is_it).expect("the block has one"))
     })
 }

@@ -3,6 +3,7 @@
 //! Pure functions over slices: no files, no threads of their own. The only room that may hold SIMD
 //! or `unsafe` code.
 
+pub mod compare;
 pub mod divergence;
 pub mod dtype;
 pub mod elementary;
@@ -12,3 +13,4 @@ pub mod rank;
 pub mod reduce;
 pub mod select;
 pub mod simd;
+pub mod summary;

@@ -5,8 +5,8 @@ use pulp::Arch;
 /// Runs `work` compiled for the widest vectors that this CPU has (AVX2, NEON, or the
 /// target's baseline), chosen at run time.
 ///
-/// Loops inside `work` are vectorized by the compiler; whatever they call has to be
-/// `#[inline(always)]` or a closure to take part. Multiplications and additions are never fused, and
+/// Loops inside `work` are vectorized by the compiler; `work` itself and whatever it calls have to be
+/// `#[inline(always)]` to take part: `vectorized(#[inline(always)] || …)`. Multiplications and additions are never fused, and
 /// sums keep the order they are written in, so that results are the same on every CPU.
 #[inline(always)]
 pub fn vectorized<T>(work: impl FnOnce() -> T) -> T {

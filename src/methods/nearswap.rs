@@ -48,18 +48,21 @@ impl Apply for NearSwap {
     fn apply(&self, chunk: &Chunk<'_>, out: &mut [f32]) {
         let base = chunk.base.expect("the method has a base");
         let other = chunk.inputs[0];
-        vectorized(|| {
-            for ((out, &base), &other) in out.iter_mut().zip(base).zip(other) {
-                // Where one of the two is NaN so is the result, whatever the comparisons give.
-                let distance = (base - other).abs();
-                let distance =
-                    if distance > SMALLEST_DISTANCE { distance } else { SMALLEST_DISTANCE };
-                let share = self.t / distance;
-                let share = if share > 0.0 { share } else { 0.0 };
-                let share = if share < 1.0 { share } else { 1.0 };
-                *out = share * other + (1.0 - share) * base;
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                for ((out, &base), &other) in out.iter_mut().zip(base).zip(other) {
+                    // Where one of the two is NaN so is the result, whatever the comparisons give.
+                    let distance = (base - other).abs();
+                    let distance =
+                        if distance > SMALLEST_DISTANCE { distance } else { SMALLEST_DISTANCE };
+                    let share = self.t / distance;
+                    let share = if share > 0.0 { share } else { 0.0 };
+                    let share = if share < 1.0 { share } else { 1.0 };
+                    *out = share * other + (1.0 - share) * base;
+                }
+            },
+        );
     }
 }
 

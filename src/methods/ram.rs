@@ -115,31 +115,34 @@ fn count_changes(epsilon: f32, inputs: &TensorInputs<'_>) -> Result<Vec<Changes>
     let blocks = inputs.map_blocks(&all, false, |chunk| {
         let base = chunk.base.expect("the method has a base");
         let mut changes = vec![Changes::default(); chunk.inputs.len()];
-        vectorized(|| {
-            for (index, base) in base.chunks(BLOCK).enumerate() {
-                let start = index * BLOCK;
-                let mut counts = [0; BLOCK];
-                for input in chunk.inputs {
-                    for ((count, &base), &input) in
-                        counts.iter_mut().zip(base).zip(&input[start..][..base.len()])
-                    {
-                        *count += u32::from(is_change(input - base, epsilon));
+        vectorized(
+            #[inline(always)]
+            || {
+                for (index, base) in base.chunks(BLOCK).enumerate() {
+                    let start = index * BLOCK;
+                    let mut counts = [0; BLOCK];
+                    for input in chunk.inputs {
+                        for ((count, &base), &input) in
+                            counts.iter_mut().zip(base).zip(&input[start..][..base.len()])
+                        {
+                            *count += u32::from(is_change(input - base, epsilon));
+                        }
+                    }
+                    for (changes, input) in changes.iter_mut().zip(chunk.inputs) {
+                        let (mut unique, mut shared) = (0, 0);
+                        for ((count, &base), &input) in
+                            counts.iter().zip(base).zip(&input[start..][..base.len()])
+                        {
+                            let is_change = is_change(input - base, epsilon);
+                            unique += u32::from(is_change & (*count == 1));
+                            shared += u32::from(is_change & (*count > 1));
+                        }
+                        changes.unique += u64::from(unique);
+                        changes.shared += u64::from(shared);
                     }
                 }
-                for (changes, input) in changes.iter_mut().zip(chunk.inputs) {
-                    let (mut unique, mut shared) = (0, 0);
-                    for ((count, &base), &input) in
-                        counts.iter().zip(base).zip(&input[start..][..base.len()])
-                    {
-                        let is_change = is_change(input - base, epsilon);
-                        unique += u32::from(is_change & (*count == 1));
-                        shared += u32::from(is_change & (*count > 1));
-                    }
-                    changes.unique += u64::from(unique);
-                    changes.shared += u64::from(shared);
-                }
-            }
-        });
+            },
+        );
         changes
     })?;
     let mut total = vec![Changes::default(); inputs.n_inputs];
@@ -167,33 +170,38 @@ struct Prepared {
 impl Apply for Prepared {
     fn apply(&self, chunk: &Chunk<'_>, out: &mut [f32]) {
         let base = chunk.base.expect("the method has a base");
-        vectorized(|| {
-            for (index, (out, base)) in out.chunks_mut(BLOCK).zip(base.chunks(BLOCK)).enumerate() {
-                let start = index * BLOCK;
-                let mut counts = [0.0f32; BLOCK];
-                let mut sums = [0.0f32; BLOCK];
-                let mut scaled = [0.0f32; BLOCK];
-                for (&factor, input) in self.factors.iter().zip(chunk.inputs) {
-                    let input = &input[start..][..base.len()];
-                    for ((((count, sum), scaled), &base), &input) in
-                        counts.iter_mut().zip(&mut sums).zip(&mut scaled).zip(base).zip(input)
+        vectorized(
+            #[inline(always)]
+            || {
+                for (index, (out, base)) in
+                    out.chunks_mut(BLOCK).zip(base.chunks(BLOCK)).enumerate()
+                {
+                    let start = index * BLOCK;
+                    let mut counts = [0.0f32; BLOCK];
+                    let mut sums = [0.0f32; BLOCK];
+                    let mut scaled = [0.0f32; BLOCK];
+                    for (&factor, input) in self.factors.iter().zip(chunk.inputs) {
+                        let input = &input[start..][..base.len()];
+                        for ((((count, sum), scaled), &base), &input) in
+                            counts.iter_mut().zip(&mut sums).zip(&mut scaled).zip(base).zip(input)
+                        {
+                            let delta = input - base;
+                            let is_change = is_change(delta, self.epsilon);
+                            let delta = if is_change { delta } else { 0.0 };
+                            *count += if is_change { 1.0 } else { 0.0 };
+                            *sum += delta;
+                            *scaled += factor * delta;
+                        }
+                    }
+                    for ((((out, &base), &count), &sum), &scaled) in
+                        out.iter_mut().zip(base).zip(&counts).zip(&sums).zip(&scaled)
                     {
-                        let delta = input - base;
-                        let is_change = is_change(delta, self.epsilon);
-                        let delta = if is_change { delta } else { 0.0 };
-                        *count += if is_change { 1.0 } else { 0.0 };
-                        *sum += delta;
-                        *scaled += factor * delta;
+                        let delta = if count > 1.0 { sum / count } else { scaled };
+                        *out = base + delta;
                     }
                 }
-                for ((((out, &base), &count), &sum), &scaled) in
-                    out.iter_mut().zip(base).zip(&counts).zip(&sums).zip(&scaled)
-                {
-                    let delta = if count > 1.0 { sum / count } else { scaled };
-                    *out = base + delta;
-                }
-            }
-        });
+            },
+        );
     }
 }
 

@@ -89,8 +89,8 @@ impl Sce {
 
     fn select(&self, inputs: &TensorInputs<'_>) -> Result<Selected, MethodError> {
         let all: Vec<usize> = (0..inputs.n_inputs).collect();
-        // Written so that NaN selects nothing less than everything, as the comparison in mergekit does.
-        if !(self.select_topk < 1.0) {
+        // NaN is not below 1, and so selects everything, as in mergekit.
+        if self.select_topk >= 1.0 || self.select_topk.is_nan() {
             return Ok(Selected::All);
         }
         if self.select_topk <= 0.0 || all.len() < 2 {
@@ -214,14 +214,15 @@ impl Scores for Variances {
     }
 }
 
-/// Population variances of δ between at least two models, for up to [`BLOCK`] elements. Exactly 0 where
-/// all δ are equal, since it is their differences from the first one that are squared.
+/// Population variances of δ between the models times their number, which ranks alike, for up to
+/// [`BLOCK`] elements. Exactly 0 where all δ are equal, since it is their differences from the first
+/// one that are squared.
 #[inline(always)]
 fn block_of_variances(chunk: &Chunk<'_>, range: Range<usize>, variances: &mut [f32]) {
     let base = &chunk.base.expect("the method has a base")[range.clone()];
     let [first, others @ ..] = chunk.inputs else { return variances.fill(0.0) };
     let first = &first[range.clone()];
-    let count = chunk.inputs.len() as f32;
+    let share = 1.0 / chunk.inputs.len() as f32;
     let mut means = [0.0f32; BLOCK];
     for other in others {
         let elements = base.iter().zip(first).zip(&other[range.clone()]);
@@ -230,7 +231,7 @@ fn block_of_variances(chunk: &Chunk<'_>, range: Range<usize>, variances: &mut [f
         }
     }
     for (variance, mean) in variances.iter_mut().zip(&mut means) {
-        *mean /= count;
+        *mean *= share;
         *variance = *mean * *mean;
     }
     for other in others {
@@ -239,9 +240,6 @@ fn block_of_variances(chunk: &Chunk<'_>, range: Range<usize>, variances: &mut [f
             let deviation = ((other - base) - (first - base)) - mean;
             *variance += deviation * deviation;
         }
-    }
-    for variance in variances {
-        *variance /= count;
     }
 }
 
@@ -385,7 +383,7 @@ mod tests {
         assert_eq!(variances, [0.0; 6]);
         let chunk = Chunk { start: 0, base: Some(&[0.0]), inputs: &[&[1.0], &[2.0], &[6.0]] };
         block_of_variances(&chunk, 0..1, &mut variances[..1]);
-        assert_close(&variances[..1], &[14.0 / 3.0]);
+        assert!((variances[0] - 14.0).abs() < 1e-5, "{}", variances[0]);
     }
 
     #[test]

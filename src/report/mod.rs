@@ -1,10 +1,19 @@
-//! What a search shows: tables, plots, CSV.
+//! What people and programs are shown: tables, plots, CSV, JSON.
 //!
-//! The records of a journal become text; [`write_outputs`] makes the files of it.
+//! The records of a search's journal become text, of which [`write_outputs`] makes files; statistics of
+//! models become [`Statistics`].
 
+mod color_scale;
+mod columns;
+mod difference;
+mod heat_map;
 mod history;
+mod inspection;
 mod outputs;
 mod plot;
+mod quantity;
+mod statistics;
+mod svg;
 mod table;
 
 use std::fmt::Display;
@@ -12,13 +21,20 @@ use std::time::Duration;
 
 use indexmap::IndexSet;
 
+pub use difference::{ComparedModels, difference_json, difference_statistics, difference_text};
+pub use heat_map::heat_map_svg;
 pub use history::history_csv;
+pub use inspection::{inspection_json, inspection_statistics, inspection_text};
 pub use outputs::{
     BEST_CONFIG_FILE, BEST_MODEL_DIRECTORY, HISTORY_FILE, OutputError, PLOT_FILE, SUMMARY_FILE,
     write_history, write_outputs,
 };
 pub use plot::{PlotError, convergence_svg};
+pub use quantity::{COMPARED, Form, INSPECTED, Quantity, compared};
+pub use statistics::Statistics;
 pub use table::closing_text;
+
+use quantity::grouped;
 
 use crate::search::{Reference, Role, Row};
 

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::columns::{self, Align};
 use super::{count, duration_words, short_names};
 use crate::search::{Ending, Estimate, Finish, Results, Role, Row, Status};
 
@@ -90,23 +91,7 @@ fn terms(table: &[Row]) -> Vec<Vec<String>> {
 
 /// Columns aligned: the first to the left, numbers to the right.
 fn render(lines: &[Vec<String>]) -> String {
-    let columns = lines.first().map_or(0, Vec::len);
-    let width =
-        |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<_> = (0..columns).map(width).collect();
-    let mut text = String::new();
-    for (number, line) in lines.iter().enumerate() {
-        let mut rendered = format!("  {:<width$}", line[0], width = widths[0]);
-        for (cell, width) in line.iter().zip(&widths).skip(1) {
-            let _ = write!(rendered, "   {cell:>width$}");
-        }
-        let _ = writeln!(text, "{}", rendered.trim_end());
-        if number == 0 {
-            let total = widths.iter().sum::<usize>() + 3 * (columns - 1);
-            let _ = writeln!(text, "  {}", "-".repeat(total));
-        }
-    }
-    text
+    columns::table(lines, &[Align::Left, Align::Right])
 }
 
 /// Fewest validation items of a task on which a verdict can rest. The bootstrap knows no other items

@@ -90,11 +90,14 @@ impl Sum {
 
 impl Apply for Sum {
     fn apply(&self, chunk: &Chunk<'_>, out: &mut [f32]) {
-        vectorized(|| {
-            for (index, (out, &base)) in out.iter_mut().zip(base_of(chunk)).enumerate() {
-                *out = base + self.change(chunk, base, index);
-            }
-        });
+        vectorized(
+            #[inline(always)]
+            || {
+                for (index, (out, &base)) in out.iter_mut().zip(base_of(chunk)).enumerate() {
+                    *out = base + self.change(chunk, base, index);
+                }
+            },
+        );
     }
 }
 

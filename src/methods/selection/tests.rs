@@ -116,7 +116,7 @@ fn uniform(seed: u64, index: usize) -> f32 {
 fn values(kind: usize, n: usize) -> Vec<f32> {
     let at = |index: usize| {
         let [u, v] = [uniform(kind as u64, index), uniform(kind as u64 + 100, index)];
-        let normal = (-2.0 * u.max(1e-7).ln()).sqrt() * (6.28 * v).cos();
+        let normal = (-2.0 * u.max(1e-7).ln()).sqrt() * (std::f32::consts::TAU * v).cos();
         match kind {
             0 => normal,
             1 => f32::from_bits(normal.to_bits() & 0xffff_0000),

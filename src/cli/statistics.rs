@@ -1,0 +1,142 @@
+//! What `mergekit inspect` and `mergekit diff` have in common: reading models, and where results go.
+
+use std::fs;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::Value;
+
+use super::terminal::print;
+use super::{Failure, Talk, Verbosity, cancelled_by_ctrl_c};
+use crate::inspect::{Accumulate, MeasureOptions, Model};
+use crate::report::{Quantity, Statistics, count, heat_map_svg};
+use crate::search::{SearchError, write_atomically};
+
+/// Options of commands that measure models.
+#[derive(Debug, Args)]
+pub(super) struct StatisticsArguments {
+    /// Show every tensor too, not only kinds and layers
+    #[arg(long)]
+    pub(super) tensors: bool,
+
+    /// Write all numbers as CSV; `-` for standard output, in place of the tables
+    #[arg(long, value_name = "FILE|-")]
+    csv: Option<PathBuf>,
+
+    /// Print all numbers as JSON in place of the tables
+    #[arg(long)]
+    json: bool,
+
+    /// Draw layers and kinds of tensors as an SVG heat map
+    #[arg(long, visible_alias = "svg", value_name = "FILE")]
+    heat_map: Option<PathBuf>,
+
+    /// Threads to use; all cores if not given
+    #[arg(short = 'j', long, visible_alias = "num-threads", value_name = "N")]
+    threads: Option<NonZeroUsize>,
+
+    #[command(flatten)]
+    verbosity: Verbosity,
+}
+
+/// A command at work: what it says and how it measures.
+pub(super) struct Measuring {
+    pub(super) talk: Talk,
+    pub(super) options: MeasureOptions,
+}
+
+impl StatisticsArguments {
+    /// Checks what can be checked before models are read, and gets ready.
+    pub(super) fn begin(&self) -> Result<Measuring, Failure> {
+        if self.json && self.csv_to_stdout() {
+            return Err(Failure::refused(
+                "`--json` and `--csv -` both go to standard output",
+                "give `--csv` a file",
+            ));
+        }
+        let csv = self.csv.as_deref().filter(|_| !self.csv_to_stdout());
+        for file in [csv, self.heat_map.as_deref()].into_iter().flatten() {
+            check_place(file)?;
+        }
+        let threads = self.threads.map(Into::into);
+        let options = MeasureOptions { threads, cancelled: cancelled_by_ctrl_c() };
+        Ok(Measuring { talk: Talk::new(self.verbosity), options })
+    }
+
+    /// Shows results as asked for: `text` and `json` make what goes to standard output. `models` says
+    /// under a heat map's title what was measured.
+    pub(super) fn show<T: Accumulate>(
+        &self,
+        measuring: &Measuring,
+        statistics: &Statistics<'_, T>,
+        quantity: &Quantity<T>,
+        models: &[String],
+        text: impl FnOnce() -> String,
+        json: impl FnOnce() -> Value,
+    ) -> Result<(), Failure> {
+        let written = |what: &str, file: &Path| {
+            measuring.talk.say(&format_args!("wrote {what} to `{}`", file.display()));
+        };
+        if let Some(file) = &self.heat_map {
+            let svg = heat_map_svg(statistics.groups, quantity, models);
+            write(file, &svg)?;
+            written("the heat map", file);
+        }
+        if let Some(file) = self.csv.as_ref().filter(|_| !self.csv_to_stdout()) {
+            write(file, &statistics.csv())?;
+            written("all numbers", file);
+        }
+        match (self.json, self.csv_to_stdout()) {
+            (true, _) => print(&format!("{:#}\n", json())),
+            (false, true) => print(&statistics.csv()),
+            (false, false) => print(&text()),
+        }
+    }
+
+    fn csv_to_stdout(&self) -> bool {
+        self.csv.as_deref() == Some(Path::new("-"))
+    }
+}
+
+impl Measuring {
+    /// Opens a model and says when its layers can only be told from names.
+    pub(super) fn open(&self, path: &Path) -> Result<Model, Failure> {
+        let (model, reason) = Model::open(path)?;
+        if let Some(reason) = reason {
+            let reason = Failure::new(&reason, None, true);
+            let hint = "layers and kinds are told from the tensors' names";
+            self.talk.warn(&reason.message(), Some(hint.to_owned()));
+        }
+        let tensors = count(model.tensors().len(), "tensor");
+        let architecture = model.architecture().map_or("unknown", |known| known.name());
+        self.talk.detail(&format_args!("{}: {tensors}, {architecture}", model.label()));
+        Ok(model)
+    }
+}
+
+/// Writes a file as a whole, or into what is no file, such as a pipe or `/dev/null`, which must not be
+/// replaced by one.
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    if path.exists() && !path.is_file() {
+        let written = fs::write(path, text);
+        return Ok(written.map_err(|source| SearchError::Write { path: path.to_owned(), source })?);
+    }
+    Ok(write_atomically(path, text.as_bytes())?)
+}
+
+/// Refuses a file that cannot be written because of where it should be.
+fn check_place(file: &Path) -> Result<(), Failure> {
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if file.is_dir() {
+        let message = format!("cannot write `{}`: it is a directory", file.display());
+        return Err(Failure::refused(&message, "give the name of a file in it"));
+    }
+    match parent {
+        Some(parent) if !parent.is_dir() => Err(Failure::refused(
+            &format!("cannot write `{}`: there is no such directory", file.display()),
+            &format!("create `{}` first", parent.display()),
+        )),
+        _ => Ok(()),
+    }
+}
