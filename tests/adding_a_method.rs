@@ -32,7 +32,7 @@ fn the_page_shows_the_method_that_is_tested_here() {
 }
 
 /// `base` is 3 everywhere and `a` is 5, in tensors of 4, 16 and 16 elements.
-fn merge(limit: f64) -> Result<Vec<f32>, PlanError> {
+fn merge(limit: f64) -> Result<Vec<f32>, Box<PlanError>> {
     let directory = tempfile::tempdir().unwrap();
     for (name, value) in [("base", 3.0), ("a", 5.0)] {
         let path = directory.path().join(name);
@@ -45,7 +45,8 @@ fn merge(limit: f64) -> Result<Vec<f32>, PlanError> {
     );
     let config = MergeConfig::parse(&text, Path::new("merge.yml")).unwrap();
     let options = PlanOptions::default();
-    let plan = MergePlan::with_method(&clipped::CLIPPED, &config, &ModelStore::new(), &options)?;
+    let plan = MergePlan::with_method(&clipped::CLIPPED, &config, &ModelStore::new(), &options);
+    let plan = plan.map_err(Box::new)?;
     let engine = Engine::new(EngineOptions::default()).unwrap();
     let merged = engine.merge_to_memory(&plan).unwrap();
     let first =

@@ -169,7 +169,7 @@ fn whole_numbers_are_copied_when_all_models_have_the_same() {
         let error = engine().merge_to_memory(&plan(&text("other")).unwrap()).unwrap_err();
         assert!(matches!(&error, EngineError::Unequal { tensor, .. } if tensor == NORM), "{error}");
         let error = plan(&text("float")).err().unwrap();
-        assert!(matches!(&error, PlanError::Kinds { tensor, .. } if tensor == NORM), "{error}");
+        assert!(matches!(&*error, PlanError::Kinds { tensor, .. } if tensor == NORM), "{error}");
     }
 }
 
@@ -283,7 +283,7 @@ fn a_key_that_a_models_config_has_twice_is_refused() {
     for (text, key) in [(config, "x"), (&config.replace(r#", "x": 1"#, ""), "num_hidden_layers")] {
         fs::write(directory.path().join("a/config.json"), text).unwrap();
         let error = plan(&average(directory.path(), &["a"])).err().unwrap();
-        let message = message(&error);
+        let message = message(&*error);
         assert!(
             message.contains("a/config.json") && message.contains(&format!("`{key}`")),
             "{message}"

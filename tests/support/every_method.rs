@@ -53,7 +53,8 @@ pub(crate) fn configs(directory: &Path) -> impl Iterator<Item = (&'static str, S
 }
 
 /// The plan that `text` asks for.
-pub(crate) fn plan(text: &str) -> Result<MergePlan, PlanError> {
+pub(crate) fn plan(text: &str) -> Result<MergePlan, Box<PlanError>> {
     let config = MergeConfig::parse(text, Path::new("merge.yml")).unwrap();
-    MergePlan::new(&config, &ModelStore::new(), &PlanOptions { seed: 5, ..Default::default() })
+    let options = PlanOptions { seed: 5, ..Default::default() };
+    MergePlan::new(&config, &ModelStore::new(), &options).map_err(Box::new)
 }
