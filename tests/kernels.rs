@@ -56,7 +56,7 @@ fn middles_between_neighbours_are_rounded_to_even() {
             let [low, high] = [bits, bits + 1].map(|bits| widened(dtype, &bits.to_le_bytes())[0]);
             // Exact: the middle needs one bit more than the type has.
             let middle = low / 2.0 + high / 2.0;
-            let even = if bits % 2 == 0 { bits } else { bits + 1 };
+            let even = if bits.is_multiple_of(2) { bits } else { bits + 1 };
             let stored = narrowed(dtype, &[middle.next_down(), middle, middle.next_up(), -middle]);
             let expected = [bits, even, bits + 1, even | 0x8000];
             assert_eq!(stored, expected.map(u16::to_le_bytes).concat(), "{dtype} {bits:#x}");

@@ -248,8 +248,9 @@ fn of_a_tensor_in_two_shards_the_one_counts_that_the_index_names() {
         write_model(&path("part"), 1, tensors.clone(), |_, _| value);
         as_shard(&path("part"), &path("model"), shard);
     }
-    let shard =
-        |index: usize| if index % 2 == 0 { "second.safetensors" } else { "first.safetensors" };
+    let shard = |index: usize| {
+        if index.is_multiple_of(2) { "second.safetensors" } else { "first.safetensors" }
+    };
     let index: Vec<_> = tensors.keys().enumerate().map(|(i, name)| (name, shard(i))).collect();
     write_index(&path("model"), &index);
     let checkpoint = Checkpoint::open(&path("model")).unwrap();
@@ -257,7 +258,7 @@ fn of_a_tensor_in_two_shards_the_one_counts_that_the_index_names() {
     for (index, name) in tensors.keys().enumerate() {
         let mut value = [0.0];
         checkpoint.read_into(name, 3, &mut value).unwrap();
-        assert_eq!(value, [if index % 2 == 0 { 2.0 } else { 1.0 }], "{name}");
+        assert_eq!(value, [if index.is_multiple_of(2) { 2.0 } else { 1.0 }], "{name}");
     }
 
     // Named twice: nobody knows which one is meant.
