@@ -39,5 +39,8 @@ fn statistics_read_the_inputs_as_often_as_documented() {
             "{} reads its inputs {passes} times, not {stated}",
             definition.name
         );
+        // What plans go by.
+        let says = setting.method.statistics_passes() as f64;
+        assert_eq!(says, stated, "{} says of itself", definition.name);
     }
 }

@@ -195,7 +195,11 @@ impl Layout {
     }
 
     /// Length of a shard's file.
-    pub(super) fn shard_bytes(&self, shard: usize) -> u64 {
+    ///
+    /// # Panics
+    ///
+    /// When there is no such shard.
+    pub fn shard_bytes(&self, shard: usize) -> u64 {
         self.shards[shard].header.len() as u64 + self.shards[shard].data_bytes
     }
 

@@ -10,7 +10,7 @@ use clap::Args;
 use super::interrupt::on_ctrl_c;
 use super::search_progress::SearchProgress;
 use super::terminal::print;
-use super::{Failure, Talk, Verbosity, memory_limit};
+use super::{Failure, Talk, Verbosity, memory_limit, useful_threads};
 use crate::report::{
     BEST_CONFIG_FILE, BEST_MODEL_DIRECTORY, HISTORY_FILE, PLOT_FILE, closing_text, count,
     write_history, write_outputs,
@@ -102,14 +102,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         talk.say(&format_args!("`{}` holds this search, finished:\n", directory.display()));
         write_outputs(&results, &directory, true, |config, model| {
             talk.detail(&"the best model is missing: writing it again");
-            let search = PreparedSearch::new(&file, &prepare_options(arguments))?;
+            let search = PreparedSearch::new(&file, &prepare_options(arguments, talk))?;
             // Checks that the models are still those of the search, and keeps other writers out.
             let _open = search.open(&directory)?;
             search.write_model(config, model)
         })?;
         return tell_results(&results, &directory, &talk);
     }
-    let mut search = PreparedSearch::new(&file, &prepare_options(arguments))?;
+    let mut search = PreparedSearch::new(&file, &prepare_options(arguments, talk))?;
     for warning in search.warnings() {
         talk.warn(&warning, None);
     }
@@ -150,9 +150,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn prepare_options(arguments: &Arguments) -> PrepareOptions {
+fn prepare_options(arguments: &Arguments, talk: Talk) -> PrepareOptions {
     PrepareOptions {
-        threads: arguments.threads,
+        threads: arguments.threads.map(|threads| useful_threads(threads, talk)),
         memory_limit: arguments.memory_limit,
         task_path: arguments.task_search_path.clone(),
         allow_benchmark_tasks: arguments.allow_benchmark_tasks,

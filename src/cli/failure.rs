@@ -9,7 +9,7 @@ use crate::config::yaml::Place;
 use crate::config::{ConfigError, ConfigFile};
 use crate::engine::EngineError;
 use crate::inspect::InspectError;
-use crate::plan::PlanError;
+use crate::plan::{PlanError, PlanWarning};
 use crate::report::OutputError;
 use crate::search::SearchError;
 use crate::space::SpaceError;
@@ -47,13 +47,17 @@ impl Failure {
 
     /// What is wrong with the merge that `file` asks for, with the place in the file where it stands.
     pub fn in_config(error: PlanError, file: &ConfigFile) -> Self {
-        let place = error.field().map(|field| file.place_of(field));
+        let place = error.field().and_then(|field| line_of(field, file));
         let mut failure = Self::from(error);
-        if let Some(Place { file: Some(path), line: Some(line), column, .. }) = place {
-            let column = column.map(|column| format!(":{column}")).unwrap_or_default();
-            failure.message = format!("{}:{line}{column}: {}", path.display(), failure.message);
+        if let Some(place) = place {
+            failure.message = format!("{place}: {}", failure.message);
         }
         failure
+    }
+
+    /// Options that cannot be followed, with what to do instead.
+    pub(super) fn usage(message: String, hint: String) -> Self {
+        Self { message, hint: Some(hint), code: USERS_MISTAKE }
     }
 
     /// Work that Ctrl-C stopped in good order, with what to do to go on.
@@ -89,6 +93,23 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
     }
+}
+
+/// What a plan warns of, behind the line of the config that it is about.
+pub(super) fn in_config(warning: &PlanWarning, file: &ConfigFile) -> String {
+    match warning.field().and_then(|field| line_of(field, file)) {
+        Some(place) => format!("{place}: {warning}"),
+        None => warning.to_string(),
+    }
+}
+
+/// Where a field is, as `merge.yml:5:12`; nothing where that is not known.
+pub(super) fn line_of(field: &str, file: &ConfigFile) -> Option<String> {
+    let Place { file: Some(path), line: Some(line), column, .. } = file.place_of(field) else {
+        return None;
+    };
+    let column = column.map(|column| format!(":{column}")).unwrap_or_default();
+    Some(format!("{}:{line}{column}", path.display()))
 }
 
 /// For error types with `hint` and `is_users_mistake`.

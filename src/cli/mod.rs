@@ -4,12 +4,16 @@
 //! codes: 0 when all went well, 1 when the machine failed, 2 when something that was given has to be
 //! changed, 130 after Ctrl-C.
 
+mod columns;
+mod compatibility;
 mod diff;
 mod evolve;
 mod failure;
 mod inspect;
 mod interrupt;
 mod merge;
+mod options;
+mod plan;
 mod search_progress;
 mod statistics;
 mod terminal;
@@ -23,7 +27,7 @@ pub use interrupt::cancelled_by_ctrl_c;
 pub use terminal::{Talk, Verbosity};
 
 use failure::INTERRUPTED;
-use merge::memory_limit;
+use options::{memory_limit, useful_threads};
 
 /// Merge language models, and search for the best merge.
 #[derive(Debug, Parser)]
@@ -32,6 +36,8 @@ use merge::memory_limit;
 Examples:
   mergekit merge configs/ties.yml merged
       merge models as a config says
+  mergekit plan configs/ties.yml
+      see before what would be merged
   mergekit evolve search-spaces/demo.yml
       search for the best merge; the same as mergekit-evolve
   mergekit diff one another --base base
@@ -46,6 +52,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Merge(merge::Arguments),
+    Plan(plan::Arguments),
     Evolve(evolve::Arguments),
     Inspect(inspect::Arguments),
     Diff(diff::Arguments),
@@ -59,11 +66,20 @@ struct EvolveArguments {
     arguments: evolve::Arguments,
 }
 
+// `mergekit merge` under the name that it has in mergekit.
+#[derive(Debug, Parser)]
+#[command(name = "mergekit-yaml", version, arg_required_else_help = true)]
+struct YamlArguments {
+    #[command(flatten)]
+    arguments: merge::Arguments,
+}
+
 /// The program `mergekit`.
 pub fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
     exit(match command {
         Command::Merge(arguments) => merge::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
         Command::Evolve(arguments) => evolve::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
@@ -73,6 +89,11 @@ pub fn main() -> ExitCode {
 /// The program `mergekit-evolve`.
 pub fn evolve_main() -> ExitCode {
     exit(evolve::run(&EvolveArguments::parse().arguments))
+}
+
+/// The program `mergekit-yaml`.
+pub fn yaml_main() -> ExitCode {
+    exit(merge::run(&YamlArguments::parse().arguments))
 }
 
 /// Prints what went wrong, if anything did, and gives the exit code for it.
@@ -96,5 +117,6 @@ mod tests {
     fn arguments_are_consistent() {
         Arguments::command().debug_assert();
         EvolveArguments::command().debug_assert();
+        YamlArguments::command().debug_assert();
     }
 }

@@ -88,7 +88,8 @@ impl Talk {
             false => ProgressDrawTarget::stderr_with_hz(10),
         };
         let bar = ProgressBar::with_draw_target(Some(bytes), target);
-        let rest = "{bar:16} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
+        let rest =
+            "{bar:16} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left";
         let template = format!("{verb} {rest}");
         bar.set_style(ProgressStyle::with_template(&template).expect("the template is valid"));
         bar.enable_steady_tick(Duration::from_millis(200));

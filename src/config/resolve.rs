@@ -1,7 +1,7 @@
 //! The value of a setting for one tensor: filters and gradients.
 
 use super::yaml::{boolean_of, number_of, whole_of};
-use super::{Scalar, Setting, Value};
+use super::{Conditional, Scalar, Setting, Value};
 use crate::methods::{ParameterDefault, ParameterDefinition, ParameterValue};
 
 impl Setting {
@@ -10,16 +10,27 @@ impl Setting {
     /// `t` is the position of the tensor's layer, from 0 for the first to 1 for the last. A filter
     /// matches when it is `*` or a part of the name, case-sensitive; the first match wins.
     pub fn resolve(&self, tensor_name: &str, t: f64) -> Option<Scalar> {
+        self.choose(tensor_name)?.1.at(t)
+    }
+
+    /// The value for one tensor before its position is known, and the number of the condition that it
+    /// stands in, if any.
+    pub fn choose(&self, tensor_name: &str) -> Option<(Option<usize>, &Value)> {
         match self {
-            Self::Plain(value) => value.at(t),
+            Self::Plain(value) => Some((None, value)),
             Self::Conditional(conditions) => {
-                let matches = |filter: &String| filter == "*" || tensor_name.contains(filter);
-                let first = conditions
-                    .iter()
-                    .find(|condition| condition.filter.as_ref().is_none_or(matches))?;
-                first.value.at(t)
+                let first =
+                    conditions.iter().position(|condition| condition.matches(tensor_name))?;
+                Some((Some(first), &conditions[first].value))
             }
         }
+    }
+}
+
+impl Conditional {
+    /// Whether the value is for the tensor of that name.
+    pub fn matches(&self, tensor_name: &str) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter == "*" || tensor_name.contains(filter))
     }
 }
 

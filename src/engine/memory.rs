@@ -85,12 +85,12 @@ impl Budget {
 
 /// Bytes that the apply pass needs for a chunk: stored bytes of every input and of the result, and
 /// values of a block, which is at most as large.
-fn chunk_bytes(n_operands: usize, elements: usize) -> u64 {
+pub(super) fn chunk_bytes(n_operands: usize, elements: usize) -> u64 {
     let per_element = (8 + 4) * (n_operands + 1);
     (per_element * elements) as u64
 }
 
 /// Bytes that the statistics pass needs: a block of every input, its working copy, and histograms.
-fn statistics_bytes(n_operands: usize) -> u64 {
+pub(super) fn statistics_bytes(n_operands: usize) -> u64 {
     (4 * STATISTICS_BLOCK * (n_operands + 2) + 8 * BUCKETS * HISTOGRAMS) as u64
 }

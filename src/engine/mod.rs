@@ -8,6 +8,7 @@
 mod anomaly;
 mod directory;
 mod error;
+mod estimate;
 mod inputs;
 mod memory;
 mod model_card;
@@ -28,6 +29,7 @@ use crate::plan::{MergePlan, PlannedTensor};
 pub use anomaly::Anomaly;
 pub use directory::WriteOptions;
 pub use error::EngineError;
+pub use estimate::Estimate;
 
 use anomaly::Anomalies;
 use inputs::StatisticsCache;

@@ -329,11 +329,11 @@ impl TensorSource for Counting {
     }
 }
 
-#[test]
-fn statistics_of_the_same_models_are_not_computed_again() {
+/// Models of two layers in float32, and the number of elements that have been read of them.
+pub(super) fn counting_store(paths: &[&str]) -> (ModelStore, Arc<AtomicUsize>) {
     let read = Arc::new(AtomicUsize::new(0));
     let store = ModelStore::new();
-    for (seed, path) in (0..).zip(["a", "b"]) {
+    for (seed, path) in (0..).zip(paths.iter().copied()) {
         let tiny = TinyModel::noise(path, 2, F32, seed);
         let inner = tiny.tensors.clone();
         let opened = tiny.open();
@@ -343,6 +343,12 @@ fn statistics_of_the_same_models_are_not_computed_again() {
             InputModel::new(reference, PathBuf::from(path), Box::new(source), config).unwrap(),
         );
     }
+    (store, read)
+}
+
+#[test]
+fn statistics_of_the_same_models_are_not_computed_again() {
+    let (store, read) = counting_store(&["a", "b"]);
     let engine =
         Engine::new(EngineOptions { remember_statistics: true, ..Default::default() }).unwrap();
     let elements = |t: f64| {

@@ -38,6 +38,10 @@ pub(super) static ARCEE_FUSION: MethodDefinition = MethodDefinition {
 struct ArceeFusion;
 
 impl TensorMethod for ArceeFusion {
+    fn statistics_passes(&self) -> usize {
+        1
+    }
+
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
         let fusion =
             inputs.reader.remember("importances", &mut || Ok(Arc::new(measure(inputs)?)))?;

@@ -40,7 +40,7 @@ pub(super) static LINEAR: MethodDefinition = MethodDefinition {
                 name: "weight",
                 input: Some(0),
                 value: weights[0],
-                allowed: "and all weights sum to 0, by which `normalize` cannot divide".to_owned(),
+                problem: "and all weights sum to 0, by which `normalize` cannot divide".to_owned(),
             });
         }
         Ok(Box::new(Linear { weights, normalize }))

@@ -191,6 +191,14 @@ pub trait TensorMethod: Send + Sync {
         None
     }
 
+    /// How often [`TensorMethod::prepare`] reads every input from end to end: 0 without a statistics
+    /// pass. An upper bound: an input that needs no statistics is not read, and what
+    /// [`ReadInput::remember`] knows is not read again. A few blocks read twice do not count, and
+    /// neither does the apply pass.
+    fn statistics_passes(&self) -> usize {
+        0
+    }
+
     /// The statistics pass: reads what it needs of the whole inputs, any number of times.
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError>;
 }
@@ -267,7 +275,7 @@ pub enum MethodError {
     Read(Box<dyn std::error::Error + Send + Sync>),
 
     /// A parameter has a value that the method is not defined for.
-    #[error("{name} is {value}, {allowed}")]
+    #[error("{name} is {value}, {problem}")]
     Parameter {
         /// As written in merge configs.
         name: &'static str,
@@ -275,8 +283,8 @@ pub enum MethodError {
         input: Option<usize>,
         /// After gradients and filters.
         value: f64,
-        /// What would be right, as the end of the sentence.
-        allowed: String,
+        /// What is wrong with it, as the end of the sentence.
+        problem: String,
     },
 
     /// A mean direction was asked for where there is none.

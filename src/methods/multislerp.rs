@@ -61,7 +61,7 @@ pub(super) static MULTISLERP: MethodDefinition = MethodDefinition {
                     name: "weight",
                     input: Some(0),
                     value: weights[0],
-                    allowed: "and all weights sum to 0, by which `normalize_weights` cannot divide"
+                    problem: "and all weights sum to 0, by which `normalize_weights` cannot divide"
                         .to_owned(),
                 });
             }

@@ -90,6 +90,10 @@ impl TensorMethod for Ram {
 }
 
 impl TensorMethod for RamPlus {
+    fn statistics_passes(&self) -> usize {
+        1
+    }
+
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
         let key = format!("changes above {}", self.epsilon);
         let changes = inputs

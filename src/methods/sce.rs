@@ -69,6 +69,14 @@ enum Selected {
 }
 
 impl TensorMethod for Sce {
+    fn statistics_passes(&self) -> usize {
+        match self.select_topk {
+            share if share <= 0.0 => 0,
+            share if share < 1.0 => 2,
+            _ => 1,
+        }
+    }
+
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
         let key = format!("select and calculate {}", self.select_topk.min(1.0));
         let prepared = inputs.reader.remember(&key, &mut || Ok(Arc::new(self.measure(inputs)?)))?;

@@ -311,7 +311,10 @@ impl TensorInputs<'_> {
         self.map_blocks(request.inputs, request.whole_rows, |chunk| {
             let mut part = Part::new(chunk, request);
             let mut inside = vec![Vec::new(); brackets.len()];
-            vectorized(|| scan_block(request, scores, brackets, chunk, &mut part, &mut inside));
+            vectorized(
+                #[inline(always)]
+                || scan_block(request, scores, brackets, chunk, &mut part, &mut inside),
+            );
             for (found, mut inside) in part.found.iter_mut().zip(inside) {
                 if listed.load(Ordering::Relaxed) <= effort.tallies {
                     found.inside = tally(&mut inside);
@@ -426,12 +429,15 @@ fn scan_block<S: Scores>(
 }
 
 fn score_all<S: Scores>(scores: &S, chunk: &Chunk<'_>, series: usize, all: &mut [f32]) {
-    vectorized(|| {
-        let block = scores.begin(chunk);
-        for range in ranges(chunk) {
-            scores.score(&block, chunk, series, range.clone(), &mut all[range]);
-        }
-    });
+    vectorized(
+        #[inline(always)]
+        || {
+            let block = scores.begin(chunk);
+            for range in ranges(chunk) {
+                scores.score(&block, chunk, series, range.clone(), &mut all[range]);
+            }
+        },
+    );
 }
 
 fn length(chunk: &Chunk<'_>) -> usize {

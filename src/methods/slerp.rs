@@ -43,6 +43,10 @@ struct Slerp {
 }
 
 impl TensorMethod for Slerp {
+    fn statistics_passes(&self) -> usize {
+        1
+    }
+
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
         let gram = inputs.gram(Vectors::Models, Precision::Single)?;
         let length = |vector| match gram.length(vector) {

@@ -17,7 +17,7 @@ mod prepare;
 
 use super::{Chunk, MethodError};
 use crate::kernels::random::{Probability, TensorKey};
-use crate::kernels::rank::{RankedDraw, Ranker};
+use crate::kernels::rank::RowDraw;
 use crate::kernels::select::MagnitudeThreshold;
 use crate::kernels::simd::vectorized;
 
@@ -64,18 +64,10 @@ pub(super) enum Mask {
         key: TensorKey,
         probability: Probability,
     },
-    Ranked(Rows),
+    /// Draws by rank within a row.
+    Ranked(RowDraw),
     /// What [`Mask::Ranked`] has drawn, remembered.
     Drawn(Flags),
-}
-
-/// Draws by rank within a row.
-#[derive(Clone, Copy)]
-pub(super) struct Rows {
-    draw: RankedDraw,
-    /// Elements of a row, and of everything behind its second axis.
-    row: usize,
-    inner: usize,
 }
 
 /// How one task vector is made sparse.
@@ -96,19 +88,10 @@ impl Rule {
                 name: "epsilon",
                 input: Some(index),
                 value: epsilon,
-                allowed: format!("which makes probabilities leave (0, 1) at density {density}"),
+                problem: format!("which makes probabilities leave (0, 1) at density {density}"),
             });
         }
         Ok(())
-    }
-}
-
-impl Rows {
-    /// Flags of whole rows of a task vector: all ones for what is kept.
-    fn flags(&self, start: usize, delta: &[f32]) -> Vec<u8> {
-        let mut flags = vec![0; delta.len()];
-        Ranker::new(self.draw, self.row, self.inner).flags(start, delta, &mut flags);
-        flags
     }
 }
 
@@ -121,11 +104,16 @@ impl Mask {
     /// Flags of a chunk for [`Mask::apply`]; empty unless the mask needs whole rows, which the chunk then
     /// consists of.
     pub(super) fn row_flags(&self, chunk: &Chunk<'_>, input: usize) -> Vec<u8> {
-        let Self::Ranked(rows) = self else { return Vec::new() };
+        let Self::Ranked(draw) = self else { return Vec::new() };
         let mut delta = vec![0.0; chunk.inputs[input].len()];
         let base = chunk.base.expect("the method has a base");
-        vectorized(|| subtract(chunk.inputs[input], base, &mut delta));
-        rows.flags(chunk.start, &delta)
+        vectorized(
+            #[inline(always)]
+            || subtract(chunk.inputs[input], base, &mut delta),
+        );
+        let mut flags = vec![0; delta.len()];
+        draw.flags(chunk.start, &delta, &mut flags);
+        flags
     }
 
     /// Sets the dropped ones of at most [`BLOCK`] elements of a task vector to zero.

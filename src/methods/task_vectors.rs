@@ -144,7 +144,7 @@ fn bind(
                 name: "density",
                 input: Some(index),
                 value: density,
-                allowed: "outside 0..=1".to_owned(),
+                problem: "outside 0..=1".to_owned(),
             });
         }
         let rule = rule(parameters, index);
@@ -162,6 +162,18 @@ fn bind(
 }
 
 impl TensorMethod for TaskVectors {
+    fn statistics_passes(&self) -> usize {
+        let needs_statistics = |&(rule, density): &(Rule, f64)| {
+            let drops = density > 0.0 && density < 1.0;
+            match rule {
+                Rule::Everything => false,
+                Rule::Bernoulli | Rule::Ranked { .. } => drops && self.rescale,
+                Rule::Magnitude | Rule::Outliers { .. } => drops,
+            }
+        };
+        usize::from(self.rules.iter().any(needs_statistics))
+    }
+
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
         let sparsifiers = sparsify::prepare(&self.rules, self.rescale, inputs)?;
         let models = sparsifiers.into_iter().zip(&self.weights);
@@ -204,11 +216,14 @@ impl Apply for Prepared {
             Granularity::Element => Vec::new(),
             Granularity::Row => self.row_flags(chunk),
         };
-        vectorized(|| match (self.consensus, self.normalize) {
-            (false, _) => self.add(chunk, &row_flags, out),
-            (true, false) => self.agree::<false>(chunk, &row_flags, out),
-            (true, true) => self.agree::<true>(chunk, &row_flags, out),
-        });
+        vectorized(
+            #[inline(always)]
+            || match (self.consensus, self.normalize) {
+                (false, _) => self.add(chunk, &row_flags, out),
+                (true, false) => self.agree::<false>(chunk, &row_flags, out),
+                (true, true) => self.agree::<true>(chunk, &row_flags, out),
+            },
+        );
     }
 }
 
@@ -225,17 +240,29 @@ impl Prepared {
             true => sum / self.divisor,
             false => sum,
         };
-        self.for_blocks(chunk, out, |range, base, out| {
-            let mut sums = [0.0f32; BLOCK];
-            self.for_deltas(chunk, row_flags, range, base, |_, delta| {
-                for (sum, delta) in sums.iter_mut().zip(delta) {
-                    *sum += delta;
+        self.for_blocks(
+            chunk,
+            out,
+            #[inline(always)]
+            |range, base, out| {
+                let mut sums = [0.0f32; BLOCK];
+                self.for_deltas(
+                    chunk,
+                    row_flags,
+                    range,
+                    base,
+                    #[inline(always)]
+                    |_, delta| {
+                        for (sum, delta) in sums.iter_mut().zip(delta) {
+                            *sum += delta;
+                        }
+                    },
+                );
+                for (out, (base, sum)) in out.iter_mut().zip(base.iter().zip(sums)) {
+                    *out = base + self.lambda * factor(sum);
                 }
-            });
-            for (out, (base, sum)) in out.iter_mut().zip(base.iter().zip(sums)) {
-                *out = base + self.lambda * factor(sum);
-            }
-        });
+            },
+        );
     }
 
     /// Adds those parts of the models' task vectors to the base that agree with the sign of their sum.
@@ -249,38 +276,53 @@ impl Prepared {
         row_flags: &[Vec<u8>],
         out: &mut [f32],
     ) {
-        self.for_blocks(chunk, out, |range, base, out| {
-            let mut sums = [0.0f32; BLOCK];
-            let (mut positive, mut negative) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
-            let (mut divisors, mut negative_divisors) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
-            self.for_deltas(chunk, row_flags, range, base, |weight, delta| {
-                let totals = sums.iter_mut().zip(positive.iter_mut().zip(&mut negative));
-                for ((sum, (positive, negative)), &delta) in totals.zip(delta) {
-                    *sum += delta;
-                    *positive += if delta > 0.0 { delta } else { 0.0 };
-                    *negative += if delta < 0.0 { delta } else { 0.0 };
-                }
-                if NORMALIZE {
-                    let divisors = divisors.iter_mut().zip(&mut negative_divisors);
-                    for ((positive, negative), &delta) in divisors.zip(delta) {
-                        *positive += if delta > 0.0 { weight } else { 0.0 };
-                        *negative += if delta < 0.0 { weight } else { 0.0 };
+        self.for_blocks(
+            chunk,
+            out,
+            #[inline(always)]
+            |range, base, out| {
+                let mut sums = [0.0f32; BLOCK];
+                let (mut positive, mut negative) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
+                let (mut divisors, mut negative_divisors) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
+                self.for_deltas(
+                    chunk,
+                    row_flags,
+                    range,
+                    base,
+                    #[inline(always)]
+                    |weight, delta| {
+                        let totals = sums.iter_mut().zip(positive.iter_mut().zip(&mut negative));
+                        for ((sum, (positive, negative)), &delta) in totals.zip(delta) {
+                            *sum += delta;
+                            *positive += if delta > 0.0 { delta } else { 0.0 };
+                            *negative += if delta < 0.0 { delta } else { 0.0 };
+                        }
+                        if NORMALIZE {
+                            let divisors = divisors.iter_mut().zip(&mut negative_divisors);
+                            for ((positive, negative), &delta) in divisors.zip(delta) {
+                                *positive += if delta > 0.0 { weight } else { 0.0 };
+                                *negative += if delta < 0.0 { weight } else { 0.0 };
+                            }
+                        }
+                    },
+                );
+                let parts =
+                    positive.iter().zip(&negative).zip(divisors.iter().zip(&negative_divisors));
+                for ((out, base), (&sum, (parts, divisors))) in
+                    out.iter_mut().zip(base).zip(sums.iter().zip(parts))
+                {
+                    let is_positive = sum >= 0.0;
+                    let mut agreed = if is_positive { *parts.0 } else { *parts.1 };
+                    if NORMALIZE {
+                        let divisor = if is_positive { *divisors.0 } else { *divisors.1 };
+                        agreed /= if divisor == 0.0 { 1.0 } else { divisor };
                     }
+                    // A sum that is not a number must not be hidden by an empty vote.
+                    let agreed = if sum.is_nan() { sum } else { agreed };
+                    *out = base + self.lambda * agreed;
                 }
-            });
-            for index in 0..out.len() {
-                let sum = sums[index];
-                let mut agreed = if sum >= 0.0 { positive[index] } else { negative[index] };
-                if NORMALIZE {
-                    let divisor =
-                        if sum >= 0.0 { divisors[index] } else { negative_divisors[index] };
-                    agreed /= if divisor == 0.0 { 1.0 } else { divisor };
-                }
-                // A sum that is not a number must not be hidden by an empty vote.
-                let agreed = if sum.is_nan() { sum } else { agreed };
-                out[index] = base[index] + self.lambda * agreed;
-            }
-        });
+            },
+        );
     }
 
     /// Calls `work` with the base and the output of consecutive parts of a chunk.

@@ -16,6 +16,15 @@ pub enum PlanError {
     #[error(transparent)]
     Architecture(#[from] ArchitectureError),
 
+    /// A model that the config names cannot be used.
+    #[error("{source}")]
+    Model {
+        /// Path in the config of where it is named.
+        field: String,
+        /// What is wrong with it.
+        source: Box<PlanError>,
+    },
+
     /// A model has an adapter on top.
     #[error("model `{model}` has a LoRA adapter, which cannot be merged in yet")]
     LoraNotAvailable {
@@ -33,6 +42,8 @@ pub enum PlanError {
     /// The models have different architectures.
     #[error("`{model}` is a {found} model, but `{first}` is a {expected} model")]
     Architectures {
+        /// Path in the config of where the model that differs is named.
+        field: String,
         /// The model that gives the output its architecture.
         first: String,
         /// Its architecture.
@@ -164,6 +175,8 @@ pub enum PlanError {
     /// A model lacks a tensor that its architecture demands.
     #[error("model `{model}` has no tensor `{tensor}`")]
     MissingTensor {
+        /// Path in the config of where the model is named.
+        field: String,
         /// The model.
         model: String,
         /// The tensor's name in that model.
@@ -173,6 +186,8 @@ pub enum PlanError {
     /// The base model lacks an optional tensor that others have.
     #[error("base model `{base}` has no tensor `{tensor}`, which `{model}` has")]
     MissingFromBase {
+        /// Path in the config of where the base model is named.
+        field: String,
         /// The base model.
         base: String,
         /// The tensor's name in the output.
@@ -218,7 +233,10 @@ pub enum PlanError {
     },
 
     /// A parameter has a value that the method is not defined for.
-    #[error("`{field}` is {value}, {problem} (tensor `{tensor}`)")]
+    #[error(
+        "`{field}` is {value}{}, {problem} (tensor `{tensor}`)",
+        if *is_default { " by default" } else { "" }
+    )]
     Parameter {
         /// Its path in the config.
         field: String,
@@ -228,6 +246,8 @@ pub enum PlanError {
         problem: String,
         /// The first tensor it applies to.
         tensor: String,
+        /// Whether the value is the method's default, so that the field is not there yet.
+        is_default: bool,
     },
 
     /// Models have differently shaped tensors.
@@ -252,6 +272,8 @@ pub enum PlanError {
     /// Some models have fractions where others have whole numbers.
     #[error("tensor `{tensor}` has type {found} in `{model}`, but type {expected} in `{first}`")]
     Kinds {
+        /// Path in the config of where the model that differs is named.
+        field: String,
         /// Its name in the output.
         tensor: String,
         /// The first model.
@@ -296,6 +318,11 @@ fn count(least: usize, most: usize) -> String {
 }
 
 impl PlanError {
+    /// The same about the model that is named at `field`.
+    pub(super) fn of_model(self, field: String) -> Self {
+        Self::Model { field, source: Box::new(self) }
+    }
+
     /// The path in the config of what should be changed, where there is one such place. A field that is
     /// missing is not there yet.
     pub fn field(&self) -> Option<&str> {
@@ -304,12 +331,18 @@ impl PlanError {
             Self::LayerRange { field, .. }
             | Self::EmptyRange { field, .. }
             | Self::Duplicate { field, .. }
+            | Self::Model { field, .. }
+            | Self::Architectures { field, .. }
+            | Self::MissingTensor { field, .. }
+            | Self::MissingFromBase { field, .. }
+            | Self::Kinds { field, .. }
             | Self::MissingParameter { field, .. }
             | Self::ParameterKind { field, .. }
             | Self::Parameter { field, .. } => Some(field),
             Self::WholeNumbers { field, .. } => Some(field),
             Self::InputCount { field, .. } if field.is_empty() => Some("models"),
             Self::SeveralModules { .. } => Some("slices"),
+            Self::UnknownModule { .. } => Some("modules"),
             Self::LayerCounts { field, .. } | Self::BaseNotListed { field, .. } => {
                 Some(if field.is_empty() { "models" } else { field })
             }
@@ -322,6 +355,10 @@ impl PlanError {
         let hint = match self {
             Self::Checkpoint(error) => return error.hint(),
             Self::Architecture(error) => return error.hint(),
+            Self::Model { source, .. } => return source.hint(),
+            Self::Parameter { field, is_default: true, .. } => {
+                format!("the config does not give it: write another value as `{field}`")
+            }
             Self::LoraNotAvailable { .. } => {
                 "merge the adapter into its model first, for example with \
                 `merge_and_unload()` of peft"
@@ -379,6 +416,7 @@ impl PlanError {
         match self {
             Self::Checkpoint(error) => error.is_users_mistake(),
             Self::Architecture(error) => error.is_users_mistake(),
+            Self::Model { source, .. } => source.is_users_mistake(),
             _ => true,
         }
     }

@@ -7,11 +7,13 @@
 
 mod error;
 mod models;
+mod overview;
 mod parameters;
 mod recipe;
 mod tensors;
 #[cfg(test)]
 pub(crate) mod testing;
+mod usage;
 mod warning;
 
 use std::sync::Arc;
@@ -20,15 +22,18 @@ use indexmap::IndexMap;
 
 use crate::architecture::{LayerCount, ModelConfig};
 use crate::checkpoint::TensorInfo;
-use crate::config::MergeConfig;
+use crate::config::{MergeConfig, ModelReference};
 use crate::kernels::dtype::DType;
 use crate::methods::{self, MethodDefinition, TensorMethod};
 
 pub use error::PlanError;
 pub use models::{InputModel, ModelStore};
-pub use warning::PlanWarning;
+pub use overview::{Course, Overview, ParameterOverview, TensorKind, Tensors};
+pub use parameters::{Origin, ResolvedParameter, ResolvedParameters};
+pub use warning::{PlanWarning, Unused};
 
 use recipe::{ModuleRecipe, Scope};
+use usage::{Usage, ZeroSums};
 
 /// What a merge config alone does not decide.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,6 +65,9 @@ pub struct PlannedTensor {
     pub info: TensorInfo,
     /// How its values come about.
     pub action: Action,
+    /// The method's parameters, and where they are written. None for a tensor that is copied whatever
+    /// the method.
+    pub parameters: ResolvedParameters,
 }
 
 /// How the values of an output tensor come about.
@@ -129,17 +137,21 @@ impl MergePlan {
                 return Err(PlanError::WholeNumbers { field, dtype });
             }
         }
-        let models = recipe::references(config)
-            .into_iter()
-            .map(|reference| store.open(reference))
+        let references = recipe::references(config);
+        let models = references
+            .iter()
+            .map(|(field, reference)| {
+                store.open(reference).map_err(|error| error.of_model(field.clone()))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let donor = models.first().ok_or(PlanError::NoTensors)?;
         let definition = donor.architecture.definition();
         let mut warnings = Vec::new();
-        check_architectures(&models, options, &mut warnings)?;
-        for model in &models {
+        check_architectures(&models, &references, options, &mut warnings)?;
+        for (model, (field, _)) in models.iter().zip(&references) {
             if let [example, ..] = model.unlisted() {
                 warnings.push(PlanWarning::UnlistedTensors {
+                    field: field.clone(),
                     model: model.label(),
                     count: model.unlisted().len(),
                     example: example.clone(),
@@ -148,7 +160,7 @@ impl MergePlan {
         }
 
         let modules = recipe::normalise(config, store, method, definition, &mut warnings)?;
-        let top = Scope { field: String::new(), settings: &config.parameters };
+        let top = Scope { field: "".into(), settings: &config.parameters };
         let mut planner = tensors::Planner {
             method,
             top: &top,
@@ -159,6 +171,8 @@ impl MergePlan {
             warnings,
             written_despite_tie: false,
             vocabulary_size: None,
+            usage: Usage::default(),
+            zero_sums: ZeroSums::default(),
         };
         for module in &modules {
             let (tensors, _) = donor.architecture.module(&module.name).expect("normalised by it");
@@ -167,6 +181,7 @@ impl MergePlan {
         if planner.planned.is_empty() {
             return Err(PlanError::NoTensors);
         }
+        planner.warn_of_settings(&modules);
         let output_config = output_config(donor, &modules, &planner)?;
         let base = config.base_model.is_some().then(|| Arc::clone(donor));
         let tensors::Planner { planned, warnings, .. } = planner;
@@ -240,16 +255,19 @@ impl MergePlan {
 /// All models have the donor's architecture, or else are allowed to differ.
 fn check_architectures(
     models: &[Arc<InputModel>],
+    references: &[(String, &ModelReference)],
     options: &PlanOptions,
     warnings: &mut Vec<PlanWarning>,
 ) -> Result<(), PlanError> {
     let donor = &models[0];
-    for model in &models[1..] {
+    for (model, (field, _)) in models.iter().zip(references).skip(1) {
+        let field = field.clone();
         if model.architecture.definition() == donor.architecture.definition() {
             continue;
         }
         if !options.allow_mixed_architectures {
             return Err(PlanError::Architectures {
+                field,
                 first: donor.label(),
                 expected: donor.architecture.name().to_owned(),
                 model: model.label(),
@@ -257,7 +275,7 @@ fn check_architectures(
             });
         }
         let (first, model) = (donor.label(), model.label());
-        warnings.push(PlanWarning::MixedArchitectures { first, model });
+        warnings.push(PlanWarning::MixedArchitectures { field, first, model });
     }
     Ok(())
 }

@@ -3,9 +3,11 @@
 //! For one model: its own entry, the slice, the module, the top level, the method's default. For a
 //! parameter that all models share: the same without the model's own entry.
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 
-use crate::config::Scalar;
+use crate::config::{Scalar, Value};
 use crate::methods::{
     MethodDefinition, MethodError, ParameterDefault, ParameterDefinition, ParameterScope,
     ParameterValue, Parameters, TensorMethod,
@@ -13,6 +15,59 @@ use crate::methods::{
 
 use super::PlanError;
 use super::recipe::{Scope, Source, path};
+use super::usage::Usage;
+
+/// Parameters of one output tensor with the place that each comes from; by name, in the order of
+/// the method's definition.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ResolvedParameters {
+    /// What all inputs share.
+    pub shared: IndexMap<&'static str, ResolvedParameter>,
+    /// What each input has, in config order; a base treated apart has nothing.
+    pub inputs: Vec<IndexMap<&'static str, ResolvedParameter>>,
+}
+
+/// A parameter's value for one tensor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResolvedParameter {
+    /// After gradients and filters.
+    pub value: ParameterValue,
+    /// Where it is written; nowhere for a default.
+    pub origin: Option<Origin>,
+}
+
+/// Where in a merge config a parameter is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    parameter: &'static str,
+    /// Path of the place that has the `parameters`.
+    scope: Arc<str>,
+    /// Which condition of several.
+    condition: Option<usize>,
+}
+
+impl Origin {
+    /// The path in the config, such as `models[0].parameters.weight[1].value`.
+    pub fn path(&self) -> String {
+        let path = path(&self.scope, self.parameter);
+        match self.condition {
+            Some(condition) => format!("{path}[{condition}].value"),
+            None => path,
+        }
+    }
+}
+
+impl ResolvedParameters {
+    fn values(&self) -> Parameters {
+        let values = |resolved: &IndexMap<&'static str, ResolvedParameter>| {
+            resolved.iter().map(|(&name, resolved)| (name, resolved.value)).collect()
+        };
+        Parameters {
+            shared: values(&self.shared),
+            inputs: self.inputs.iter().map(values).collect(),
+        }
+    }
+}
 
 /// Where one output tensor is, as far as its parameters depend on it.
 pub(super) struct Place<'p, 'c> {
@@ -20,33 +75,45 @@ pub(super) struct Place<'p, 'c> {
     pub(super) tensor: &'p str,
     /// From 0 at the first layer of a slice to 1 at its last; 0 outside of layers.
     pub(super) position: f64,
+    /// Layers of the slice; none for a tensor outside of layers.
+    pub(super) slice_layers: Option<usize>,
     /// Slice, module and top level, as far as they exist, innermost first.
     pub(super) scopes: &'p [&'p Scope<'c>],
     /// Each input that has parameters of its own, and its tensor's name there.
     pub(super) inputs: &'p [(&'p Source<'c>, &'p str)],
 }
 
-/// Binds `method` to the parameters at `place`.
+/// Binds `method` to the parameters at `place`, and notes in `usage` which settings took part.
 pub(super) fn bind(
     method: &'static MethodDefinition,
     place: &Place<'_, '_>,
-) -> Result<Box<dyn TensorMethod>, PlanError> {
-    let mut parameters = Parameters::default();
+    usage: &mut Usage,
+) -> Result<(Box<dyn TensorMethod>, ResolvedParameters), PlanError> {
+    let mut parameters = ResolvedParameters::default();
     parameters.inputs.resize(place.inputs.len(), IndexMap::new());
     for definition in method.parameters {
         if definition.scope == ParameterScope::Shared {
-            if let Some(value) = place.resolve(method, definition, None)? {
+            if let Some(value) = place.resolve(method, definition, None, usage)? {
                 parameters.shared.insert(definition.name, value);
             }
             continue;
         }
         for (index, values) in parameters.inputs.iter_mut().enumerate() {
-            if let Some(value) = place.resolve(method, definition, Some(index))? {
+            if let Some(value) = place.resolve(method, definition, Some(index), usage)? {
                 values.insert(definition.name, value);
             }
         }
     }
-    (method.bind)(&parameters).map_err(|error| place.explain(error))
+    let bound = (method.bind)(&parameters.values()).map_err(|error| place.explain(error))?;
+    Ok((bound, parameters))
+}
+
+/// What the config says about one parameter of one tensor.
+struct Found<'p, 'c> {
+    scalar: Scalar,
+    scope: &'p Scope<'c>,
+    condition: Option<usize>,
+    value: &'c Value,
 }
 
 impl<'c> Place<'_, 'c> {
@@ -55,11 +122,15 @@ impl<'c> Place<'_, 'c> {
         method: &'static MethodDefinition,
         definition: &ParameterDefinition,
         input: Option<usize>,
-    ) -> Result<Option<ParameterValue>, PlanError> {
+        usage: &mut Usage,
+    ) -> Result<Option<ResolvedParameter>, PlanError> {
         let name = definition.name;
-        if let Some((scalar, scope)) = self.find(name, input) {
+        if let Some(Found { scalar, scope, condition, value }) = self.find(name, input) {
+            usage.note(value, self.slice_layers);
+            let (parameter, scope_field) = (name, Arc::clone(&scope.field));
+            let origin = Some(Origin { parameter, scope: scope_field, condition });
             return match scalar.to_parameter(definition) {
-                Some(value) => Ok(Some(value)),
+                Some(value) => Ok(Some(ResolvedParameter { value, origin })),
                 None => Err(PlanError::ParameterKind {
                     field: scope.path(name),
                     value: display(&scalar),
@@ -69,7 +140,7 @@ impl<'c> Place<'_, 'c> {
             };
         }
         match definition.default {
-            ParameterDefault::Value(value) => Ok(Some(value)),
+            ParameterDefault::Value(value) => Ok(Some(ResolvedParameter { value, origin: None })),
             ParameterDefault::Absent => Ok(None),
             ParameterDefault::Required => {
                 let source = input.map(|input| self.inputs[input].0);
@@ -86,11 +157,12 @@ impl<'c> Place<'_, 'c> {
     }
 
     /// The innermost value of a parameter, and where it is written.
-    fn find(&self, name: &str, input: Option<usize>) -> Option<(Scalar, &Scope<'c>)> {
+    fn find(&self, name: &str, input: Option<usize>) -> Option<Found<'_, 'c>> {
         let own = input.and_then(|input| self.inputs[input].0.scope.as_ref());
         own.into_iter().chain(self.scopes.iter().copied()).find_map(|scope| {
-            let setting = scope.settings.get(name)?;
-            Some((setting.resolve(self.name(input), self.position)?, scope))
+            let (condition, value) = scope.settings.get(name)?.choose(self.name(input))?;
+            let scalar = value.at(self.position)?;
+            Some(Found { scalar, scope, condition, value })
         })
     }
 
@@ -102,7 +174,7 @@ impl<'c> Place<'_, 'c> {
     /// Where a parameter is written, or where it would be.
     fn field(&self, name: &str, input: Option<usize>) -> String {
         match (self.find(name, input), input) {
-            (Some((_, scope)), _) => scope.path(name),
+            (Some(found), _) => found.scope.path(name),
             (None, Some(input)) if self.inputs[input].0.scope.is_some() => {
                 path(&self.inputs[input].0.field, name)
             }
@@ -112,11 +184,12 @@ impl<'c> Place<'_, 'c> {
 
     fn explain(&self, error: MethodError) -> PlanError {
         match error {
-            MethodError::Parameter { name, input, value, allowed } => PlanError::Parameter {
+            MethodError::Parameter { name, input, value, problem } => PlanError::Parameter {
                 field: self.field(name, input),
                 value,
-                problem: allowed,
+                problem,
                 tensor: self.name(input).to_owned(),
+                is_default: self.find(name, input).is_none(),
             },
             MethodError::Read(_) | MethodError::NoDirection => {
                 unreachable!("methods read nothing before `prepare`")

@@ -47,11 +47,21 @@ pub(super) struct Source<'c> {
     pub(super) field: String,
 }
 
+impl Source<'_> {
+    /// Path of where the model is named.
+    pub(super) fn model_field(&self) -> String {
+        match self.scope {
+            Some(_) => format!("{}.model", self.field),
+            None => self.field.clone(),
+        }
+    }
+}
+
 /// Parameters written in one place.
 #[derive(Clone)]
 pub(super) struct Scope<'c> {
     /// Path of that place in the config, empty for the top.
-    pub(super) field: String,
+    pub(super) field: Arc<str>,
     pub(super) settings: &'c Settings,
 }
 
@@ -68,26 +78,38 @@ pub(super) fn path(field: &str, parameter: &str) -> String {
     format!("{field}{separator}parameters.{parameter}")
 }
 
-/// Every model that the config mentions: the base first, then in document order.
-pub(super) fn references(config: &MergeConfig) -> Vec<&ModelReference> {
-    fn listed<'c>(recipe: &'c Recipe, found: &mut Vec<&'c ModelReference>) {
+/// Every model that the config mentions, each with the path of where it is mentioned first: the base,
+/// then in document order.
+pub(super) fn references(config: &MergeConfig) -> Vec<(String, &ModelReference)> {
+    fn listed<'c>(recipe: &'c Recipe, field: &str, found: &mut Vec<(String, &'c ModelReference)>) {
         match recipe {
-            Recipe::Models(models) => found.extend(models.iter().map(|entry| &entry.model)),
+            Recipe::Models(models) => {
+                for (index, entry) in models.iter().enumerate() {
+                    found.push((join(field, &format!("models[{index}].model")), &entry.model));
+                }
+            }
             Recipe::Slices(slices) => {
-                for slice in slices {
-                    found.extend(slice.sources.iter().map(|source| &source.model));
-                    found.extend(&slice.base_model);
+                for (index, slice) in slices.iter().enumerate() {
+                    let field = join(field, &format!("slices[{index}]"));
+                    for (index, source) in slice.sources.iter().enumerate() {
+                        found.push((format!("{field}.sources[{index}].model"), &source.model));
+                    }
+                    let base = slice.base_model.iter();
+                    found.extend(base.map(|base| (format!("{field}.base_model"), base)));
                 }
             }
             Recipe::Modules(modules) => {
-                modules.values().for_each(|module| listed(&module.recipe, found));
+                for (name, module) in modules {
+                    listed(&module.recipe, &format!("modules.{name}"), found);
+                }
             }
         }
     }
-    let mut found: Vec<_> = config.base_model.iter().collect();
-    listed(&config.recipe, &mut found);
+    let mut found: Vec<_> =
+        config.base_model.iter().map(|base| ("base_model".to_owned(), base)).collect();
+    listed(&config.recipe, "", &mut found);
     let mut seen = std::collections::HashSet::new();
-    found.retain(|reference| seen.insert(*reference));
+    found.retain(|(_, reference)| seen.insert(*reference));
     found
 }
 
@@ -140,7 +162,7 @@ pub(super) fn normalise<'c>(
                     Recipe::Slices(slices) => (context.stack(name, slices, &field)?, true),
                     Recipe::Modules(_) => unreachable!("a module's recipe is never modules"),
                 };
-                let scope = Some(Scope { field, settings: &entry.parameters });
+                let scope = Some(Scope { field: field.into(), settings: &entry.parameters });
                 Ok(ModuleRecipe { name: name.clone(), slices, scope, is_restacked })
             };
             modules.iter().map(module).collect()
@@ -166,7 +188,7 @@ impl<'c> Context<'c, '_> {
         let mut sources = Vec::with_capacity(models.len() + 1);
         for (index, entry) in models.iter().enumerate() {
             let field = join(field, &format!("models[{index}]"));
-            let scope = Scope { field: field.clone(), settings: &entry.parameters };
+            let scope = Scope { field: field.as_str().into(), settings: &entry.parameters };
             sources.push(self.source(module, &entry.model, None, Some(scope), field)?);
         }
         let base = self.config.base_model.as_ref();
@@ -188,12 +210,12 @@ impl<'c> Context<'c, '_> {
             let field = join(field, &format!("slices[{index}]"));
             let source = |(index, source): (usize, &'c SliceSource)| {
                 let field = format!("{field}.sources[{index}]");
-                let scope = Scope { field: field.clone(), settings: &source.parameters };
+                let scope = Scope { field: field.as_str().into(), settings: &source.parameters };
                 self.source(module, &source.model, Some(&source.layers), Some(scope), field)
             };
             let sources = slice.sources.iter().enumerate().map(source).collect::<Result<_, _>>()?;
             let base = slice.base_model.as_ref().or(self.config.base_model.as_ref());
-            let scope = Scope { field: field.clone(), settings: &slice.parameters };
+            let scope = Scope { field: field.as_str().into(), settings: &slice.parameters };
             self.slice(sources, base, Some(scope), field)
         };
         slices.iter().enumerate().map(slice).collect()

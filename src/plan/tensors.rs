@@ -7,8 +7,9 @@ use crate::checkpoint::TensorInfo;
 use crate::kernels::dtype::DType;
 use crate::methods::{Incomplete, MethodDefinition};
 
-use super::parameters::{self, Place};
+use super::parameters::{self, Place, ResolvedParameters};
 use super::recipe::{ModuleRecipe, Scope, Slice, Source};
+use super::usage::{Usage, ZeroSums};
 use super::{Action, Operand, PlanError, PlanWarning, PlannedTensor};
 
 /// Collects the output's tensors, module by module.
@@ -26,6 +27,10 @@ pub(super) struct Planner<'p> {
     pub(super) written_despite_tie: bool,
     /// Rows of vocabulary tensors, when some were cut.
     pub(super) vocabulary_size: Option<usize>,
+    /// Which settings took part so far.
+    pub(super) usage: Usage,
+    /// Tensors whose weights cancel out.
+    pub(super) zero_sums: ZeroSums,
 }
 
 /// One tensor of one slice, before it is known whether it is in the output.
@@ -35,6 +40,8 @@ struct Candidate<'p, 'c> {
     slice: &'p Slice<'c>,
     scopes: &'p [&'p Scope<'c>],
     position: f64,
+    /// Layers of the slice; none for a tensor outside of layers.
+    slice_layers: Option<usize>,
     /// Position in the slice of each source that has the tensor, and what it has.
     found: Vec<(usize, Operand)>,
 }
@@ -83,19 +90,24 @@ impl Planner<'_> {
         };
         let scopes: Vec<&Scope<'_>> =
             slice.scope.iter().chain(&module.scope).chain(std::iter::once(self.top)).collect();
+        let slice_layers = match location {
+            Location::Layer(_) => Some(slice.sources[0].layers.len()),
+            Location::Pre | Location::Post => None,
+        };
         let candidate = Candidate {
             name: template.name_for(location, n_layers),
             template,
             slice,
             scopes: &scopes,
-            position: match (location, slice.sources[0].layers.len()) {
-                (Location::Pre | Location::Post, _) => 0.0,
-                (Location::Layer(_), 1) => 1.0,
-                (Location::Layer(_), length) => index as f64 / (length - 1) as f64,
+            position: match slice_layers {
+                None => 0.0,
+                Some(1) => 1.0,
+                Some(length) => index as f64 / (length - 1) as f64,
             },
+            slice_layers,
             found,
         };
-        let Some(action) = self.action(&candidate)? else {
+        let Some((action, parameters)) = self.action(&candidate)? else {
             self.warnings.push(PlanWarning::SkippedTensor { tensor: candidate.name });
             return Ok(());
         };
@@ -105,32 +117,38 @@ impl Planner<'_> {
         }
         let dtype = self.output_dtype(&candidate, &action);
         let info = TensorInfo { dtype, shape };
-        self.planned.push(PlannedTensor { name: candidate.name, info, action });
+        self.planned.push(PlannedTensor { name: candidate.name, info, action, parameters });
         Ok(())
     }
 
     /// What happens to the tensor, or `None` when it is left out.
-    fn action(&self, candidate: &Candidate<'_, '_>) -> Result<Option<Action>, PlanError> {
+    fn action(
+        &mut self,
+        candidate: &Candidate<'_, '_>,
+    ) -> Result<Option<(Action, ResolvedParameters)>, PlanError> {
         let Candidate { name, slice, found, .. } = candidate;
         let operand = |index: usize| found[index].1.clone();
         let base = slice.base.and_then(|base| found.iter().position(|(source, _)| *source == base));
-        if let Some(equals) = whole_numbers(name, found)? {
-            return Ok(Some(Action::Copy { from: operand(0), equals }));
+        let copied = |index: usize| (copy(operand(index)), ResolvedParameters::default());
+        if let Some(equals) = whole_numbers(candidate)? {
+            let action = Action::Copy { from: operand(0), equals };
+            return Ok(Some((action, ResolvedParameters::default())));
         }
         if found.len() < slice.sources.len() {
             let is_single = found.len() == 1;
             let is_base = is_single && base == Some(0);
             let (least, most) = self.method.inputs;
             match self.method.incomplete {
-                Incomplete::CopySingle if is_single => return Ok(Some(copy(operand(0)))),
+                Incomplete::CopySingle if is_single => return Ok(Some(copied(0))),
                 Incomplete::CopyBase | Incomplete::CopyBaseOrSkip if is_base => {
-                    return Ok(Some(copy(operand(0))));
+                    return Ok(Some(copied(0)));
                 }
                 Incomplete::CopyBaseOrSkip if found.len() < least => return Ok(None),
                 _ => {}
             }
             if let (Some(missing), None) = (slice.base, base) {
                 return Err(PlanError::MissingFromBase {
+                    field: slice.sources[missing].model_field(),
                     base: slice.sources[missing].model.label(),
                     tensor: name.clone(),
                     model: operand(0).model.label(),
@@ -162,15 +180,20 @@ impl Planner<'_> {
         let place = Place {
             tensor: name,
             position: candidate.position,
+            slice_layers: candidate.slice_layers,
             scopes: candidate.scopes,
             inputs: &own,
         };
-        let method = parameters::bind(self.method, &place)?;
-        if let Some(copied) = method.copied_input() {
-            return Ok(Some(copy(operand(inputs[copied]))));
-        }
-        let inputs = inputs.into_iter().map(operand).collect();
-        Ok(Some(Action::Merge { method, base: base.map(operand), inputs }))
+        let (method, parameters) = parameters::bind(self.method, &place, &mut self.usage)?;
+        self.zero_sums.note(self.method, name, &parameters);
+        let action = match method.copied_input() {
+            Some(copied) => copy(operand(inputs[copied])),
+            None => {
+                let inputs = inputs.into_iter().map(operand).collect();
+                Action::Merge { method, base: base.map(operand), inputs }
+            }
+        };
+        Ok(Some((action, parameters)))
     }
 
     /// The shape that all inputs have, or the rows that all have.
@@ -182,7 +205,7 @@ impl Planner<'_> {
         let (_, first) = &candidate.found[0];
         let expected = shape_of(first);
         let mut shape = expected.clone();
-        for (_, operand) in &candidate.found[1..] {
+        for (source, operand) in &candidate.found[1..] {
             let found = shape_of(operand);
             if found == expected {
                 continue;
@@ -191,14 +214,15 @@ impl Planner<'_> {
                 && found.len() == expected.len()
                 && found[1..] == expected[1..];
             if !(is_vocabulary && self.truncate_embeddings) {
-                return Err(PlanError::Shapes {
+                let error = PlanError::Shapes {
                     tensor: candidate.name.clone(),
                     first: first.model.label(),
                     expected,
                     model: operand.model.label(),
                     found,
                     is_vocabulary,
-                });
+                };
+                return Err(error.of_model(candidate.slice.sources[*source].model_field()));
             }
             shape[0] = shape[0].min(found[0]);
             self.vocabulary_size = Some(shape[0]);
@@ -258,7 +282,8 @@ fn find(
             None if template.optional => {}
             None => {
                 let (model, tensor) = (source.model.label(), names.name);
-                return Err(PlanError::MissingTensor { model, tensor });
+                let field = source.model_field();
+                return Err(PlanError::MissingTensor { field, model, tensor });
             }
         }
     }
@@ -266,18 +291,17 @@ fn find(
 }
 
 /// For tensors of whole numbers, which are only copied: the inputs behind the first.
-fn whole_numbers(
-    name: &str,
-    found: &[(usize, Operand)],
-) -> Result<Option<Vec<Operand>>, PlanError> {
+fn whole_numbers(candidate: &Candidate<'_, '_>) -> Result<Option<Vec<Operand>>, PlanError> {
+    let Candidate { name, slice, found, .. } = candidate;
     let (_, first) = &found[0];
-    let other = found.iter().map(|(_, operand)| operand).find(|operand| {
+    let other = found.iter().find(|(_, operand)| {
         operand.dtype.is_float() != first.dtype.is_float()
             || (!first.dtype.is_float() && operand.dtype != first.dtype)
     });
-    if let Some(other) = other {
+    if let Some((source, other)) = other {
         return Err(PlanError::Kinds {
-            tensor: name.to_owned(),
+            field: slice.sources[*source].model_field(),
+            tensor: name.clone(),
             first: first.model.label(),
             expected: first.dtype,
             model: other.model.label(),

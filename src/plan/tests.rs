@@ -187,6 +187,10 @@ fn parameters_that_the_method_is_not_defined_for_are_found_with_their_place() {
     };
     let found = error(&ties("density: 0.9, epsilon: 0.2"), &three());
     assert_eq!(found.field(), Some("models[0].parameters.epsilon"));
+    assert_eq!(found.hint(), None);
+    let default = error(&ties("density: 0.9"), &three());
+    assert!(default.to_string().contains("is 0.15 by default"), "{default}");
+    assert!(default.hint().unwrap().contains("`models[0].parameters.epsilon`"));
     assert!(plan(&ties("density: [0.4, 0.6]"), &three()).is_ok());
 }
 
@@ -254,6 +258,7 @@ fn wrong_models_and_slices_are_described() {
         let error = error(&text, &store);
         assert_eq!(error.to_string(), expected);
         assert!(error.is_users_mistake());
+        assert!(error.field().is_some(), "{error}");
     }
     assert!(error(&linear("wide"), &store).hint().unwrap().contains("truncate"));
     assert!(!error(&linear("narrow"), &store).hint().unwrap().contains("truncate"));
@@ -288,4 +293,86 @@ fn tensors_that_would_get_lost_are_warned_of() {
         "tensor `model.layers.0.self_attn.q_proj.bias` of `a` is unknown to its architecture and \
         will not be in the output"
     );
+}
+
+#[test]
+fn parameters_keep_the_place_that_they_come_from() {
+    let planned = plan(
+        "
+merge_method: ties
+base_model: base
+models:
+- {model: a, parameters: {weight: [{filter: mlp, value: 2}, {value: [0, 1]}]}}
+- {model: b}
+parameters: {weight: 3}
+",
+        &three(),
+    )
+    .unwrap();
+    let of = |name: &str| {
+        let tensor = planned.tensors().iter().find(|tensor| tensor.name.ends_with(name)).unwrap();
+        let weight = |input: usize| {
+            let weight = &tensor.parameters.inputs[input]["weight"];
+            (weight.value.as_float(), weight.origin.as_ref().unwrap().path())
+        };
+        assert_eq!(tensor.parameters.shared["lambda"].origin, None);
+        assert_eq!(weight(1), (3.0, "parameters.weight".to_owned()));
+        weight(0)
+    };
+    assert_eq!(
+        of("0.mlp.up_proj.weight"),
+        (2.0, "models[0].parameters.weight[0].value".to_owned())
+    );
+    assert_eq!(of("1.input_layernorm.weight").0, 1.0);
+    assert_eq!(of("0.input_layernorm.weight").1, "models[0].parameters.weight[1].value");
+    assert!(planned.warnings().is_empty(), "{:?}", planned.warnings());
+}
+
+#[test]
+fn settings_without_effect_are_warned_of() {
+    let warnings = |text: &str| {
+        let planned = plan(text, &three()).unwrap();
+        let text =
+            |warning: &PlanWarning| (warning.field().unwrap().to_owned(), warning.to_string());
+        planned.warnings().iter().map(text).collect::<Vec<_>>()
+    };
+    let found = warnings(&format!("{LINEAR}parameters: {{weight: 2}}\n"));
+    let [(field, text)] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(field, "parameters.weight");
+    assert!(text.contains("every tensor finds a nearer one"), "{text}");
+
+    let zero = warnings(&format!(
+        "{}parameters: {{normalize: false}}\n",
+        LINEAR.replace("weight: 1", "weight: 0")
+    ));
+    let [(field, text)] = zero.as_slice() else { panic!("{zero:?}") };
+    assert_eq!(field, "models[0].parameters.weight");
+    assert!(
+        text.starts_with("all weights are 0, so that nothing is left, for 21 tensors"),
+        "{text}"
+    );
+
+    let arithmetic = |normalize: bool| {
+        warnings(&format!(
+            "
+merge_method: task_arithmetic
+base_model: base
+models: [{{model: a, parameters: {{weight: 1}}}}, {{model: b, parameters: {{weight: -1}}}}]
+parameters: {{normalize: {normalize}}}
+"
+        ))
+    };
+    assert!(arithmetic(false).is_empty());
+    assert!(arithmetic(true)[0].1.starts_with("the weights sum to 0"));
+
+    let shared = warnings(
+        "
+merge_method: slerp
+base_model: base
+models: [{model: a}]
+parameters: {t: [{filter: lm_hed, value: 0}, {filter: lm_head, value: [0, 1]}, {value: 0.5}]}
+",
+    );
+    let fields: Vec<_> = shared.iter().map(|(field, _)| field.as_str()).collect();
+    assert_eq!(fields, ["parameters.t[0].filter", "parameters.t[1].value"]);
 }

@@ -1,11 +1,13 @@
 //! What works, but perhaps not as meant.
 
 /// Something that works, but perhaps not as meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum PlanWarning {
     /// A model has tensors that its architecture does not mention. They are not in the output.
     UnlistedTensors {
+        /// Path in the config of where the model is named.
+        field: String,
         /// The model.
         model: String,
         /// How many.
@@ -25,22 +27,112 @@ pub enum PlanWarning {
     },
     /// The models are of different architectures, and the merge was allowed nevertheless.
     MixedArchitectures {
+        /// Path in the config of where the one that differs is named.
+        field: String,
         /// The model that gives the output its architecture.
         first: String,
         /// One that differs.
         model: String,
     },
+    /// A filter decides about no tensor.
+    UnusedFilter {
+        /// Its path in the config.
+        field: String,
+        /// As written.
+        filter: String,
+        /// Whether it matches tensors, which other values reach first.
+        matches: bool,
+        /// A part of tensors' names that may have been meant.
+        meant: Option<String>,
+    },
+    /// A parameter decides about no tensor.
+    UnusedParameter {
+        /// Its path in the config.
+        field: String,
+        /// The parameter.
+        parameter: &'static str,
+        /// Why.
+        reason: Unused,
+    },
+    /// Of a gradient only one value is used.
+    FlatGradient {
+        /// Its path in the config.
+        field: String,
+        /// How many values it has.
+        entries: usize,
+        /// Whether it is used in slices of a single layer, as opposed to outside of layers only.
+        in_layers: bool,
+    },
+    /// Weights cancel out.
+    WeightsSumToZero {
+        /// Path in the config of the first of the weights.
+        field: String,
+        /// The first tensor they belong to.
+        tensor: String,
+        /// For how many tensors.
+        count: usize,
+        /// Whether all of them are 0.
+        all_zero: bool,
+        /// Whether a base model is left.
+        has_base: bool,
+    },
+}
+
+/// Why a parameter decides about no tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unused {
+    /// It stands at the base model, which has no such parameter.
+    Base,
+    /// All tensors find a value elsewhere first.
+    Hidden,
+}
+
+impl PlanWarning {
+    /// The path in the config of what it is about, where there is one such place.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::UnlistedTensors { field, .. }
+            | Self::MixedArchitectures { field, .. }
+            | Self::UnusedFilter { field, .. }
+            | Self::UnusedParameter { field, .. }
+            | Self::FlatGradient { field, .. }
+            | Self::WeightsSumToZero { field, .. } => Some(field),
+            Self::OmittedModule { .. } => Some("modules"),
+            Self::SkippedTensor { .. } => None,
+        }
+    }
+
+    /// What to do about it, printed on its own line as `hint: …`.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnusedFilter { meant: Some(meant), .. } => {
+                Some(format!("did you mean `{meant}`?"))
+            }
+            Self::UnusedFilter { matches: true, .. } => {
+                Some("of several conditions the first that matches decides".to_owned())
+            }
+            Self::UnusedFilter { matches: false, .. } => Some(
+                "a filter is a part of tensors' names, such as `self_attn`; \
+                `mergekit plan` lists the tensors"
+                    .to_owned(),
+            ),
+            Self::FlatGradient { .. } => {
+                Some("gradients run from the first layer of a slice to its last".to_owned())
+            }
+            _ => None,
+        }
+    }
 }
 
 impl std::fmt::Display for PlanWarning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::UnlistedTensors { model, count: 1, example } => write!(
+            Self::UnlistedTensors { model, count: 1, example, .. } => write!(
                 f,
                 "tensor `{example}` of `{model}` is unknown to its architecture and will not be in \
                 the output"
             ),
-            Self::UnlistedTensors { model, count, example } => write!(
+            Self::UnlistedTensors { model, count, example, .. } => write!(
                 f,
                 "{count} tensors of `{model}`, such as `{example}`, are unknown to its architecture \
                 and will not be in the output"
@@ -51,10 +143,44 @@ impl std::fmt::Display for PlanWarning {
             Self::OmittedModule { module } => {
                 write!(f, "module `{module}` is not mentioned and will not be in the output")
             }
-            Self::MixedArchitectures { first, model } => write!(
+            Self::MixedArchitectures { first, model, .. } => write!(
                 f,
                 "`{model}` has another architecture than `{first}`, which the output will have"
             ),
+            Self::UnusedFilter { filter, matches: false, .. } => {
+                write!(f, "filter `{filter}` matches no tensor")
+            }
+            Self::UnusedFilter { filter, matches: true, .. } => write!(
+                f,
+                "filter `{filter}` decides about no tensor: others come first for all it matches"
+            ),
+            Self::UnusedParameter { parameter, reason: Unused::Base, .. } => {
+                write!(f, "`{parameter}` has no effect here: the base model has none")
+            }
+            Self::UnusedParameter { parameter, reason: Unused::Hidden, .. } => {
+                write!(f, "`{parameter}` has no effect here: every tensor finds a nearer one")
+            }
+            Self::FlatGradient { entries, in_layers: true, .. } => write!(
+                f,
+                "the gradient of {entries} values is used in slices of one layer only, which take \
+                its last value"
+            ),
+            Self::FlatGradient { entries, in_layers: false, .. } => write!(
+                f,
+                "the gradient of {entries} values is used outside of layers only, where its first \
+                value counts"
+            ),
+            Self::WeightsSumToZero { tensor, count, all_zero, has_base, .. } => {
+                let what = match (all_zero, has_base) {
+                    (true, true) => "all weights are 0, so that the base model is left",
+                    (true, false) => "all weights are 0, so that nothing is left",
+                    (false, _) => "the weights sum to 0, so that they cannot be normalized",
+                };
+                match count {
+                    1 => write!(f, "{what} of tensor `{tensor}`"),
+                    _ => write!(f, "{what}, for {count} tensors such as `{tensor}`"),
+                }
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! One bit per element.
 
+use crate::kernels::rank::pack;
+
 /// Which elements of a tensor are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in super::super) struct Flags {
@@ -10,20 +12,14 @@ pub(in super::super) struct Flags {
 impl Flags {
     /// From flags of all ones or 0.
     pub(super) fn new(flags: &[u8]) -> Self {
-        let words = flags.chunks(64).map(|flags| {
-            let (eights, rest) = flags.as_chunks::<8>();
-            let mut word = 0;
-            for (index, eight) in eights.iter().enumerate() {
-                // The lowest bit of each of eight bytes moves into the uppermost byte.
-                let bits = u64::from_le_bytes(*eight) & 0x0101_0101_0101_0101;
-                word |= (bits.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * index);
-            }
-            for (index, flag) in rest.iter().enumerate() {
-                word |= u64::from(flag & 1) << (8 * eights.len() + index);
-            }
-            word
-        });
-        Self { words: words.collect(), length: flags.len() }
+        let (blocks, rest) = flags.as_chunks::<64>();
+        let mut words: Vec<u64> = blocks.iter().map(pack).collect();
+        if !rest.is_empty() {
+            let mut last = [0; 64];
+            last[..rest.len()].copy_from_slice(rest);
+            words.push(pack(&last));
+        }
+        Self { words, length: flags.len() }
     }
 
     /// Puts the flags of the elements that follow behind these.

@@ -5,9 +5,9 @@ use std::ops::Range;
 use super::super::selection::{Keep, Request, Scores, Wanted};
 use super::super::{Chunk, MethodError, TensorInputs};
 use super::flags::Flags;
-use super::{BLOCK, Mask, Rows, Rule, Sparsifier, subtract};
+use super::{BLOCK, Mask, Rule, Sparsifier, subtract};
 use crate::kernels::random::Probability;
-use crate::kernels::rank::RankedDraw;
+use crate::kernels::rank::{RankedDraw, RowDraw};
 use crate::kernels::select::sum_from;
 use crate::kernels::simd::vectorized;
 
@@ -35,15 +35,12 @@ pub(in super::super) fn prepare(
             Rule::Bernoulli => {
                 Mask::Draw { key: inputs.keys[index], probability: Probability::new(density) }
             }
-            Rule::Ranked { epsilon } => Mask::Ranked(Rows {
-                draw: RankedDraw {
-                    key: inputs.keys[index],
-                    lowest: density - epsilon,
-                    spread: 2.0 * epsilon,
-                },
-                row: inputs.row_elements(),
-                inner: inputs.shape.get(2..).map_or(1, |shape| shape.iter().product()),
-            }),
+            Rule::Ranked { epsilon } => {
+                let key = inputs.keys[index];
+                let draw = RankedDraw { key, lowest: density - epsilon, spread: 2.0 * epsilon };
+                let inner = inputs.shape.get(2..).map_or(1, |shape| shape.iter().product());
+                Mask::Ranked(RowDraw::new(draw, inputs.row_elements(), inner))
+            }
             Rule::Everything | Rule::Magnitude | Rule::Outliers { .. } => {
                 let (keep, larger) = counts(rule, density, n);
                 if keep > 0 {
@@ -182,7 +179,10 @@ fn rescale_draws(
         for (position, &index) in which.iter().enumerate() {
             let mask = &sparsifiers[index].mask;
             let flags = mask.row_flags(chunk, position);
-            let [before, after] = vectorized(|| norms(mask, chunk, position, &flags));
+            let [before, after] = vectorized(
+                #[inline(always)]
+                || norms(mask, chunk, position, &flags),
+            );
             let flags = if remember { Flags::new(&flags) } else { Flags::default() };
             drawn.push(Drawn { before, after, flags });
         }

@@ -1,0 +1,88 @@
+//! Options that several commands share.
+
+use std::num::NonZeroUsize;
+use std::thread::available_parallelism;
+
+use clap::Args;
+
+use super::{Talk, cancelled_by_ctrl_c};
+use crate::checkpoint::ShardSize;
+use crate::engine::{Engine, EngineError, EngineOptions};
+use crate::plan::PlanOptions;
+
+/// More threads than this for each core only cost time.
+const MOST_THREADS_PER_CORE: usize = 16;
+
+/// What belongs to a merge beside its config.
+#[derive(Debug, Clone, Args)]
+pub(super) struct MergeSettings {
+    /// Key of random numbers: the same seed gives the same bytes
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    random_seed: u64,
+
+    /// Most bytes per weight file, with k, m or b for 10^3, 10^6 or 10^9; 0 for one file
+    #[arg(long, value_name = "SIZE", default_value_t)]
+    pub(super) out_shard_size: ShardSize,
+
+    /// Merge models of different architectures as far as their tensors fit
+    #[arg(long, overrides_with = "no_allow_crimes")]
+    allow_crimes: bool,
+
+    #[arg(long, hide = true)]
+    no_allow_crimes: bool,
+
+    /// Where vocabularies differ in size, keep the rows that all models have
+    #[arg(long, overrides_with = "no_unsafe_truncate_embeddings")]
+    unsafe_truncate_embeddings: bool,
+
+    #[arg(long, hide = true)]
+    no_unsafe_truncate_embeddings: bool,
+
+    /// Threads to use; all cores if not given
+    #[arg(short = 'j', long, visible_alias = "num-threads", value_name = "N")]
+    threads: Option<NonZeroUsize>,
+
+    /// Most bytes of working memory, with k, m or b for 10^3, 10^6 or 10^9
+    #[arg(long, value_name = "SIZE", value_parser = memory_limit)]
+    pub(super) memory_limit: Option<u64>,
+}
+
+impl MergeSettings {
+    pub(super) fn plan_options(&self) -> PlanOptions {
+        PlanOptions {
+            seed: self.random_seed,
+            allow_mixed_architectures: self.allow_crimes,
+            truncate_embeddings: self.unsafe_truncate_embeddings,
+        }
+    }
+
+    /// An engine that Ctrl-C stops.
+    pub(super) fn engine(&self, talk: Talk) -> Result<Engine, EngineError> {
+        Engine::new(EngineOptions {
+            threads: self.threads.map(|threads| useful_threads(threads, talk).get()),
+            memory_limit: self.memory_limit,
+            cancelled: cancelled_by_ctrl_c(),
+            ..EngineOptions::default()
+        })
+    }
+}
+
+/// As many threads as asked for, but not so many that starting them takes longer than the work.
+pub(super) fn useful_threads(threads: NonZeroUsize, talk: Talk) -> NonZeroUsize {
+    let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let most = cores.saturating_mul(NonZeroUsize::MIN.saturating_add(MOST_THREADS_PER_CORE - 1));
+    if threads > most {
+        let text = format!("{threads} threads would only be in each other's way; {most} are used");
+        talk.warn(&text, None);
+    }
+    threads.min(most)
+}
+
+/// Reads a size such as `500m`.
+pub(super) fn memory_limit(text: &str) -> Result<u64, String> {
+    let size: Result<ShardSize, _> = text.parse();
+    match size {
+        Ok(size) if size != ShardSize::UNLIMITED => Ok(size.bytes()),
+        _ => Err("write whole bytes, optionally with k, m or b, such as `500m`".to_owned()),
+    }
+}

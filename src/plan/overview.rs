@@ -1,0 +1,355 @@
+//! A plan in few lines: tensors by kind, and each parameter's course over the layers.
+//!
+//! A kind is what tensors have in common that differ in numbers only, such as
+//! `model.layers.*.mlp.up_proj.weight`, so that a model of a hundred layers has a dozen of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use indexmap::{IndexMap, IndexSet};
+
+use crate::kernels::dtype::DType;
+use crate::methods::{ParameterScope, ParameterValue};
+
+use super::{Action, MergePlan, PlannedTensor};
+
+/// A plan in few lines.
+pub struct Overview<'p> {
+    /// Every kind of tensor, in output order.
+    pub kinds: Vec<TensorKind<'p>>,
+    /// Every parameter that the method read, in the order of its definition.
+    pub parameters: Vec<ParameterOverview>,
+}
+
+/// Tensors whose names differ in numbers only, and that are made in the same way.
+pub struct TensorKind<'p> {
+    /// Their name with `*` for each number.
+    pub name: String,
+    /// The tensors, in output order; at least one.
+    pub tensors: Vec<&'p PlannedTensor>,
+    /// The first number of each name, as runs from first to last; none without numbers.
+    pub layers: Vec<(usize, usize)>,
+}
+
+/// What a parameter is, all over the model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParameterOverview {
+    /// Its name.
+    pub name: &'static str,
+    /// The model that has it, as the config writes it; a shared parameter has none.
+    pub model: Option<String>,
+    /// Whether the config gives it for no tensor.
+    pub is_default: bool,
+    /// Its courses, and for each the tensors that follow it.
+    pub courses: Vec<(Course, Tensors)>,
+}
+
+/// How a parameter runs over the layers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Course {
+    /// The same everywhere.
+    Constant(ParameterValue),
+    /// From the first value to the last by way of the others, rising or falling steadily between two
+    /// of them.
+    Through(Vec<ParameterValue>),
+    /// Up and down between two values.
+    Between(ParameterValue, ParameterValue),
+}
+
+/// Which tensors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tensors {
+    /// All of them.
+    All,
+    /// Those with these parts in their names.
+    Of(Vec<String>),
+    /// The rest.
+    Rest,
+}
+
+/// Courses with more turns than this are shown by their bounds.
+const MOST_TURNS: usize = 5;
+
+/// Lists of tensors longer than this are called the rest, when they are the largest group.
+const LONGEST_LIST: usize = 2;
+
+impl<'p> Overview<'p> {
+    /// Brings `plan` into few lines.
+    pub fn new(plan: &'p MergePlan) -> Self {
+        let kinds = kinds(plan.tensors());
+        let parameters = parameters(plan, &kinds);
+        Self { kinds, parameters }
+    }
+}
+
+impl TensorKind<'_> {
+    /// Elements of all tensors of the kind.
+    pub fn elements(&self) -> u64 {
+        self.tensors.iter().map(|tensor| tensor.info.elements() as u64).sum()
+    }
+
+    /// What the tensor is called within a layer, such as `mlp.up_proj`, or outside, such as `norm`.
+    fn short_name(&self) -> &str {
+        let name = self.name.strip_suffix(".weight").unwrap_or(&self.name);
+        match name.split_once(".*.") {
+            Some((_, inside)) => inside,
+            None => name.strip_prefix("model.").unwrap_or(name),
+        }
+    }
+
+    /// The part of the model that it is in: `mlp`, `input_layernorm`, `lm_head`.
+    fn part(&self) -> &str {
+        self.short_name().split('.').next().unwrap_or_default()
+    }
+}
+
+fn kinds(tensors: &[PlannedTensor]) -> Vec<TensorKind<'_>> {
+    type Key<'p> = (String, &'p [usize], DType, bool, usize);
+    let mut kinds: IndexMap<Key<'_>, (Vec<&PlannedTensor>, BTreeSet<usize>)> = IndexMap::new();
+    for tensor in tensors {
+        let (is_copy, n_inputs) = match &tensor.action {
+            Action::Copy { equals, .. } => (true, equals.len()),
+            Action::Merge { inputs, .. } => (false, inputs.len()),
+        };
+        let is_number = |part: &&str| part.parse::<usize>().is_ok();
+        let parts = tensor.name.split('.').map(|part| if is_number(&part) { "*" } else { part });
+        let name = parts.collect::<Vec<_>>().join(".");
+        let key = (name, tensor.info.shape.as_slice(), tensor.info.dtype, is_copy, n_inputs);
+        let (members, layers) = kinds.entry(key).or_default();
+        members.push(tensor);
+        layers.extend(layer(tensor));
+    }
+    let kind = |((name, ..), (tensors, layers)): (Key<'_>, (_, BTreeSet<usize>))| TensorKind {
+        name,
+        tensors,
+        layers: runs(&layers),
+    };
+    kinds.into_iter().map(kind).collect()
+}
+
+/// The first number in a tensor's name.
+fn layer(tensor: &PlannedTensor) -> Option<usize> {
+    tensor.name.split('.').find_map(|part| part.parse().ok())
+}
+
+/// `{0, 1, 2, 5}` as 0 to 2 and 5 to 5.
+fn runs(numbers: &BTreeSet<usize>) -> Vec<(usize, usize)> {
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for &number in numbers {
+        match runs.last_mut() {
+            Some((_, last)) if *last + 1 == number => *last = number,
+            _ => runs.push((number, number)),
+        }
+    }
+    runs
+}
+
+fn parameters(plan: &MergePlan, kinds: &[TensorKind<'_>]) -> Vec<ParameterOverview> {
+    let mut overviews = Vec::new();
+    for definition in plan.method().parameters {
+        let name = definition.name;
+        // For each model that has the parameter, its values by kind, in output order.
+        let mut found: IndexMap<Option<String>, BTreeMap<usize, Vec<ParameterValue>>> =
+            IndexMap::new();
+        let mut given: IndexSet<Option<String>> = IndexSet::new();
+        for (index, kind) in kinds.iter().enumerate() {
+            for tensor in &kind.tensors {
+                let mut note = |model: Option<String>, resolved: &super::ResolvedParameter| {
+                    if resolved.origin.is_some() {
+                        given.insert(model.clone());
+                    }
+                    let values = found.entry(model).or_default().entry(index).or_default();
+                    values.push(resolved.value);
+                };
+                if definition.scope == ParameterScope::Shared {
+                    tensor.parameters.shared.get(name).into_iter().for_each(|one| note(None, one));
+                    continue;
+                }
+                let operands = match &tensor.action {
+                    Action::Copy { from, .. } => std::slice::from_ref(from),
+                    Action::Merge { inputs, .. } => inputs.as_slice(),
+                };
+                for (operand, values) in operands.iter().zip(&tensor.parameters.inputs) {
+                    values.get(name).into_iter().for_each(|one| {
+                        note(Some(operand.model.label()), one);
+                    });
+                }
+            }
+        }
+        for (model, by_kind) in found {
+            let is_default = !given.contains(&model);
+            let courses = courses(&by_kind, kinds);
+            overviews.push(ParameterOverview { name, model, is_default, courses });
+        }
+    }
+    overviews
+}
+
+/// Kinds of the same course together.
+fn courses(
+    by_kind: &BTreeMap<usize, Vec<ParameterValue>>,
+    kinds: &[TensorKind<'_>],
+) -> Vec<(Course, Tensors)> {
+    let mut groups: Vec<(Course, Vec<usize>)> = Vec::new();
+    for (&kind, values) in by_kind {
+        let course = Course::of(values);
+        match groups.iter_mut().find(|(other, _)| *other == course) {
+            Some((_, members)) => members.push(kind),
+            None => groups.push((course, vec![kind])),
+        }
+    }
+    if groups.len() == 1 {
+        return groups.into_iter().map(|(course, _)| (course, Tensors::All)).collect();
+    }
+    let largest = groups.iter().map(|(_, members)| members.len()).max().unwrap_or(0);
+    let mut named: Vec<(Course, Tensors)> = Vec::new();
+    let mut rest = None;
+    for (course, members) in groups {
+        let names = names(&members, by_kind, kinds);
+        if members.len() == largest && names.len() > LONGEST_LIST && rest.is_none() {
+            rest = Some((course, Tensors::Rest));
+        } else {
+            named.push((course, Tensors::Of(names)));
+        }
+    }
+    named.extend(rest);
+    named
+}
+
+/// Whole parts of the model by their name, others tensor by tensor.
+fn names(
+    members: &[usize],
+    by_kind: &BTreeMap<usize, Vec<ParameterValue>>,
+    kinds: &[TensorKind<'_>],
+) -> Vec<String> {
+    let mut names: IndexSet<&str> = IndexSet::new();
+    for &member in members {
+        let part = kinds[member].part();
+        let is_whole = by_kind
+            .keys()
+            .filter(|&&kind| kinds[kind].part() == part)
+            .all(|kind| members.contains(kind));
+        names.insert(if is_whole { part } else { kinds[member].short_name() });
+    }
+    names.into_iter().map(str::to_owned).collect()
+}
+
+impl Course {
+    /// The course of at least one value.
+    fn of(values: &[ParameterValue]) -> Self {
+        let first = values[0];
+        if values.iter().all(|value| *value == first) {
+            return Self::Constant(first);
+        }
+        let numbers: Vec<f64> = values.iter().map(|value| value.as_float()).collect();
+        let mut turns = vec![0];
+        let mut direction = 0.0;
+        for index in 1..numbers.len() {
+            let step = numbers[index] - numbers[index - 1];
+            if step != 0.0 && direction != 0.0 && step.signum() != direction {
+                turns.push(index - 1);
+            }
+            if step != 0.0 {
+                direction = step.signum();
+            }
+        }
+        turns.push(numbers.len() - 1);
+        if turns.len() <= MOST_TURNS {
+            return Self::Through(turns.into_iter().map(|index| values[index]).collect());
+        }
+        let by_number =
+            |a: &&ParameterValue, b: &&ParameterValue| a.as_float().total_cmp(&b.as_float());
+        let bound = |value: Option<&ParameterValue>| *value.expect("there are values");
+        Self::Between(
+            bound(values.iter().min_by(by_number)),
+            bound(values.iter().max_by(by_number)),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{TinyModel, plan, store};
+    use super::*;
+    use crate::kernels::dtype::DType::F32;
+    use crate::methods::ParameterValue::Float;
+
+    fn planned(text: &str) -> MergePlan {
+        let models = ["a", "b"].map(|name| TinyModel::noise(name, 5, F32, 1));
+        plan(text, &store(models)).unwrap()
+    }
+
+    #[test]
+    fn layers_of_a_kind_are_one_line() {
+        let plan = planned(
+            "{merge_method: linear, models: [{model: a}, {model: b}], parameters: {weight: 1}}",
+        );
+        let overview = Overview::new(&plan);
+        assert_eq!(overview.kinds.len(), 1 + 9 + 2);
+        let count: usize = overview.kinds.iter().map(|kind| kind.tensors.len()).sum();
+        assert_eq!(count, plan.tensors().len());
+        let norm = &overview.kinds[1];
+        assert_eq!(norm.name, "model.layers.*.input_layernorm.weight");
+        assert_eq!(norm.layers, [(0, 4)]);
+        assert_eq!(norm.part(), "input_layernorm");
+        assert_eq!(overview.kinds[0].part(), "embed_tokens");
+        assert!(overview.kinds[0].layers.is_empty());
+    }
+
+    #[test]
+    fn parameters_are_gathered_by_course() {
+        let plan = planned(
+            "
+merge_method: slerp
+base_model: a
+models: [{model: b}]
+parameters:
+  t:
+  - {filter: q_proj, value: [0, 1, 0]}
+  - {filter: mlp, value: [1, 0.5]}
+  - {value: 0.5}
+",
+        );
+        let overview = Overview::new(&plan);
+        let [t] = overview.parameters.as_slice() else { panic!("{:?}", overview.parameters) };
+        assert_eq!((t.name, &t.model, t.is_default), ("t", &None, false));
+        let of = |name: &str| Tensors::Of(vec![name.to_owned()]);
+        let expected = [
+            (Course::Through([0.0, 1.0, 0.0].map(Float).to_vec()), of("self_attn.q_proj")),
+            (Course::Through([1.0, 0.5].map(Float).to_vec()), of("mlp")),
+            (Course::Constant(Float(0.5)), Tensors::Rest),
+        ];
+        assert_eq!(t.courses.len(), expected.len());
+        for course in expected {
+            assert!(t.courses.contains(&course), "{course:?} in {:?}", t.courses);
+        }
+    }
+
+    #[test]
+    fn models_have_their_own_parameters() {
+        let plan = planned(
+            "
+merge_method: ties
+base_model: a
+models: [{model: b, parameters: {weight: 0.5}}]
+",
+        );
+        let parameters = Overview::new(&plan).parameters;
+        let weight = &parameters[0];
+        assert_eq!((weight.name, weight.model.as_deref()), ("weight", Some("b")));
+        assert_eq!(weight.courses, [(Course::Constant(Float(0.5)), Tensors::All)]);
+        assert!(parameters[1..].iter().all(|parameter| parameter.is_default));
+    }
+
+    #[test]
+    fn courses_with_many_turns_have_bounds() {
+        let values: Vec<_> = (0..20).map(|index| Float(f64::from(index % 3))).collect();
+        assert_eq!(Course::of(&values), Course::Between(Float(0.0), Float(2.0)));
+        let plateau = [0.0, 1.0, 1.0, 2.0].map(Float);
+        assert_eq!(Course::of(&plateau), Course::Through([0.0, 2.0].map(Float).to_vec()));
+    }
+
+    #[test]
+    fn numbers_that_follow_each_other_are_runs() {
+        assert_eq!(runs(&[0, 1, 2, 5, 7, 8].into()), [(0, 2), (5, 5), (7, 8)]);
+    }
+}
