@@ -13,11 +13,13 @@ use proptest::prelude::*;
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-const DTYPES: [(DType, Dtype); 10] = [
+const DTYPES: [(DType, Dtype); 12] = [
     (DType::BF16, Dtype::BF16),
     (DType::F16, Dtype::F16),
     (DType::F32, Dtype::F32),
     (DType::F64, Dtype::F64),
+    (DType::F8E4M3, Dtype::F8_E4M3),
+    (DType::F8E5M2, Dtype::F8_E5M2),
     (DType::I64, Dtype::I64),
     (DType::I32, Dtype::I32),
     (DType::I16, Dtype::I16),

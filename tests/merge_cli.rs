@@ -177,15 +177,25 @@ fn options_decide_what_is_written() {
 #[test]
 fn the_same_seed_gives_the_same_bytes() {
     let place = Workplace::new();
-    let dare = TIES.replace("ties", "dare_ties");
-    let merge = |seed: &str, threads: &str| {
-        let options = ["--overwrite", "--random-seed", seed, "--threads", threads];
-        assert_eq!(place.merge(&dare, &options).code, 0);
-        fs::read(place.path("merged/model.safetensors")).unwrap()
-    };
-    let first = merge("1", "1");
-    assert_eq!(merge("1", "5"), first);
-    assert_ne!(merge("2", "1"), first);
+    // Matrices of several chunks, which are drawn for and written in any order.
+    for (index, name) in ["base", "a", "b"].into_iter().enumerate() {
+        fs::remove_dir_all(place.path(name)).unwrap();
+        place.add_model(name, 200, |element| (element * (index + 2) % 97) as f32 * 0.01);
+    }
+    for method in ["dare_linear", "dare_ties", "della", "della_linear"] {
+        let config = TIES.replace("ties", method);
+        let merge = |seed: &str, threads: &str| {
+            let options = ["--overwrite", "--random-seed", seed, "--threads", threads];
+            let outcome = place.merge(&config, &options);
+            assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+            fs::read(place.path("merged/model.safetensors")).unwrap()
+        };
+        let first = merge("1", "1");
+        for threads in ["2", "7"] {
+            assert!(merge("1", threads) == first, "{method} with {threads} threads");
+        }
+        assert!(merge("2", "1") != first, "{method}");
+    }
 }
 
 #[test]

@@ -43,6 +43,15 @@ pub enum ArchitectureError {
         source: serde_json::Error,
     },
 
+    /// An object has a key twice, so that nobody knows which value is meant.
+    #[error("`{}` has the key `{key}` twice in the same object", path.display())]
+    RepeatedKey {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+    },
+
     /// A value that should be an object is not.
     #[error("`{}`: {what} should be an object", path.display())]
     NotAnObject {

@@ -8,6 +8,7 @@ mod definition;
 mod error;
 mod model_config;
 mod name;
+mod repeated_key;
 mod side_files;
 
 use std::path::Path;

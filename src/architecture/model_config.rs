@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::repeated_key::repeated_key;
 use super::{Architecture, ArchitectureError};
 use crate::kernels::dtype::DType;
 
@@ -35,6 +36,9 @@ impl ModelConfig {
         let text = fs::read(&path).map_err(unreadable)?;
         let values = serde_json::from_slice(&text)
             .map_err(|source| ArchitectureError::Json { path: path.clone(), source })?;
+        if let Some(key) = repeated_key(&text) {
+            return Err(ArchitectureError::RepeatedKey { path, key });
+        }
         Self::new(values, path)
     }
 

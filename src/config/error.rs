@@ -22,17 +22,6 @@ pub enum ConfigError {
         known: Vec<String>,
     },
 
-    /// The merge method exists in mergekit, not here.
-    #[error("{at}: merge method `{name}` is not available in this version")]
-    MethodNotAvailable {
-        /// The name's place.
-        at: Place,
-        /// As written.
-        name: String,
-        /// Every method there is.
-        known: Vec<String>,
-    },
-
     /// A field exists in mergekit, not here.
     #[error("{at}: {what} is not available in this version")]
     NotAvailable {
@@ -130,9 +119,6 @@ impl ConfigError {
         match self {
             Self::Yaml(error) => error.hint(),
             Self::UnknownMethod { name, known, .. } => Some(did_you_mean(name, known)),
-            Self::MethodNotAvailable { known, .. } => {
-                Some(format!("available are {}", quoted(known)))
-            }
             Self::NotAvailable { instead, .. } => Some((*instead).to_owned()),
             Self::NoRecipe { allowed, .. } => {
                 Some(format!("list what is merged under one of {}", quoted(allowed)))
@@ -192,6 +178,15 @@ pub enum Warning {
         name: &'static str,
     },
 
+    /// A field that merge configs do not have.
+    #[error("{at}: unknown field `{name}` has no effect")]
+    UnknownField {
+        /// The field's name.
+        at: Place,
+        /// As written.
+        name: String,
+    },
+
     /// A field of mergekit's that never had an effect.
     #[error("{at}: `{name}` has no effect")]
     NoEffect {
@@ -206,9 +201,10 @@ impl Warning {
     /// Where it is.
     pub fn at(&self) -> &Place {
         match self {
-            Self::NotRead { at, .. } | Self::NotReadHere { at, .. } | Self::NoEffect { at, .. } => {
-                at
-            }
+            Self::NotRead { at, .. }
+            | Self::NotReadHere { at, .. }
+            | Self::UnknownField { at, .. }
+            | Self::NoEffect { at, .. } => at,
         }
     }
 
@@ -219,7 +215,7 @@ impl Warning {
             Self::NotReadHere { name, .. } => {
                 Some(format!("write `{name}` under the `parameters` of the whole config or slice"))
             }
-            Self::NoEffect { .. } => None,
+            Self::UnknownField { .. } | Self::NoEffect { .. } => None,
         }
     }
 }

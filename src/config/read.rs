@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use super::settings::{self, Owner};
-use super::yaml::{Document, Fields, Node, Place, YamlError};
+use super::yaml::{Document, Fields, Node, Place, YamlError, closest};
 use super::{
     ConfigError, MergeConfig, ModelEntry, ModelReference, ModuleEntry, OutputSlice, Recipe,
     Settings, SliceSource, Warning,
 };
 use crate::kernels::dtype::DType;
-use crate::methods::{self, METHODS, MethodDefinition, NOT_AVAILABLE};
+use crate::methods::{self, METHODS, MethodDefinition};
 
 /// Element types that a config can ask for.
 pub(super) const DTYPES: [DType; 5] = [DType::BF16, DType::F16, DType::F32, DType::F64, DType::I64];
@@ -94,7 +94,8 @@ impl MergeConfig {
     /// of the document.
     pub fn from_node(node: &Node<'_>) -> Result<(Self, Vec<Warning>), ConfigError> {
         let fields = node.fields()?;
-        fields.only(&TOP_LEVEL)?;
+        let mut warnings = Vec::new();
+        warn_of_unknown(&fields, &TOP_LEVEL, &mut warnings)?;
         let method = read_method(&fields.require("merge_method")?)?;
         for (name, what, instead) in [
             ("tokenizer", "`tokenizer`", INSTEAD_OF_TOKENIZER),
@@ -105,7 +106,7 @@ impl MergeConfig {
                 return Err(ConfigError::NotAvailable { at: node.place(), what, instead });
             }
         }
-        let mut reader = Reader { method, warnings: Vec::new() };
+        let mut reader = Reader { method, warnings };
         let config = Self {
             merge_method: method.name.to_owned(),
             base_model: fields.get("base_model").as_ref().map(read_model).transpose()?,
@@ -175,7 +176,7 @@ impl Reader {
 
     fn model_entry(&mut self, node: &Node<'_>) -> Result<ModelEntry, ConfigError> {
         let fields = node.fields()?;
-        fields.only(&["model", "parameters"])?;
+        self.warn_of_unknown(&fields, &["model", "parameters"])?;
         Ok(ModelEntry {
             model: read_model(&fields.require("model")?)?,
             parameters: self.settings(&fields, Owner::Input)?,
@@ -184,7 +185,7 @@ impl Reader {
 
     fn output_slice(&mut self, node: &Node<'_>) -> Result<OutputSlice, ConfigError> {
         let fields = node.fields()?;
-        fields.only(&["sources", "base_model", "parameters", "residual_weight"])?;
+        self.warn_of_unknown(&fields, &["sources", "base_model", "parameters", "residual_weight"])?;
         if let Some(node) = fields.get("residual_weight") {
             node.number()?;
             self.warnings.push(Warning::NoEffect { at: node.key_place(), name: "residual_weight" });
@@ -203,7 +204,7 @@ impl Reader {
 
     fn slice_source(&mut self, node: &Node<'_>) -> Result<SliceSource, ConfigError> {
         let fields = node.fields()?;
-        fields.only(&["model", "layer_range", "parameters"])?;
+        self.warn_of_unknown(&fields, &["model", "layer_range", "parameters"])?;
         Ok(SliceSource {
             model: read_model(&fields.require("model")?)?,
             layers: read_layers(&fields.require("layer_range")?)?,
@@ -213,16 +214,46 @@ impl Reader {
 
     fn module_entry(&mut self, node: &Node<'_>) -> Result<ModuleEntry, ConfigError> {
         let fields = node.fields()?;
-        fields.only(&["models", "slices", "parameters"])?;
+        self.warn_of_unknown(&fields, &["models", "slices", "parameters"])?;
         Ok(ModuleEntry {
             recipe: self.recipe(&fields, RECIPES_OF_MODULE)?,
             parameters: self.settings(&fields, Owner::Output)?,
         })
     }
 
+    fn warn_of_unknown(
+        &mut self,
+        fields: &Fields<'_>,
+        known: &[&'static str],
+    ) -> Result<(), ConfigError> {
+        warn_of_unknown(fields, known, &mut self.warnings)
+    }
+
     fn settings(&mut self, fields: &Fields<'_>, owner: Owner) -> Result<Settings, ConfigError> {
         settings::read(fields.get("parameters"), owner, self.method, &mut self.warnings)
     }
+}
+
+/// Fields that are not in `known` have no effect, as notes and holders of YAML anchors, unless they
+/// look like a known one that is absent: then they are mistakes, and refused.
+fn warn_of_unknown(
+    fields: &Fields<'_>,
+    known: &[&'static str],
+    warnings: &mut Vec<Warning>,
+) -> Result<(), ConfigError> {
+    for (name, node) in fields.all()? {
+        if known.contains(&name) {
+            continue;
+        }
+        let (at, name) = (node.key_place(), name.to_owned());
+        let absent = known.iter().copied().filter(|field| fields.get(field).is_none());
+        if closest(&name, absent).is_some() {
+            let known = known.iter().map(|&name| name.to_owned()).collect();
+            return Err(YamlError::UnknownField { at, name, known }.into());
+        }
+        warnings.push(Warning::UnknownField { at, name });
+    }
+    Ok(())
 }
 
 fn read_method(node: &Node<'_>) -> Result<&'static MethodDefinition, ConfigError> {
@@ -232,9 +263,6 @@ fn read_method(node: &Node<'_>) -> Result<&'static MethodDefinition, ConfigError
     }
     let (at, name) = (node.place(), name.to_owned());
     let known = METHODS.iter().map(|method| method.name.to_owned()).collect();
-    if NOT_AVAILABLE.contains(&name.as_str()) {
-        return Err(ConfigError::MethodNotAvailable { at, name, known });
-    }
     Err(ConfigError::UnknownMethod { at, name, known })
 }
 

@@ -9,9 +9,24 @@ use crate::methods::{
     ParameterValue,
 };
 
-/// Parameters that are shares, whatever the method. Others may be any number: weights are
-/// negative at times, and `t` extrapolates.
+/// Parameters that are shares in every method with a density. Others may be any number: weights are
+/// negative at times, `t` extrapolates, and `epsilon` is a threshold elsewhere.
 const SHARES: [&str; 3] = ["density", "gamma", "epsilon"];
+
+/// A parameter that the method reads.
+#[derive(Clone, Copy)]
+struct Known {
+    definition: &'static ParameterDefinition,
+    is_share: bool,
+}
+
+impl Known {
+    fn find(method: &'static MethodDefinition, name: &str) -> Option<Self> {
+        let find = |name| method.parameters.iter().find(|definition| definition.name == name);
+        let is_share = SHARES.contains(&name) && find("density").is_some();
+        find(name).map(|definition| Self { definition, is_share })
+    }
+}
 
 /// Whose parameters a mapping has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,11 +48,13 @@ pub(super) fn read(
     let all = node.fields()?.all()?;
     let mut settings = Settings::new();
     for (name, node) in &all {
-        let mut definition = method.parameters.iter().find(|definition| definition.name == *name);
-        match definition {
-            Some(known) if owner == Owner::Input && known.scope == ParameterScope::Shared => {
-                warnings.push(Warning::NotReadHere { at: node.key_place(), name: known.name });
-                definition = None;
+        let mut known = Known::find(method, name);
+        match known {
+            Some(Known { definition, .. })
+                if owner == Owner::Input && definition.scope == ParameterScope::Shared =>
+            {
+                warnings.push(Warning::NotReadHere { at: node.key_place(), name: definition.name });
+                known = None;
             }
             Some(_) => {}
             None => {
@@ -45,7 +62,7 @@ pub(super) fn read(
                 warnings.push(not_read(node, name, method, is_given)?);
             }
         }
-        if let Some(setting) = read_setting(node, definition)? {
+        if let Some(setting) = read_setting(node, known)? {
             settings.insert((*name).to_owned(), setting);
         }
     }
@@ -82,56 +99,44 @@ fn not_read(
     }
 }
 
-/// Reads one setting; an empty list counts as absent. Without a definition nothing is known about
-/// the type.
-fn read_setting(
-    node: &Node<'_>,
-    definition: Option<&ParameterDefinition>,
-) -> Result<Option<Setting>, ConfigError> {
+/// Reads one setting; an empty list counts as absent. Of a parameter that is not known, the type
+/// is not either.
+fn read_setting(node: &Node<'_>, known: Option<Known>) -> Result<Option<Setting>, ConfigError> {
     match node.value() {
         Yaml::Sequence(items) if items.is_empty() => Ok(None),
         Yaml::Sequence(items) if items.iter().any(Yaml::is_mapping) => {
             let items = node.items()?;
-            let conditions = items.iter().map(|item| read_condition(item, definition));
+            let conditions = items.iter().map(|item| read_condition(item, known));
             Ok(Some(Setting::Conditional(conditions.collect::<Result<_, _>>()?)))
         }
-        Yaml::Mapping(_) => Ok(Some(Setting::Conditional(vec![read_condition(node, definition)?]))),
-        _ => Ok(Some(Setting::Plain(read_value(node, definition)?))),
+        Yaml::Mapping(_) => Ok(Some(Setting::Conditional(vec![read_condition(node, known)?]))),
+        _ => Ok(Some(Setting::Plain(read_value(node, known)?))),
     }
 }
 
-fn read_condition(
-    node: &Node<'_>,
-    definition: Option<&ParameterDefinition>,
-) -> Result<Conditional, ConfigError> {
+fn read_condition(node: &Node<'_>, known: Option<Known>) -> Result<Conditional, ConfigError> {
     let fields = node.fields().map_err(|_| {
         node.wrong_type("a condition `{filter: …, value: …}` as the list has others")
     })?;
     fields.only(&["filter", "value"])?;
     let filter = fields.get("filter");
     let filter = filter.map(|filter| filter.text().map(str::to_owned)).transpose()?;
-    let value = read_value(&fields.require("value")?, definition)?;
+    let value = read_value(&fields.require("value")?, known)?;
     Ok(Conditional { filter, value })
 }
 
-fn read_value(
-    node: &Node<'_>,
-    definition: Option<&ParameterDefinition>,
-) -> Result<Value, ConfigError> {
+fn read_value(node: &Node<'_>, known: Option<Known>) -> Result<Value, ConfigError> {
     match node.value() {
         Yaml::Sequence(items) if !items.is_empty() => {
             let items = node.items()?;
-            let scalars = items.iter().map(|item| read_scalar(item, definition));
+            let scalars = items.iter().map(|item| read_scalar(item, known));
             Ok(Value::Gradient(scalars.collect::<Result<_, _>>()?))
         }
-        _ => Ok(Value::Scalar(read_scalar(node, definition)?)),
+        _ => Ok(Value::Scalar(read_scalar(node, known)?)),
     }
 }
 
-fn read_scalar(
-    node: &Node<'_>,
-    definition: Option<&ParameterDefinition>,
-) -> Result<Scalar, ConfigError> {
+fn read_scalar(node: &Node<'_>, known: Option<Known>) -> Result<Scalar, ConfigError> {
     let scalar = match node.value() {
         Yaml::Bool(boolean) => Some(Scalar::Bool(*boolean)),
         Yaml::String(text) => Some(Scalar::Text(text.clone())),
@@ -142,7 +147,7 @@ fn read_scalar(
         }),
         Yaml::Null | Yaml::Sequence(_) | Yaml::Mapping(_) | Yaml::Tagged(_) => None,
     };
-    let Some(definition) = definition else {
+    let Some(Known { definition, is_share }) = known else {
         return scalar.ok_or_else(|| {
             node.wrong_type("a number, a boolean, text, or a list of these").into()
         });
@@ -151,7 +156,7 @@ fn read_scalar(
     let Some(value) = value else {
         return Err(node.wrong_type(expected(definition)).into());
     };
-    if SHARES.contains(&definition.name) && !(0.0..=1.0).contains(&value.as_float()) {
+    if is_share && !(0.0..=1.0).contains(&value.as_float()) {
         return Err(ConfigError::OutOfRange {
             at: node.place(),
             name: definition.name,

@@ -166,8 +166,10 @@ impl<'p> PreparedTensor<'p> {
 
     /// Whether the output's bytes are those of the first input.
     fn is_unchanged(&self) -> bool {
+        // A merge may have no inputs but the base.
+        let Work::Copy { .. } = self.work else { return false };
         let (from, dtype) = (&self.inputs.inputs[0], self.dtype());
-        matches!(self.work, Work::Copy { .. }) && from.dtype == dtype && from.loaded_as == dtype
+        from.dtype == dtype && from.loaded_as == dtype
     }
 
     /// Reads and checks the stored bytes of a chunk of every operand.

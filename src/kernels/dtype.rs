@@ -5,6 +5,7 @@ use std::fmt;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
+use super::float8;
 use super::simd::vectorized;
 
 /// Elements that are converted through a buffer at a time.
@@ -25,6 +26,10 @@ pub enum DType {
     F32,
     /// IEEE 754 double precision.
     F64,
+    /// 8-bit float of 4 exponent and 3 mantissa bits, finite: PyTorch's `float8_e4m3fn`.
+    F8E4M3,
+    /// 8-bit float of 5 exponent and 2 mantissa bits, with infinities.
+    F8E5M2,
     /// Signed 64-bit integer.
     I64,
     /// Signed 32-bit integer.
@@ -46,13 +51,13 @@ impl DType {
             Self::F64 | Self::I64 => 8,
             Self::F32 | Self::I32 => 4,
             Self::BF16 | Self::F16 | Self::I16 => 2,
-            Self::I8 | Self::U8 | Self::Bool => 1,
+            Self::F8E4M3 | Self::F8E5M2 | Self::I8 | Self::U8 | Self::Bool => 1,
         }
     }
 
     /// Whether arithmetic on fractions makes sense. Other types are only copied.
     pub const fn is_float(self) -> bool {
-        matches!(self, Self::BF16 | Self::F16 | Self::F32 | Self::F64)
+        matches!(self, Self::BF16 | Self::F16 | Self::F32 | Self::F64 | Self::F8E4M3 | Self::F8E5M2)
     }
 }
 
@@ -64,6 +69,8 @@ impl fmt::Display for DType {
             Self::F16 => "float16",
             Self::F32 => "float32",
             Self::F64 => "float64",
+            Self::F8E4M3 => "float8_e4m3fn",
+            Self::F8E5M2 => "float8_e5m2",
             Self::I64 => "int64",
             Self::I32 => "int32",
             Self::I16 => "int16",
@@ -76,7 +83,8 @@ impl fmt::Display for DType {
 
 /// Widens stored little-endian elements to `f32`; `false` is 0 and `true` is 1.
 ///
-/// Exact for BF16, F16, F32 and integers up to 2²⁴; anything else is rounded to nearest.
+/// Exact for BF16, F16, F32, both 8-bit floats and integers up to 2²⁴; anything else is rounded to
+/// nearest.
 ///
 /// # Panics
 ///
@@ -94,6 +102,8 @@ pub fn widen(dtype: DType, bytes: &[u8], out: &mut [f32]) {
             DType::F16 => widen_f16(bytes, out),
             DType::F32 => convert(bytes, out, f32::from_le_bytes),
             DType::F64 => convert(bytes, out, |b| f64::from_le_bytes(b) as f32),
+            DType::F8E4M3 => convert(bytes, out, |[b]: [u8; 1]| float8::widen_e4m3(b)),
+            DType::F8E5M2 => convert(bytes, out, |[b]: [u8; 1]| float8::widen_e5m2(b)),
             DType::I64 => convert(bytes, out, |b| i64::from_le_bytes(b) as f32),
             DType::I32 => convert(bytes, out, |b| i32::from_le_bytes(b) as f32),
             DType::I16 => convert(bytes, out, |b| f32::from(i16::from_le_bytes(b))),
@@ -127,7 +137,8 @@ fn widen_f16(bytes: &[u8], out: &mut [f32]) {
 
 /// Rounds `f32` values to stored little-endian elements, to nearest with ties to even.
 ///
-/// NaN stays NaN in floating types. Integers saturate, and NaN becomes 0; `Bool` is 1 for anything
+/// NaN stays NaN in floating types, and what is too large becomes infinite, or the largest number of
+/// E4M3, which has no infinities. Integers saturate, and NaN becomes 0; `Bool` is 1 for anything
 /// but 0.
 ///
 /// # Panics
@@ -142,6 +153,8 @@ pub fn narrow(dtype: DType, values: &[f32], out: &mut [u8]) {
             DType::F16 => narrow_f16(values, out),
             DType::F32 => store(values, out, f32::to_le_bytes),
             DType::F64 => store(values, out, |x| f64::from(x).to_le_bytes()),
+            DType::F8E4M3 => store(values, out, |x| [float8::narrow_e4m3(x)]),
+            DType::F8E5M2 => store(values, out, |x| [float8::narrow_e5m2(x)]),
             DType::I64 => store(values, out, |x| (x.round_ties_even() as i64).to_le_bytes()),
             DType::I32 => store(values, out, |x| (x.round_ties_even() as i32).to_le_bytes()),
             DType::I16 => store(values, out, |x| (x.round_ties_even() as i16).to_le_bytes()),
@@ -200,6 +213,7 @@ fn overflow_bits(dtype: DType) -> u32 {
         // Halfway between the largest finite number and the next one, if there were one.
         DType::F16 => 65_520f32.to_bits(),
         DType::BF16 => 0x7f7f_8000,
+        DType::F8E5M2 => float8::E5M2_OVERFLOW.to_bits(),
         _ => f32::INFINITY.to_bits(),
     }
 }
@@ -227,6 +241,8 @@ pub fn first_nan(dtype: DType, bytes: &[u8]) -> Option<usize> {
         DType::F16 => first_stored(bytes, |b| u16::from_le_bytes(*b) & 0x7fff > 0x7c00),
         DType::F32 => first_stored(bytes, |b| f32::from_le_bytes(*b).is_nan()),
         DType::F64 => first_stored(bytes, |b| f64::from_le_bytes(*b).is_nan()),
+        DType::F8E4M3 => first_stored(bytes, |[b]: &[u8; 1]| b & 0x7f == 0x7f),
+        DType::F8E5M2 => first_stored(bytes, |[b]: &[u8; 1]| b & 0x7f > 0x7c),
         DType::I64 | DType::I32 | DType::I16 | DType::I8 | DType::U8 | DType::Bool => None,
     }
 }
@@ -239,6 +255,8 @@ pub fn first_not_finite(dtype: DType, bytes: &[u8]) -> Option<usize> {
         DType::F16 => first_stored(bytes, |b| u16::from_le_bytes(*b) & 0x7fff >= 0x7c00),
         DType::F32 => first_stored(bytes, |b| !f32::from_le_bytes(*b).is_finite()),
         DType::F64 => first_stored(bytes, |b| !(f64::from_le_bytes(*b) as f32).is_finite()),
+        DType::F8E4M3 => first_stored(bytes, |[b]: &[u8; 1]| b & 0x7f == 0x7f),
+        DType::F8E5M2 => first_stored(bytes, |[b]: &[u8; 1]| b & 0x7f >= 0x7c),
         DType::I64 | DType::I32 | DType::I16 | DType::I8 | DType::U8 | DType::Bool => None,
     }
 }

@@ -43,7 +43,7 @@ impl TensorInputs<'_> {
 
     /// Calls `visit` with the base and the inputs `which` of every block, in parallel, and returns
     /// what it returned in block order. With `whole_rows` blocks end where rows end.
-    pub(super) fn map_blocks<T: Send>(
+    pub fn map_blocks<T: Send>(
         &self,
         which: &[usize],
         whole_rows: bool,
@@ -74,5 +74,21 @@ impl TensorInputs<'_> {
                 Ok(result)
             })
             .collect()
+    }
+
+    /// Adds what `visit` returns for every block of the inputs `which`.
+    pub fn sum<const N: usize>(
+        &self,
+        which: &[usize],
+        whole_rows: bool,
+        visit: impl Fn(&Chunk<'_>) -> [f64; N] + Sync,
+    ) -> Result<[f64; N], MethodError> {
+        let mut total = [0.0; N];
+        for block in self.map_blocks(which, whole_rows, visit)? {
+            for (total, part) in total.iter_mut().zip(block) {
+                *total += part;
+            }
+        }
+        Ok(total)
     }
 }

@@ -34,7 +34,7 @@ use indexmap::IndexMap;
 use crate::kernels::random::TensorKey;
 
 pub use inputs::STATISTICS_BLOCK;
-pub use registry::{METHODS, NOT_AVAILABLE, find};
+pub use registry::{METHODS, find};
 
 /// Where a merge method takes its base model from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,18 +162,23 @@ impl ParameterValue {
 }
 
 impl Parameters {
-    /// A shared number. The plan has resolved every parameter that the definition names.
-    fn float(&self, name: &str) -> f64 {
+    /// A shared number.
+    ///
+    /// # Panics
+    ///
+    /// This and the others, when the definition does not name the parameter; what it names, the plan
+    /// has resolved.
+    pub fn float(&self, name: &str) -> f64 {
         self.shared[name].as_float()
     }
 
     /// A shared switch.
-    fn flag(&self, name: &str) -> bool {
+    pub fn flag(&self, name: &str) -> bool {
         self.shared[name].as_bool()
     }
 
     /// One number of every input.
-    fn floats(&self, name: &str) -> Vec<f64> {
+    pub fn floats(&self, name: &str) -> Vec<f64> {
         self.inputs.iter().map(|input| input[name].as_float()).collect()
     }
 }

@@ -120,6 +120,18 @@ impl MergePlan {
     ) -> Result<Self, PlanError> {
         let method = methods::find(&config.merge_method)
             .expect("merge configs name a merge method that exists");
+        Self::with_method(method, config, store, options)
+    }
+
+    /// As [`new`](Self::new), with a method that need not be in [`methods::METHODS`]: one of the
+    /// caller's own. The config's `merge_method` is only a name then, and the config has been checked
+    /// against the parameters of the method of that name.
+    pub fn with_method(
+        method: &'static MethodDefinition,
+        config: &MergeConfig,
+        store: &ModelStore,
+        options: &PlanOptions,
+    ) -> Result<Self, PlanError> {
         for (field, dtype) in [("dtype", config.dtype), ("out_dtype", config.out_dtype)] {
             if let Some(dtype) = dtype.filter(|dtype| !dtype.is_float()) {
                 return Err(PlanError::WholeNumbers { field, dtype });
@@ -268,6 +280,15 @@ fn check_architectures(
     Ok(())
 }
 
+/// The one type of all floating tensors, when `config` says that they have another.
+fn contradicted_dtype(config: &ModelConfig, tensors: &[PlannedTensor]) -> Option<DType> {
+    let said = config.dtype()?;
+    let mut written =
+        tensors.iter().map(|tensor| tensor.info.dtype).filter(|dtype| dtype.is_float());
+    let first = written.next()?;
+    (written.all(|dtype| dtype == first) && first.to_string() != said).then_some(first)
+}
+
 /// The donor's config, adapted to what is written.
 fn output_config(
     donor: &InputModel,
@@ -275,7 +296,8 @@ fn output_config(
     planner: &tensors::Planner<'_>,
 ) -> Result<ModelConfig, PlanError> {
     let mut config = donor.config.clone();
-    if let Some(dtype) = planner.out_dtype.or(planner.dtype) {
+    let wanted = planner.out_dtype.or(planner.dtype);
+    if let Some(dtype) = wanted.or_else(|| contradicted_dtype(&config, &planner.planned)) {
         config.set_dtype(dtype);
     }
     for module in modules.iter().filter(|module| module.is_restacked) {

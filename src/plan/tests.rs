@@ -120,8 +120,8 @@ fn output_types_follow_the_config_and_else_the_inputs() {
         (dtype, plan.model_config()["torch_dtype"].as_str().unwrap().to_owned())
     };
     assert_eq!(dtypes(BF16, BF16, ""), (BF16, "bfloat16".to_owned()));
-    assert_eq!(dtypes(BF16, F16, "").0, F32);
-    assert_eq!(dtypes(BF16, F64, "").0, F64);
+    assert_eq!(dtypes(BF16, F16, ""), (F32, "float32".to_owned()));
+    assert_eq!(dtypes(BF16, F64, ""), (F64, "float64".to_owned()));
     assert_eq!(dtypes(F32, F32, "dtype: bfloat16"), (BF16, "bfloat16".to_owned()));
     assert_eq!(dtypes(BF16, BF16, "dtype: float32\nout_dtype: float16").0, F16);
     assert_eq!(dtypes(F32, BF16, "out_dtype: float16"), (F16, "float16".to_owned()));

@@ -64,8 +64,8 @@ fn broken_headers_are_described() {
             "`m.safetensors` has no valid safetensors header",
         ),
         (
-            one(r#"{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}"#),
-            "`m.safetensors`: tensor `w` has element type `F8_E4M3`, which is not supported",
+            one(r#"{"dtype":"F8_E4M3FNUZ","shape":[4],"data_offsets":[0,4]}"#),
+            "`m.safetensors`: tensor `w` has element type `F8_E4M3FNUZ`, which is not supported",
         ),
         (
             one(r#"{"dtype":"F32","shape":[2],"data_offsets":[0,4]}"#),

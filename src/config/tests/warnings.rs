@@ -38,3 +38,23 @@ parameters: {unused_parameter: {value: [x, 1]}}
 fn nothing_is_said_of_what_is_read() {
     assert_eq!(warned(&with_weight("1")), "");
 }
+
+#[test]
+fn unknown_fields_are_warned_of_unless_they_look_like_a_missing_one() {
+    let text = "
+defaults: &half {weight: 0.5}
+merge_method: linear
+models:
+- {model: a, parameters: *half, note: the better one}
+- {model: b, parameters: {<<: *half}}
+dtype: float32
+dtypes: [float32]
+";
+    assert_snapshot!(warned(text), @r"
+    merge.yml:2:1: defaults: unknown field `defaults` has no effect
+    merge.yml:5:33: models[0].note: unknown field `note` has no effect
+    merge.yml:8:1: dtypes: unknown field `dtypes` has no effect
+    ");
+    let missing = parse(&text.replace("dtype: float32\n", "")).unwrap_err();
+    assert_snapshot!(missing.to_string(), @"merge.yml:7:1: dtypes: unknown field `dtypes`");
+}

@@ -60,6 +60,11 @@ fn setting(scalar: impl Strategy<Value = Scalar> + Clone + 'static) -> BoxedStra
 
 /// Settings as they are after reading: in the type that the method reads.
 fn settings(method: &'static MethodDefinition) -> BoxedStrategy<Settings> {
+    let unread = ("unread.{0,140}", setting(scalar().boxed())).boxed();
+    if method.parameters.is_empty() {
+        let entries = prop::collection::vec(unread, 0..4);
+        return entries.prop_map(|entries| entries.into_iter().collect()).boxed();
+    }
     let read = prop::sample::select(method.parameters).prop_flat_map(|definition| {
         let setting = match (definition.name, definition.default) {
             (_, ParameterDefault::Value(ParameterValue::Bool(_))) => {
@@ -75,12 +80,7 @@ fn settings(method: &'static MethodDefinition) -> BoxedStrategy<Settings> {
         };
         (Just(definition.name.to_owned()), setting)
     });
-    let unread = ("unread.{0,140}", setting(scalar().boxed()));
-    let entry = match method.parameters {
-        [] => unread.boxed(),
-        _ => prop_oneof![4 => read, 1 => unread].boxed(),
-    };
-    let entries = prop::collection::vec(entry, 0..4);
+    let entries = prop::collection::vec(prop_oneof![4 => read, 1 => unread], 0..4);
     entries.prop_map(|entries| entries.into_iter().collect()).boxed()
 }
 

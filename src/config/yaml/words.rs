@@ -12,9 +12,14 @@ pub fn boolean_of(word: &str) -> Option<bool> {
     }
 }
 
-/// The finite number that a text reads as, such as `0.5` in quotes.
+/// The finite number that a text reads as, such as `0.5` in quotes, or `1_000` as YAML 1.1 has it.
 pub fn number_of(text: &str) -> Option<f64> {
-    text.trim().parse().ok().filter(|number: &f64| number.is_finite())
+    let text = text.trim();
+    let parsed = match text.contains('_') && text.starts_with(|first: char| first != '_') {
+        true => text.replace('_', "").parse(),
+        false => text.parse(),
+    };
+    parsed.ok().filter(|number: &f64| number.is_finite())
 }
 
 /// The number as a whole one, when it is one and exact: `4.0` is, `1e300` is not.
@@ -33,7 +38,8 @@ mod tests {
             [Some(true), Some(true), Some(false), None]
         );
         assert_eq!(number_of(" 1e-5 "), Some(1e-5));
-        assert_eq!(["nan", "inf", "", "1,5"].map(number_of), [None; 4]);
+        assert_eq!(number_of("1_000.5"), Some(1000.5));
+        assert_eq!(["nan", "_1", "inf", "", "1,5"].map(number_of), [None; 5]);
     }
 
     #[test]
