@@ -76,7 +76,8 @@ fn working_bytes(tensor: &PlannedTensor, budget: &Budget) -> Result<u64, EngineE
     // The method may want whole rows, which only its statistics pass decides.
     let row = tensor.info.shape.get(1..).map_or(1, |rest| rest.iter().product());
     let rows = memory::chunk_bytes(n_operands, row);
-    Ok(apply.max(rows).max(memory::statistics_bytes(n_operands)))
+    let held = method.statistics_memory(tensor.info.elements());
+    Ok(apply.max(rows).max(memory::statistics_bytes(n_operands)) + held)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::selection::{Keep, Request, Scores, Wanted};
+use super::selection::{self, Keep, Request, Scores, Wanted};
 use super::{
     Apply, BaseRole, Chunk, Incomplete, MethodDefinition, MethodError, TensorInputs, TensorMethod,
 };
@@ -40,6 +40,10 @@ struct ArceeFusion;
 impl TensorMethod for ArceeFusion {
     fn statistics_passes(&self) -> usize {
         1
+    }
+
+    fn statistics_memory(&self, elements: usize) -> u64 {
+        selection::memory(elements, 3)
     }
 
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {

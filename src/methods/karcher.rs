@@ -54,6 +54,10 @@ struct Karcher {
 }
 
 impl TensorMethod for Karcher {
+    fn statistics_passes(&self) -> usize {
+        1
+    }
+
     fn copied_input(&self) -> Option<usize> {
         (self.n == 1).then_some(0)
     }

@@ -199,6 +199,13 @@ pub trait TensorMethod: Send + Sync {
         0
     }
 
+    /// Most bytes that [`TensorMethod::prepare`] holds for a tensor of so many elements, beside the blocks
+    /// that it reads into.
+    fn statistics_memory(&self, elements: usize) -> u64 {
+        let _ = elements;
+        0
+    }
+
     /// The statistics pass: reads what it needs of the whole inputs, any number of times.
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError>;
 }

@@ -46,6 +46,10 @@ struct ModelStock {
 }
 
 impl TensorMethod for ModelStock {
+    fn statistics_passes(&self) -> usize {
+        1
+    }
+
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
         match inputs.shape {
             &[_, .., width] if self.filter_wise => Ok(Box::new(Rows { n: inputs.n_inputs, width })),

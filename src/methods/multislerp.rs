@@ -78,6 +78,10 @@ struct MultiSlerp {
 }
 
 impl TensorMethod for MultiSlerp {
+    fn statistics_passes(&self) -> usize {
+        1
+    }
+
     /// A single model is itself, whatever its weight.
     fn copied_input(&self) -> Option<usize> {
         (self.weights.len() == 1).then_some(0)

@@ -83,6 +83,10 @@ enum Along {
 }
 
 impl TensorMethod for NuSlerp {
+    fn statistics_passes(&self) -> usize {
+        1
+    }
+
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
         let t = self.t;
         match (self.along, inputs.shape) {

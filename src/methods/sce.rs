@@ -15,7 +15,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::selection::{Keep, Request, Scores, Wanted};
+use super::selection::{self, Keep, Request, Scores, Wanted};
 use super::{
     Apply, BaseRole, Chunk, Incomplete, MethodDefinition, MethodError, ParameterDefault,
     ParameterDefinition, ParameterScope, ParameterValue, TensorInputs, TensorMethod,
@@ -75,6 +75,10 @@ impl TensorMethod for Sce {
             share if share < 1.0 => 2,
             _ => 1,
         }
+    }
+
+    fn statistics_memory(&self, elements: usize) -> u64 {
+        selection::memory(elements, 1)
     }
 
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {

@@ -136,6 +136,15 @@ struct Effort {
 
 const EFFORT: Effort = Effort { shortest: 1 << 14, deviations: 4.0, slack: 8.0, tallies: 1 << 21 };
 
+/// Most bytes that a selection holds, beside the blocks that it reads into.
+const MOST_MEMORY: u64 = 32 << 20;
+
+/// Most bytes that a selection of `thresholds` holds for a tensor of `elements`.
+pub(super) fn memory(elements: usize, thresholds: usize) -> u64 {
+    // Of short tensors every element is listed, with its norm and while lists are joined.
+    MOST_MEMORY.min((64 * elements * thresholds) as u64)
+}
+
 /// Elements of a sample that lie beside each other.
 const RUN: usize = 32;
 
@@ -166,7 +175,7 @@ struct Found {
 impl TensorInputs<'_> {
     /// Finds which elements score highest, and gathers sums in the same pass.
     ///
-    /// Reads every input once, and a few blocks twice, as a rule. Memory: at most 32 MB.
+    /// Reads every input once, and a few blocks twice, as a rule. Memory: see [`memory`].
     pub(super) fn select<S: Scores>(
         &self,
         request: &Request<'_>,

@@ -23,7 +23,7 @@ use crate::kernels::simd::vectorized;
 
 use flags::Flags;
 
-pub(super) use prepare::prepare;
+pub(super) use prepare::{memory, prepare};
 
 /// Most elements that a mask is applied to at once: what belongs to them stays in the fastest cache.
 pub(super) const BLOCK: usize = 1024;

@@ -174,6 +174,13 @@ impl TensorMethod for TaskVectors {
         usize::from(self.rules.iter().any(needs_statistics))
     }
 
+    fn statistics_memory(&self, elements: usize) -> u64 {
+        match self.statistics_passes() {
+            0 => 0,
+            _ => sparsify::memory(&self.rules, elements),
+        }
+    }
+
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
         let sparsifiers = sparsify::prepare(&self.rules, self.rescale, inputs)?;
         let models = sparsifiers.into_iter().zip(&self.weights);

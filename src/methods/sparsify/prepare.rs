@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::super::selection::{Keep, Request, Scores, Wanted};
+use super::super::selection::{self, Keep, Request, Scores, Wanted};
 use super::super::{Chunk, MethodError, TensorInputs};
 use super::flags::Flags;
 use super::{BLOCK, Mask, Rule, Sparsifier, subtract};
@@ -16,6 +16,16 @@ const SMALLEST_NORM: f64 = 1e-7;
 
 /// Most bytes of flags that are remembered of one tensor; with more they are drawn a second time.
 const MOST_FLAGS: usize = 8 << 20;
+
+/// Most bytes that [`prepare`] holds for a tensor of `elements`, and masks keep.
+pub(in super::super) fn memory(rules: &[(Rule, f64)], elements: usize) -> u64 {
+    let count = |is: fn(&Rule) -> bool| rules.iter().filter(|(rule, _)| is(rule)).count();
+    let selects = count(|rule| matches!(rule, Rule::Magnitude | Rule::Outliers { .. }));
+    let ranks = count(|rule| matches!(rule, Rule::Ranked { .. }));
+    // Flags of the blocks, and once more when they are joined.
+    let flags = 2 * MOST_FLAGS.min(ranks * elements / 8);
+    selection::memory(elements, 2 * selects) + flags as u64
+}
 
 /// Prepares a rule and a density for the task vector of each input, with rescaling or without.
 ///
