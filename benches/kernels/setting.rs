@@ -80,7 +80,10 @@ impl Setting {
     /// The base where the method takes one, and as many fine-tunes as it takes, at most three.
     pub(crate) fn new(definition: &MethodDefinition) -> Self {
         let has_base = definition.base != BaseRole::Ignored;
-        let n_inputs = definition.inputs.1.min(4) - usize::from(has_base);
+        let is_counted = definition.base == BaseRole::Required;
+        let most = if has_base { 3 } else { 4 };
+        // Of unlimited inputs as many as there are.
+        let n_inputs = definition.inputs.1.saturating_sub(usize::from(is_counted)).min(most);
         static MODELS: LazyLock<Vec<Vec<f32>>> = LazyLock::new(models);
         let mut models = MODELS.clone();
         let base = models.remove(0);
