@@ -40,7 +40,7 @@ pub(super) static CLIPPED: MethodDefinition = MethodDefinition {
                 name: "limit",
                 input: None,
                 value: limit,
-                allowed: "but no length is negative".to_owned(),
+                problem: "but no length is negative".to_owned(),
             });
         }
         Ok(Box::new(Clipped { weights, limit }))
