@@ -88,6 +88,11 @@ impl Gram {
         self.product(i, i).sqrt()
     }
 
+    /// Whether all vectors are zero, or empty.
+    pub(super) fn is_zero(&self) -> bool {
+        (0..self.n()).all(|i| self.length(i) == 0.0)
+    }
+
     /// ⟨xᵢ, Σ aⱼxⱼ⟩.
     pub(super) fn product_with(&self, i: usize, a: &[f64]) -> f64 {
         a.iter().enumerate().map(|(j, a)| a * self.product(i, j)).sum()

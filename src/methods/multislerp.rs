@@ -11,6 +11,10 @@
 //!
 //! mergekit moves from `m/‖m‖` along the mean of the directions projected to the tangent space there.
 //! That mean is `m − ‖m‖ · m/‖m‖`, nothing; what is left of the step is its cos(eps).
+//!
+//! Directions that cancel out have no mean, which is an error. Where no model moved at all, as is
+//! usual for norms of fine-tunes, there is no direction to be had or needed, and the base remains;
+//! mergekit refuses that as well.
 
 use super::coefficients::TaskVectorCombination;
 use super::gram::{Gram, Precision, Vectors};
@@ -94,8 +98,7 @@ impl TensorMethod for MultiSlerp {
         }
         let factors = match self.factors(&gram) {
             Some(factors) => factors,
-            // Nothing has no direction, and needs none.
-            None if inputs.elements() == 0 => self.weights.clone(),
+            None if gram.is_zero() => self.weights.clone(),
             None => return Err(MethodError::NoDirection),
         };
         let inputs = factors.into_iter().map(|factor| factor as f32).collect();

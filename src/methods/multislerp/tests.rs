@@ -62,6 +62,11 @@ fn two_models_that_cancel_are_interpolated_linearly_and_more_have_no_mean() {
 }
 
 #[test]
+fn where_no_model_moved_the_base_remains() {
+    assert_eq!(multislerp(Some(&B), &[&B, &B, &B], &[0.5, 0.3, 0.2], &[]), B);
+}
+
+#[test]
 fn weights_that_sum_to_zero_are_refused() {
     let weight = |value| [("weight", ParameterValue::Float(value))].into_iter().collect();
     let shared =
