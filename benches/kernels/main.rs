@@ -71,7 +71,7 @@ fn methods(criterion: &mut Criterion) {
         }
         let inputs: Vec<&[f32]> =
             setting.reader.inputs.iter().map(|input| &input[..BLOCK]).collect();
-        let base = setting.has_base.then_some(&setting.reader.base[..BLOCK]);
+        let base = setting.reader.base.as_ref().map(|base| &base[..BLOCK]);
         let mut out = vec![0.0; BLOCK];
         group.throughput(bytes(BLOCK, setting.operands() + 1));
         group.bench_function("apply", |bencher| {

@@ -1,5 +1,6 @@
 //! Every method of the registry with parameters and inputs in memory.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,8 +8,8 @@ use indexmap::IndexMap;
 use mergekit::kernels::dtype::{DType, round_to};
 use mergekit::kernels::random::TensorKey;
 use mergekit::methods::{
-    BaseRole, MethodDefinition, MethodError, ParameterDefault, ParameterDefinition, ParameterScope,
-    ParameterValue, Parameters, ReadInput, Statistic, TensorInputs, TensorMethod,
+    BaseRole, Chunk, MethodDefinition, MethodError, ParameterDefault, ParameterDefinition,
+    ParameterScope, ParameterValue, Parameters, ReadInput, Statistic, TensorInputs, TensorMethod,
 };
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -40,22 +41,29 @@ fn models() -> Vec<Vec<f32>> {
 
 /// Inputs that are in memory already. Nothing is remembered, so that every round computes anew.
 pub(crate) struct InMemory {
-    pub(crate) base: Vec<f32>,
+    pub(crate) base: Option<Vec<f32>>,
     pub(crate) inputs: Vec<Vec<f32>>,
     /// Elements that were asked for so far, of all inputs together.
     pub(crate) read: AtomicUsize,
 }
 
 impl ReadInput for InMemory {
-    fn read_base(&self, start: usize, out: &mut [f32]) -> Result<(), MethodError> {
-        self.read.fetch_add(out.len(), Ordering::Relaxed);
-        out.copy_from_slice(&self.base[start..start + out.len()]);
-        Ok(())
-    }
-
-    fn read(&self, index: usize, start: usize, out: &mut [f32]) -> Result<(), MethodError> {
-        self.read.fetch_add(out.len(), Ordering::Relaxed);
-        out.copy_from_slice(&self.inputs[index][start..start + out.len()]);
+    fn visit(
+        &self,
+        which: &[usize],
+        elements: Range<usize>,
+        block: usize,
+        visit: &mut dyn FnMut(&Chunk<'_>),
+    ) -> Result<(), MethodError> {
+        let base = self.base.as_ref();
+        let n_read = which.len() + usize::from(base.is_some());
+        self.read.fetch_add(n_read * elements.len(), Ordering::Relaxed);
+        for start in elements.clone().step_by(block.max(1)) {
+            let part = start..elements.end.min(start + block);
+            let inputs: Vec<_> =
+                which.iter().map(|&index| &self.inputs[index][part.clone()]).collect();
+            visit(&Chunk { start, base: base.map(|base| &base[part]), inputs: &inputs });
+        }
         Ok(())
     }
 
@@ -71,7 +79,6 @@ impl ReadInput for InMemory {
 /// A method with its inputs.
 pub(crate) struct Setting {
     pub(crate) reader: InMemory,
-    pub(crate) has_base: bool,
     keys: Vec<TensorKey>,
     pub(crate) method: Box<dyn TensorMethod>,
 }
@@ -96,8 +103,7 @@ impl Setting {
         let method = (definition.bind)(&parameters(definition, n_inputs));
         let method = method.expect("the parameters are in range");
         Self {
-            reader: InMemory { base, inputs, read: AtomicUsize::new(0) },
-            has_base,
+            reader: InMemory { base: has_base.then_some(base), inputs, read: AtomicUsize::new(0) },
             keys,
             method,
         }
@@ -107,7 +113,7 @@ impl Setting {
         TensorInputs {
             shape: &SHAPE,
             n_inputs: self.reader.inputs.len(),
-            has_base: self.has_base,
+            has_base: self.reader.base.is_some(),
             keys: &self.keys,
             reader: &self.reader,
         }
@@ -115,7 +121,7 @@ impl Setting {
 
     /// Number of inputs, a base included.
     pub(crate) fn operands(&self) -> usize {
-        self.reader.inputs.len() + usize::from(self.has_base)
+        self.reader.inputs.len() + usize::from(self.reader.base.is_some())
     }
 }
 

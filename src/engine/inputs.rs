@@ -1,12 +1,13 @@
 //! The inputs of one output tensor as methods read them, and the statistics remembered about them.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use crate::kernels::dtype::{first_not_finite, first_overflow, round_to, widen};
-use crate::methods::{MethodError, ReadInput, Statistic};
+use crate::methods::{Chunk, MethodError, ReadInput, Statistic};
 use crate::plan::Operand;
 
 use super::anomaly::{Anomalies, Anomaly};
@@ -58,18 +59,60 @@ impl<'p> Inputs<'p> {
         self.inputs.len() + usize::from(self.base.is_some())
     }
 
-    /// Reads stored bytes of the operand at `position`, from element `start` on. All of them should
-    /// be finite numbers.
-    pub(super) fn read_stored(
+    /// The operand at `position`, the base being the first.
+    fn operand(&self, position: usize) -> &'p Operand {
+        match (self.base, position) {
+            (Some(base), 0) => base,
+            (Some(_), _) => &self.inputs[position - 1],
+            (None, _) => &self.inputs[position],
+        }
+    }
+
+    /// Reads `length` elements, from element `start` on, of the operands at `positions`. All of them
+    /// should be finite numbers.
+    pub(super) fn read(
         &self,
-        position: usize,
-        operand: &Operand,
+        positions: impl Iterator<Item = usize>,
         start: usize,
-        stored: &mut [u8],
+        length: usize,
+        buffers: &mut OperandBuffers,
     ) -> Result<(), EngineError> {
-        operand.model.checkpoint.copy_bytes(&operand.tensor, start, stored)?;
-        let Some(index) = first_not_finite(operand.dtype, stored) else { return Ok(()) };
-        self.meet_not_finite(position, operand, start, stored, index)
+        for (index, position) in positions.enumerate() {
+            let operand = self.operand(position);
+            let stored = buffers.stored(index, length * operand.dtype.size());
+            operand.model.checkpoint.copy_bytes(&operand.tensor, start, stored)?;
+            if let Some(index) = first_not_finite(operand.dtype, stored) {
+                self.meet_not_finite(position, operand, start, stored, index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `work` with the values of elements `part` of what was [`read`](Self::read), with the same
+    /// positions, from element `start` on.
+    pub(super) fn with_block<T>(
+        &self,
+        positions: impl Iterator<Item = usize>,
+        start: usize,
+        part: Range<usize>,
+        buffers: &mut OperandBuffers,
+        work: impl FnOnce(&Chunk<'_>) -> T,
+    ) -> Result<T, EngineError> {
+        let first = start + part.start;
+        let mut n_operands = 0;
+        for (index, position) in positions.enumerate() {
+            let operand = self.operand(position);
+            let (stored, values) = buffers.block(index, &part, operand.dtype.size());
+            self.load(position, operand, first, stored, values)?;
+            n_operands = index + 1;
+        }
+        Ok(with_slices(&buffers.values[..n_operands], part.len(), |slices| {
+            let (base, inputs) = match self.base {
+                Some(_) => (Some(slices[0]), &slices[1..]),
+                None => (None, slices),
+            };
+            work(&Chunk { start: first, base, inputs })
+        }))
     }
 
     /// Notes that element `index` of `stored` is no finite number.
@@ -142,34 +185,32 @@ impl<'p> Reader<'p> {
         }
         Self { inputs, cache, identity }
     }
-
-    fn read_operand(
-        &self,
-        position: usize,
-        operand: &Operand,
-        start: usize,
-        out: &mut [f32],
-    ) -> Result<(), EngineError> {
-        thread_local! {
-            static STORED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-        }
-        STORED.with_borrow_mut(|stored| {
-            stored.resize(out.len() * operand.dtype.size(), 0);
-            self.inputs.read_stored(position, operand, start, stored)?;
-            self.inputs.load(position, operand, start, stored, out)
-        })
-    }
 }
 
 impl ReadInput for Reader<'_> {
-    fn read_base(&self, start: usize, out: &mut [f32]) -> Result<(), MethodError> {
-        let base = self.inputs.base.expect("methods read a base only where there is one");
-        self.read_operand(0, base, start, out).map_err(wrap)
-    }
-
-    fn read(&self, index: usize, start: usize, out: &mut [f32]) -> Result<(), MethodError> {
-        let position = index + usize::from(self.inputs.base.is_some());
-        self.read_operand(position, &self.inputs.inputs[index], start, out).map_err(wrap)
+    fn visit(
+        &self,
+        which: &[usize],
+        elements: Range<usize>,
+        block: usize,
+        visit: &mut dyn FnMut(&Chunk<'_>),
+    ) -> Result<(), MethodError> {
+        thread_local! {
+            static BUFFERS: Cell<OperandBuffers> = Cell::default();
+        }
+        let offset = usize::from(self.inputs.base.is_some());
+        let positions = (0..offset).chain(which.iter().map(|index| index + offset));
+        let (start, length) = (elements.start, elements.len());
+        let mut buffers = BUFFERS.take();
+        self.inputs.read(positions.clone(), start, length, &mut buffers).map_err(wrap)?;
+        for first in (0..length).step_by(block.max(1)) {
+            let part = first..length.min(first + block);
+            self.inputs
+                .with_block(positions.clone(), start, part, &mut buffers, &mut *visit)
+                .map_err(wrap)?;
+        }
+        BUFFERS.set(buffers);
+        Ok(())
     }
 
     fn remember(
@@ -179,6 +220,56 @@ impl ReadInput for Reader<'_> {
     ) -> Result<Statistic, MethodError> {
         self.cache.get_or_compute(format!("{}\0{key}", self.identity), compute)
     }
+}
+
+/// Memory for a stretch of some operands: vectors that only ever grow, so that they are not filled anew
+/// for each.
+#[derive(Default)]
+pub(super) struct OperandBuffers {
+    /// Bytes as stored.
+    stored: Vec<Vec<u8>>,
+    /// Values of a block of them.
+    values: Vec<Vec<f32>>,
+}
+
+impl OperandBuffers {
+    /// Room for `length` stored bytes of the operand at `index`.
+    pub(super) fn stored(&mut self, index: usize, length: usize) -> &mut [u8] {
+        if self.stored.len() <= index {
+            self.stored.resize(index + 1, Vec::new());
+            self.values.resize(index + 1, Vec::new());
+        }
+        room(&mut self.stored[index], length)
+    }
+
+    /// The stored bytes of elements `part`, of `size` bytes each, and room for their values.
+    fn block(&mut self, index: usize, part: &Range<usize>, size: usize) -> (&[u8], &mut [f32]) {
+        let stored = &self.stored[index][part.start * size..part.end * size];
+        (stored, room(&mut self.values[index], part.len()))
+    }
+}
+
+/// The first `length` elements of a vector, which grows if it is shorter.
+pub(super) fn room<T: Clone + Default>(vector: &mut Vec<T>, length: usize) -> &mut [T] {
+    if vector.len() < length {
+        vector.resize(length, T::default());
+    }
+    &mut vector[..length]
+}
+
+/// Calls `work` with the first `length` elements of the vectors, without allocating for the usual
+/// number of models.
+fn with_slices<T>(vectors: &[Vec<f32>], length: usize, work: impl FnOnce(&[&[f32]]) -> T) -> T {
+    const USUAL: usize = 16;
+    if vectors.len() > USUAL {
+        let slices: Vec<&[f32]> = vectors.iter().map(|vector| &vector[..length]).collect();
+        return work(&slices);
+    }
+    let mut slices = [[].as_slice(); USUAL];
+    for (slice, vector) in slices.iter_mut().zip(vectors) {
+        *slice = &vector[..length];
+    }
+    work(&slices[..vectors.len()])
 }
 
 fn wrap(error: EngineError) -> MethodError {

@@ -8,7 +8,7 @@ use super::error::EngineError;
 
 /// Elements per chunk when memory is no concern: enough for system calls to be cheap, few enough that
 /// the stored bytes of a few models stay in a core's second cache.
-const LARGEST_CHUNK: usize = 1 << 15;
+const LARGEST_CHUNK: usize = 1 << 16;
 
 /// Elements per block of a chunk: the values of a few models stay in a core's first cache.
 pub(super) const BLOCK: usize = 1 << 11;

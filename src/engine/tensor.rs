@@ -9,12 +9,12 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::kernels::dtype::{DType, first_beyond, first_nan, first_overflow, narrow, round_to};
 use crate::kernels::random::TensorKey;
-use crate::methods::{Apply, Chunk, Granularity, TensorInputs};
+use crate::methods::{Apply, Granularity, TensorInputs};
 use crate::plan::{Action, Operand, PlannedTensor};
 
 use super::anomaly::{Anomalies, Anomaly, RESULT};
 use super::error::EngineError;
-use super::inputs::{Inputs, Reader, StatisticsCache};
+use super::inputs::{Inputs, OperandBuffers, Reader, StatisticsCache, room};
 use super::memory::Budget;
 
 /// An output tensor whose statistics are known.
@@ -44,13 +44,9 @@ pub(super) struct Buffers {
     free: Mutex<Vec<ChunkBuffers>>,
 }
 
-/// Vectors that only ever grow, so that they are not filled anew for each chunk.
 #[derive(Default)]
 struct ChunkBuffers {
-    /// Stored bytes of the chunk of each operand.
-    operands: Vec<Vec<u8>>,
-    /// Values of the block of each operand.
-    values: Vec<Vec<f32>>,
+    operands: OperandBuffers,
     /// Values of the block of the result.
     merged: Vec<f32>,
     /// Stored bytes of the chunk of the result.
@@ -121,11 +117,11 @@ impl<'p> PreparedTensor<'p> {
         buffers: &Buffers,
     ) -> Result<(), EngineError> {
         buffers.lend(|buffers| {
-            let ChunkBuffers { operands, values, .. } = buffers;
+            let operands = &mut buffers.operands;
             self.read(start, out.len(), operands)?;
             for (index, out) in out.chunks_mut(self.block).enumerate() {
                 let offset = index * self.block;
-                self.compute(start, offset..offset + out.len(), operands, values, out)?;
+                self.compute(start, offset..offset + out.len(), operands, out)?;
                 round_to(self.dtype(), out);
             }
             Ok(())
@@ -144,16 +140,16 @@ impl<'p> PreparedTensor<'p> {
         let length = self.chunk.min(self.planned.info.elements() - start);
         let size = self.dtype().size();
         buffers.lend(|buffers| {
-            let ChunkBuffers { operands, values, merged, result } = buffers;
+            let ChunkBuffers { operands, merged, result } = buffers;
             self.read(start, length, operands)?;
             if self.is_unchanged() {
-                return write(start * size, &operands[0][..length * size]);
+                return write(start * size, operands.stored(0, length * size));
             }
             let result = room(result, length * size);
             for (index, result) in result.chunks_mut(self.block * size).enumerate() {
                 let offset = index * self.block;
                 let merged = room(merged, result.len() / size);
-                self.compute(start, offset..offset + merged.len(), operands, values, merged)?;
+                self.compute(start, offset..offset + merged.len(), operands, merged)?;
                 narrow(self.dtype(), merged, result);
             }
             write(start * size, result)
@@ -172,24 +168,23 @@ impl<'p> PreparedTensor<'p> {
         from.dtype == dtype && from.loaded_as == dtype
     }
 
-    /// Reads and checks the stored bytes of a chunk of every operand.
+    /// Reads and checks a chunk of every operand.
     fn read(
         &self,
         start: usize,
         length: usize,
-        operands: &mut Vec<Vec<u8>>,
+        operands: &mut OperandBuffers,
     ) -> Result<(), EngineError> {
-        operands.resize(self.inputs.n_operands(), Vec::new());
-        for (position, (operand, stored)) in
-            self.inputs.operands().zip(operands.iter_mut()).enumerate()
-        {
-            let stored = room(stored, length * operand.dtype.size());
-            match self.work {
-                Work::Copy { equals } => self.read_copy(operand, equals, start, stored)?,
-                Work::Merge { .. } => self.inputs.read_stored(position, operand, start, stored)?,
+        match self.work {
+            Work::Copy { equals } => {
+                let from = &self.inputs.inputs[0];
+                let stored = operands.stored(0, length * from.dtype.size());
+                self.read_copy(from, equals, start, stored)
+            }
+            Work::Merge { .. } => {
+                self.inputs.read(0..self.inputs.n_operands(), start, length, operands)
             }
         }
-        Ok(())
     }
 
     /// Reads stored bytes of `from`, which may hold an infinity, as masks do, but should hold no NaN.
@@ -219,44 +214,31 @@ impl<'p> PreparedTensor<'p> {
         Ok(())
     }
 
-    /// Computes the elements `part` of the chunk that begins at `start` and whose bytes are in
-    /// `operands`.
+    /// Computes the elements `part` of the chunk that begins at `start` and was read into `operands`.
     fn compute(
         &self,
         start: usize,
         part: Range<usize>,
-        operands: &[Vec<u8>],
-        values: &mut Vec<Vec<f32>>,
+        operands: &mut OperandBuffers,
         out: &mut [f32],
     ) -> Result<(), EngineError> {
         let first = start + part.start;
-        let stored = |position: usize, operand: &Operand| {
-            let size = operand.dtype.size();
-            &operands[position][part.start * size..part.end * size]
-        };
-        let apply = match &self.work {
+        let positions = 0..self.inputs.n_operands();
+        let found = match &self.work {
             Work::Copy { .. } => {
-                let from = &self.inputs.inputs[0];
-                self.inputs.load(0, from, first, stored(0, from), out)?;
-                return self.check(first, out, first_overflow(self.dtype(), out));
+                self.inputs.with_block(positions, start, part, operands, |chunk| {
+                    out.copy_from_slice(chunk.inputs[0]);
+                })?;
+                first_overflow(self.dtype(), out)
             }
-            Work::Merge { apply } => apply,
+            Work::Merge { apply } => {
+                self.inputs.with_block(positions, start, part, operands, |chunk| {
+                    apply.apply(chunk, out)
+                })?;
+                first_beyond(self.dtype(), out)
+            }
         };
-        values.resize(self.inputs.n_operands(), Vec::new());
-        for (position, (operand, values)) in
-            self.inputs.operands().zip(values.iter_mut()).enumerate()
-        {
-            let values = room(values, part.len());
-            self.inputs.load(position, operand, first, stored(position, operand), values)?;
-        }
-        with_slices(values, part.len(), |slices| {
-            let (base, inputs) = match self.inputs.base {
-                Some(_) => (Some(slices[0]), &slices[1..]),
-                None => (None, slices),
-            };
-            apply.apply(&Chunk { start: first, base, inputs }, out);
-        });
-        self.check(first, out, first_beyond(self.dtype(), out))
+        self.check(first, out, found)
     }
 
     /// Notes that the result from element `start` on is bad at `found`.
@@ -270,27 +252,4 @@ impl<'p> PreparedTensor<'p> {
         };
         Ok(self.inputs.anomalies.meet(self.inputs.index, RESULT, anomaly)?)
     }
-}
-
-/// The first `length` elements of a vector, which grows if it is shorter.
-fn room<T: Clone + Default>(vector: &mut Vec<T>, length: usize) -> &mut [T] {
-    if vector.len() < length {
-        vector.resize(length, T::default());
-    }
-    &mut vector[..length]
-}
-
-/// Calls `work` with the first `length` elements of the vectors, without allocating for the usual
-/// number of models.
-fn with_slices<T>(vectors: &[Vec<f32>], length: usize, work: impl FnOnce(&[&[f32]]) -> T) -> T {
-    const USUAL: usize = 16;
-    if vectors.len() > USUAL {
-        let slices: Vec<&[f32]> = vectors.iter().map(|vector| &vector[..length]).collect();
-        return work(&slices);
-    }
-    let mut slices = [[].as_slice(); USUAL];
-    for (slice, vector) in slices.iter_mut().zip(vectors) {
-        *slice = &vector[..length];
-    }
-    work(&slices[..vectors.len()])
 }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use half::f16;
 use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
 
 use super::float8;
 use super::simd::vectorized;
@@ -14,6 +14,9 @@ const BUFFER: usize = 1024;
 /// Elements that are looked at as a whole before one of them is looked for, which the compiler turns
 /// into vector instructions.
 const GLANCE: usize = 4096;
+
+/// The bits of an `f32` without its sign.
+const MAGNITUDE: u32 = u32::MAX >> 1;
 
 /// Element type of a stored tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,7 +101,7 @@ pub fn widen(dtype: DType, bytes: &[u8], out: &mut [f32]) {
     vectorized(
         #[inline(always)]
         || match dtype {
-            DType::BF16 => convert(bytes, out, |b| bf16::from_le_bytes(b).to_f32()),
+            DType::BF16 => convert(bytes, out, |b| widen_bf16(u16::from_le_bytes(b))),
             DType::F16 => widen_f16(bytes, out),
             DType::F32 => convert(bytes, out, f32::from_le_bytes),
             DType::F64 => convert(bytes, out, |b| f64::from_le_bytes(b) as f32),
@@ -120,6 +123,20 @@ fn convert<const N: usize>(bytes: &[u8], out: &mut [f32], widen_one: impl Fn([u8
     for (out, &element) in out.iter_mut().zip(elements) {
         *out = widen_one(element);
     }
+}
+
+#[inline(always)]
+fn widen_bf16(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
+}
+
+/// To nearest, ties to even; a NaN stays one by its quiet bit.
+#[inline(always)]
+fn narrow_bf16(value: f32) -> u16 {
+    let bits = value.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+    let bits = if value.is_nan() { bits | 0x0040_0000 } else { rounded };
+    (bits >> 16) as u16
 }
 
 /// In bulk, since CPUs have instructions for it that the compiler does not think of.
@@ -149,7 +166,7 @@ pub fn narrow(dtype: DType, values: &[f32], out: &mut [u8]) {
     vectorized(
         #[inline(always)]
         || match dtype {
-            DType::BF16 => store(values, out, |x| bf16::from_f32(x).to_le_bytes()),
+            DType::BF16 => store(values, out, |x| narrow_bf16(x).to_le_bytes()),
             DType::F16 => narrow_f16(values, out),
             DType::F32 => store(values, out, f32::to_le_bytes),
             DType::F64 => store(values, out, |x| f64::from(x).to_le_bytes()),
@@ -193,7 +210,7 @@ pub fn round_to(dtype: DType, values: &mut [f32]) {
         DType::BF16 => vectorized(
             #[inline(always)]
             || {
-                values.iter_mut().for_each(|x| *x = bf16::from_f32(*x).to_f32());
+                values.iter_mut().for_each(|x| *x = widen_bf16(narrow_bf16(*x)));
             },
         ),
         _ => {
@@ -221,28 +238,26 @@ fn overflow_bits(dtype: DType) -> u32 {
 /// Index of the first value that `dtype` does not hold as a finite number: NaN, an infinity, or what
 /// would be rounded to one.
 pub fn first_beyond(dtype: DType, values: &[f32]) -> Option<usize> {
-    let limit = overflow_bits(dtype);
-    first_of(values, |value| value.to_bits() & 0x7fff_ffff >= limit)
+    first_at_least(overflow_bits(dtype), values, |value| value.to_bits() & MAGNITUDE)
 }
 
 /// Index of the first finite value that is too large for `dtype`: it would be rounded to an infinity.
 pub fn first_overflow(dtype: DType, values: &[f32]) -> Option<usize> {
-    let limit = overflow_bits(dtype);
-    first_of(values, |value| {
-        let magnitude = value.to_bits() & 0x7fff_ffff;
-        (magnitude >= limit) & (magnitude < f32::INFINITY.to_bits())
+    first_at_least(overflow_bits(dtype), values, |value| {
+        let magnitude = value.to_bits() & MAGNITUDE;
+        if magnitude < f32::INFINITY.to_bits() { magnitude } else { 0 }
     })
 }
 
 /// Index of the first NaN among stored little-endian elements. Whole numbers have none.
 pub fn first_nan(dtype: DType, bytes: &[u8]) -> Option<usize> {
     match dtype {
-        DType::BF16 => first_stored(bytes, |b| u16::from_le_bytes(*b) & 0x7fff > 0x7f80),
-        DType::F16 => first_stored(bytes, |b| u16::from_le_bytes(*b) & 0x7fff > 0x7c00),
-        DType::F32 => first_stored(bytes, |b| f32::from_le_bytes(*b).is_nan()),
-        DType::F64 => first_stored(bytes, |b| f64::from_le_bytes(*b).is_nan()),
-        DType::F8E4M3 => first_stored(bytes, |[b]: &[u8; 1]| b & 0x7f == 0x7f),
-        DType::F8E5M2 => first_stored(bytes, |[b]: &[u8; 1]| b & 0x7f > 0x7c),
+        DType::BF16 => first_stored_16(0x7f81, bytes),
+        DType::F16 => first_stored_16(0x7c01, bytes),
+        DType::F32 => first_stored_32(f32::INFINITY.to_bits() + 1, bytes),
+        DType::F64 => first_stored_64(f64::INFINITY.to_bits() + 1, bytes),
+        DType::F8E4M3 => first_stored_8(0x7f, bytes),
+        DType::F8E5M2 => first_stored_8(0x7d, bytes),
         DType::I64 | DType::I32 | DType::I16 | DType::I8 | DType::U8 | DType::Bool => None,
     }
 }
@@ -250,29 +265,53 @@ pub fn first_nan(dtype: DType, bytes: &[u8]) -> Option<usize> {
 /// Index of the first NaN or infinity among stored little-endian elements. A number of 64 bits that
 /// `f32` cannot hold is one.
 pub fn first_not_finite(dtype: DType, bytes: &[u8]) -> Option<usize> {
+    // Halfway between the largest finite `f32` and the next one, if there were one.
+    const F32_OVERFLOW: f64 = f32::MAX as f64 + (1u128 << 103) as f64;
     match dtype {
-        DType::BF16 => first_stored(bytes, |b| u16::from_le_bytes(*b) & 0x7fff >= 0x7f80),
-        DType::F16 => first_stored(bytes, |b| u16::from_le_bytes(*b) & 0x7fff >= 0x7c00),
-        DType::F32 => first_stored(bytes, |b| !f32::from_le_bytes(*b).is_finite()),
-        DType::F64 => first_stored(bytes, |b| !(f64::from_le_bytes(*b) as f32).is_finite()),
-        DType::F8E4M3 => first_stored(bytes, |[b]: &[u8; 1]| b & 0x7f == 0x7f),
-        DType::F8E5M2 => first_stored(bytes, |[b]: &[u8; 1]| b & 0x7f >= 0x7c),
+        DType::BF16 => first_stored_16(0x7f80, bytes),
+        DType::F16 => first_stored_16(0x7c00, bytes),
+        DType::F32 => first_stored_32(f32::INFINITY.to_bits(), bytes),
+        DType::F64 => first_stored_64(F32_OVERFLOW.to_bits(), bytes),
+        DType::F8E4M3 => first_stored_8(0x7f, bytes),
+        DType::F8E5M2 => first_stored_8(0x7c, bytes),
         DType::I64 | DType::I32 | DType::I16 | DType::I8 | DType::U8 | DType::Bool => None,
     }
 }
 
-fn first_stored<const N: usize>(bytes: &[u8], is_it: impl Fn(&[u8; N]) -> bool) -> Option<usize> {
-    first_of(bytes.as_chunks::<N>().0, is_it)
+/// Declares the search among stored elements of one width for the first whose bits without the sign
+/// are at least a limit: magnitudes of floating types are ordered as their bits are.
+macro_rules! first_stored {
+    ($name:ident, $bits:ident) => {
+        fn $name(limit: $bits, bytes: &[u8]) -> Option<usize> {
+            first_at_least(limit, bytes.as_chunks().0, |element| {
+                $bits::from_le_bytes(*element) & ($bits::MAX >> 1)
+            })
+        }
+    };
 }
 
-fn first_of<T>(elements: &[T], is_it: impl Fn(&T) -> bool) -> Option<usize> {
+first_stored!(first_stored_8, u8);
+first_stored!(first_stored_16, u16);
+first_stored!(first_stored_32, u32);
+first_stored!(first_stored_64, u64);
+
+/// Index of the first element whose magnitude is at least `limit`.
+#[inline(always)]
+fn first_at_least<T, M: Copy + Ord + Default>(
+    limit: M,
+    elements: &[T],
+    magnitude: impl Fn(&T) -> M,
+) -> Option<usize> {
     elements.chunks(GLANCE).enumerate().find_map(|(index, block)| {
-        // No early exit inside a block, which would rule vector instructions out.
-        let any = vectorized(
+        let largest = vectorized(
             #[inline(always)]
-            || block.iter().fold(false, |any, element| any | is_it(element)),
+            || block.iter().fold(M::default(), |largest, element| largest.max(magnitude(element))),
         );
-        any.then(|| index * GLANCE + block.iter().position(&is_it).expect("the block has one"))
+        let mut elements = block.iter();
+        (largest >= limit).then(|| {
+            let found = elements.position(|element| magnitude(element) >= limit);
+            index * GLANCE + found.expect("the largest is one")
+        })
     })
 }
 

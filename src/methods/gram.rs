@@ -201,20 +201,10 @@ impl TensorInputs<'_> {
         columns: usize,
     ) -> Result<ColumnProducts, MethodError> {
         let mut sums = ColumnProducts::zeros(columns);
-        let [mut base, mut x, mut y] = [const { Vec::new() }; 3];
-        for start in range.clone().step_by(STATISTICS_BLOCK) {
-            let length = STATISTICS_BLOCK.min(range.end - start);
-            for buffer in [&mut base, &mut x, &mut y] {
-                buffer.resize(length, 0.0);
-            }
-            if self.has_base {
-                self.reader.read_base(start, &mut base)?;
-            }
-            self.reader.read(0, start, &mut x)?;
-            self.reader.read(1, start, &mut y)?;
-            let origin = self.has_base.then_some(&base[..]);
-            add_column_products(origin, [&x, &y], start, sums.parts());
-        }
+        self.reader.visit(&[0, 1], range, STATISTICS_BLOCK, &mut |chunk| {
+            let pair = [chunk.inputs[0], chunk.inputs[1]];
+            add_column_products(chunk.base, pair, chunk.start, sums.parts());
+        })?;
         Ok(sums)
     }
 }

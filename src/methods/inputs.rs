@@ -1,10 +1,10 @@
 //! Reading whole inputs block by block for the statistics pass.
 //!
 //! Blocks have a fixed size and partial results are combined in block order, so that statistics do
-//! not depend on the number of threads or on the chunks of the apply pass. Memory: one block of each
-//! input asked for, per thread.
+//! not depend on the number of threads or on the chunks of the apply pass. Memory: a few blocks of each
+//! input asked for as stored, and the values of one, per thread.
 
-use std::cell::Cell;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -14,17 +14,8 @@ use super::{Chunk, MethodError, TensorInputs};
 /// cache.
 pub const STATISTICS_BLOCK: usize = 1 << 14;
 
-/// Buffers that one block is read into.
-#[derive(Default)]
-struct Block {
-    base: Vec<f32>,
-    inputs: Vec<Vec<f32>>,
-}
-
-thread_local! {
-    /// A thread's buffers between two blocks.
-    static BLOCK: Cell<Block> = Cell::default();
-}
+/// Blocks that are read at once, so that system calls are worth it.
+const BLOCKS_READ: usize = 4;
 
 impl TensorInputs<'_> {
     /// Number of elements of every input.
@@ -52,28 +43,33 @@ impl TensorInputs<'_> {
         let n = self.elements();
         let row = if whole_rows { self.row_elements().max(1) } else { 1 };
         let block = (STATISTICS_BLOCK / row).max(1) * row;
-        (0..n.div_ceil(block))
+        let read = BLOCKS_READ * block;
+        let mapped: Result<Vec<Vec<T>>, _> = (0..n.div_ceil(read))
             .into_par_iter()
             .map(|index| {
-                let mut buffers = BLOCK.take();
-                let start = index * block;
-                let length = block.min(n - start);
-                if self.has_base {
-                    buffers.base.resize(length, 0.0);
-                    self.reader.read_base(start, &mut buffers.base)?;
-                }
-                buffers.inputs.resize(which.len(), Vec::new());
-                for (buffer, &input) in buffers.inputs.iter_mut().zip(which) {
-                    buffer.resize(length, 0.0);
-                    self.reader.read(input, start, buffer)?;
-                }
-                let inputs: Vec<&[f32]> = buffers.inputs.iter().map(Vec::as_slice).collect();
-                let base = self.has_base.then_some(buffers.base.as_slice());
-                let result = visit(&Chunk { start, base, inputs: &inputs });
-                BLOCK.set(buffers);
-                Ok(result)
+                let elements = index * read..n.min((index + 1) * read);
+                let mut mapped = Vec::with_capacity(BLOCKS_READ);
+                self.reader
+                    .visit(which, elements, block, &mut |chunk| mapped.push(visit(chunk)))?;
+                Ok(mapped)
             })
-            .collect()
+            .collect();
+        Ok(mapped?.into_iter().flatten().collect())
+    }
+
+    /// Calls `visit` with `elements` of the base and the inputs `which`.
+    pub(super) fn with_chunk<T>(
+        &self,
+        which: &[usize],
+        elements: Range<usize>,
+        visit: impl FnOnce(&Chunk<'_>) -> T,
+    ) -> Result<T, MethodError> {
+        let (mut visit, mut result) = (Some(visit), None);
+        let block = elements.len();
+        self.reader.visit(which, elements, block, &mut |chunk| {
+            result = visit.take().map(|visit| visit(chunk));
+        })?;
+        Ok(result.expect("the elements are one block"))
     }
 
     /// Adds what `visit` returns for every block of the inputs `which`.

@@ -27,6 +27,7 @@ mod task_vectors;
 mod testing;
 
 use std::any::Any;
+use std::ops::Range;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -256,10 +257,16 @@ pub struct TensorInputs<'a> {
 
 /// Reads the inputs of one output tensor; safe to call from many threads.
 pub trait ReadInput: Sync {
-    /// Elements `start .. start + out.len()` of the base.
-    fn read_base(&self, start: usize, out: &mut [f32]) -> Result<(), MethodError>;
-    /// Elements `start .. start + out.len()` of input `index`.
-    fn read(&self, index: usize, start: usize, out: &mut [f32]) -> Result<(), MethodError>;
+    /// Calls `visit` with consecutive blocks of `elements`, `block` of them or what is left at the end:
+    /// of the base, when there is one, and of the inputs `which`.
+    fn visit(
+        &self,
+        which: &[usize],
+        elements: Range<usize>,
+        block: usize,
+        visit: &mut dyn FnMut(&Chunk<'_>),
+    ) -> Result<(), MethodError>;
+
     /// Statistics remembered from earlier merges of the same inputs. A method asks by a key that
     /// names the statistic and everything it depends on beside the inputs themselves; `compute`
     /// runs on a miss.

@@ -18,8 +18,6 @@ use crate::kernels::simd::vectorized;
 
 mod sample;
 
-use sample::Buffers;
-
 /// Most elements for which scores are asked at once: their scores stay in the fastest cache.
 pub(super) const SCORED_AT_ONCE: usize = 1024;
 
@@ -149,7 +147,7 @@ pub(super) fn memory(elements: usize, thresholds: usize) -> u64 {
 const RUN: usize = 32;
 
 /// A tensor is sampled at one of so many elements.
-const SAMPLED: usize = 64;
+const SAMPLED: usize = 256;
 
 /// Bounds of the number of sampled elements, of all series together for the upper one.
 const SAMPLE: (usize, usize) = (1 << 12, 1 << 20);
@@ -295,8 +293,8 @@ impl TensorInputs<'_> {
                 left -= count;
                 continue;
             }
-            let mut buffers = Buffers::default();
-            let tie = self.with_chunk(request, part.start, part.length, &mut buffers, |chunk| {
+            let elements = part.start..part.start + part.length;
+            let tie = self.with_chunk(request.inputs, elements, |chunk| {
                 let mut all = vec![0.0; part.length];
                 score_all(scores, chunk, series, &mut all);
                 let ties = all.iter().enumerate().filter(|(_, s)| magnitude_bits(**s) == bits);

@@ -14,7 +14,8 @@
 
 use std::ops::Range;
 
-use super::sparsify::{self, BLOCK, Rule, Sparsifier, subtract};
+use super::coefficients::TaskVectorCombination;
+use super::sparsify::{self, BLOCK, Mask, Rule, Sparsifier, subtract};
 use super::{
     Apply, BaseRole, Chunk, Granularity, Incomplete, MethodDefinition, MethodError,
     ParameterDefault, ParameterDefinition, ParameterScope, ParameterValue, Parameters,
@@ -183,14 +184,25 @@ impl TensorMethod for TaskVectors {
 
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
         let sparsifiers = sparsify::prepare(&self.rules, self.rescale, inputs)?;
-        let models = sparsifiers.into_iter().zip(&self.weights);
         let total: f32 = self.weights.iter().sum();
+        let divides = !self.consensus && self.normalize && total.abs() >= SMALLEST_WEIGHT;
+        let scale = if divides { self.lambda / total } else { self.lambda };
+        let is_dense = sparsifiers.iter().all(|s| matches!(s.mask, Mask::Everything));
+        if is_dense && !self.consensus {
+            let inputs = self.weights.iter().map(|weight| scale * weight).collect();
+            return Ok(Box::new(TaskVectorCombination { inputs }));
+        }
+        let models = sparsifiers.into_iter().zip(&self.weights);
+        let models = models.map(|(Sparsifier { mask, rescale }, &weight)| Model {
+            mask,
+            factor: rescale * weight,
+            weight,
+        });
         Ok(Box::new(Prepared {
-            models: models.map(|(sparsifier, &weight)| Model { sparsifier, weight }).collect(),
+            models: models.collect(),
             consensus: self.consensus,
             normalize: self.normalize,
-            divisor: if total.abs() >= SMALLEST_WEIGHT { total } else { 1.0 },
-            lambda: self.lambda,
+            scale,
         }))
     }
 }
@@ -198,20 +210,22 @@ impl TensorMethod for TaskVectors {
 struct Prepared {
     models: Vec<Model>,
     consensus: bool,
+    /// Whether agreed task vectors are divided by the weights that agreed.
     normalize: bool,
-    /// What normalizes without sign consensus.
-    divisor: f32,
-    lambda: f32,
+    /// Factor of the sum, λ and what normalizes without sign consensus.
+    scale: f32,
 }
 
 struct Model {
-    sparsifier: Sparsifier,
+    mask: Mask,
+    /// Factor of the masked task vector: the weight, and what restores the L1 norm.
+    factor: f32,
     weight: f32,
 }
 
 impl Apply for Prepared {
     fn granularity(&self) -> Granularity {
-        match self.models.iter().any(|model| model.sparsifier.mask.needs_rows()) {
+        match self.models.iter().any(|model| model.mask.needs_rows()) {
             true => Granularity::Row,
             false => Granularity::Element,
         }
@@ -237,16 +251,12 @@ impl Apply for Prepared {
 impl Prepared {
     fn row_flags(&self, chunk: &Chunk<'_>) -> Vec<Vec<u8>> {
         let models = self.models.iter().enumerate();
-        models.map(|(input, model)| model.sparsifier.mask.row_flags(chunk, input)).collect()
+        models.map(|(input, model)| model.mask.row_flags(chunk, input)).collect()
     }
 
     /// Adds the models' task vectors to the base.
     #[inline(always)]
     fn add(&self, chunk: &Chunk<'_>, row_flags: &[Vec<u8>], out: &mut [f32]) {
-        let factor = |sum: f32| match self.normalize {
-            true => sum / self.divisor,
-            false => sum,
-        };
         self.for_blocks(
             chunk,
             out,
@@ -266,7 +276,7 @@ impl Prepared {
                     },
                 );
                 for (out, (base, sum)) in out.iter_mut().zip(base.iter().zip(sums)) {
-                    *out = base + self.lambda * factor(sum);
+                    *out = base + self.scale * sum;
                 }
             },
         );
@@ -330,7 +340,7 @@ impl Prepared {
                     }
                     // A sum that is not a number must not be hidden by an empty vote.
                     let agreed = if sum.is_nan() { sum } else { agreed };
-                    *out = base + self.lambda * agreed;
+                    *out = base + self.scale * agreed;
                 }
             },
         );
@@ -366,13 +376,9 @@ impl Prepared {
         let delta = &mut buffer[..range.len()];
         for (index, (model, input)) in self.models.iter().zip(chunk.inputs).enumerate() {
             subtract(&input[range.clone()], base, delta);
-            let Sparsifier { mask, rescale } = &model.sparsifier;
             let flags = row_flags.get(index).and_then(|flags| flags.get(range.clone()));
-            mask.apply(chunk.start + range.start, flags.unwrap_or_default(), delta);
-            if *rescale != 1.0 {
-                delta.iter_mut().for_each(|delta| *delta *= rescale);
-            }
-            delta.iter_mut().for_each(|delta| *delta *= model.weight);
+            model.mask.apply(chunk.start + range.start, flags.unwrap_or_default(), delta);
+            delta.iter_mut().for_each(|delta| *delta *= model.factor);
             visit(model.weight, delta);
         }
     }

@@ -1,5 +1,7 @@
 //! Merging slices in memory, for tests of the methods.
 
+use std::ops::Range;
+
 use super::{
     Chunk, Granularity, MethodError, ParameterDefault, ParameterScope, ParameterValue, Parameters,
     ReadInput, Statistic, TensorInputs, find,
@@ -12,20 +14,25 @@ pub(super) const X1: [f32; 6] = [0.24, -0.16, 0.10, 0.37, 0.82, -1.01];
 pub(super) const X2: [f32; 6] = [-0.08, -0.26, 0.58, 0.51, 0.22, -0.53];
 pub(super) const X3: [f32; 6] = [0.11, -0.21, 0.27, 0.83, 0.59, -1.07];
 
-struct Slices<'a> {
-    base: Option<&'a [f32]>,
-    inputs: &'a [&'a [f32]],
+pub(super) struct Slices<'a> {
+    pub(super) base: Option<&'a [f32]>,
+    pub(super) inputs: &'a [&'a [f32]],
 }
 
 impl ReadInput for Slices<'_> {
-    fn read_base(&self, start: usize, out: &mut [f32]) -> Result<(), MethodError> {
-        let base = self.base.expect("only methods with a base read it");
-        out.copy_from_slice(&base[start..start + out.len()]);
-        Ok(())
-    }
-
-    fn read(&self, index: usize, start: usize, out: &mut [f32]) -> Result<(), MethodError> {
-        out.copy_from_slice(&self.inputs[index][start..start + out.len()]);
+    fn visit(
+        &self,
+        which: &[usize],
+        elements: Range<usize>,
+        block: usize,
+        visit: &mut dyn FnMut(&Chunk<'_>),
+    ) -> Result<(), MethodError> {
+        for start in elements.clone().step_by(block.max(1)) {
+            let part = start..elements.end.min(start + block);
+            let inputs: Vec<_> =
+                which.iter().map(|&index| &self.inputs[index][part.clone()]).collect();
+            visit(&Chunk { start, base: self.base.map(|base| &base[part]), inputs: &inputs });
+        }
         Ok(())
     }
 

@@ -5,14 +5,7 @@ use rayon::prelude::*;
 use super::{Effort, Keep, RUN, Request, SAMPLE, SAMPLED, Scores, Wanted, score_all};
 use crate::kernels::random::mix;
 use crate::kernels::select::{Bracket, LARGEST_BITS, magnitude_bits};
-use crate::methods::{Chunk, MethodError, TensorInputs};
-
-/// Buffers that a few elements of every input are read into.
-#[derive(Default)]
-pub(super) struct Buffers {
-    base: Vec<f32>,
-    inputs: Vec<Vec<f32>>,
-}
+use crate::methods::{MethodError, TensorInputs};
 
 impl TensorInputs<'_> {
     /// A bracket for every wanted threshold.
@@ -60,8 +53,9 @@ impl TensorInputs<'_> {
         let sampled: Result<Vec<Vec<u32>>, _> = (0..runs)
             .into_par_iter()
             .with_min_len(16)
-            .map_init(Buffers::default, |buffers, index| {
-                self.with_chunk(request, start(index), run, buffers, |chunk| {
+            .map(|index| {
+                let start = start(index);
+                self.with_chunk(request.inputs, start..start + run, |chunk| {
                     let mut values = vec![0.0; run];
                     let mut bits = Vec::with_capacity(request.series * run);
                     for series in 0..request.series {
@@ -77,30 +71,6 @@ impl TensorInputs<'_> {
             sampled.iter().flat_map(|bits| &bits[series * run..][..run]).copied().collect()
         };
         Ok((0..request.series).map(of_series).collect())
-    }
-
-    /// Calls `visit` with elements `start .. start + length` of the base and the inputs asked for.
-    pub(super) fn with_chunk<T>(
-        &self,
-        request: &Request<'_>,
-        start: usize,
-        length: usize,
-        buffers: &mut Buffers,
-        visit: impl FnOnce(&Chunk<'_>) -> T,
-    ) -> Result<T, MethodError> {
-        let Buffers { base, inputs } = buffers;
-        if self.has_base {
-            base.resize(length, 0.0);
-            self.reader.read_base(start, base)?;
-        }
-        inputs.resize(request.inputs.len(), Vec::new());
-        for (buffer, &input) in inputs.iter_mut().zip(request.inputs) {
-            buffer.resize(length, 0.0);
-            self.reader.read(input, start, buffer)?;
-        }
-        let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-        let base = self.has_base.then_some(base.as_slice());
-        Ok(visit(&Chunk { start, base, inputs: &inputs }))
     }
 }
 

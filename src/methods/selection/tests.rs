@@ -5,19 +5,22 @@ use proptest::prelude::*;
 use super::*;
 use crate::kernels::random::mix;
 use crate::kernels::reduce::sum_of_magnitudes;
+use crate::methods::testing::Slices;
 use crate::methods::{ReadInput, Statistic};
 
 /// Tensors in memory, ranked by magnitude each; the sum is that of the first tensor's magnitudes.
 struct Tensors(Vec<Vec<f32>>);
 
 impl ReadInput for Tensors {
-    fn read_base(&self, _: usize, _: &mut [f32]) -> Result<(), MethodError> {
-        unreachable!("there is no base")
-    }
-
-    fn read(&self, index: usize, start: usize, out: &mut [f32]) -> Result<(), MethodError> {
-        out.copy_from_slice(&self.0[index][start..start + out.len()]);
-        Ok(())
+    fn visit(
+        &self,
+        which: &[usize],
+        elements: Range<usize>,
+        block: usize,
+        visit: &mut dyn FnMut(&Chunk<'_>),
+    ) -> Result<(), MethodError> {
+        let inputs: Vec<&[f32]> = self.0.iter().map(Vec::as_slice).collect();
+        Slices { base: None, inputs: &inputs }.visit(which, elements, block, visit)
     }
 
     fn remember(
