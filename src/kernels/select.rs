@@ -74,23 +74,31 @@ impl Bracket {
 
 /// Σ |x| over those of `values` whose magnitude has at least the bits `smallest`.
 ///
-/// To be called inside [`vectorized`](super::simd::vectorized).
+/// Short runs are added in `f32` and their sums in `f64`, always in the same order. To be called inside
+/// [`vectorized`](super::simd::vectorized).
 #[inline(always)]
 pub fn sum_from(smallest: u32, values: &[f32]) -> f64 {
     const LANES: usize = 8;
+    const RUN: usize = 16;
     let masked = |value: f32| {
         let bits = magnitude_bits(value);
-        f64::from(f32::from_bits(bits & 0u32.wrapping_sub(u32::from(bits >= smallest))))
+        f32::from_bits(bits & 0u32.wrapping_sub(u32::from(bits >= smallest)))
     };
     let mut lanes = [0.0f64; LANES];
-    let (blocks, rest) = values.as_chunks::<LANES>();
-    for block in blocks {
-        for lane in 0..LANES {
-            lanes[lane] += masked(block[lane]);
+    for run in values.chunks(LANES * RUN) {
+        let mut sums = [0.0f32; LANES];
+        let (blocks, rest) = run.as_chunks::<LANES>();
+        for block in blocks {
+            for lane in 0..LANES {
+                sums[lane] += masked(block[lane]);
+            }
         }
-    }
-    for (lane, &value) in lanes.iter_mut().zip(rest) {
-        *lane += masked(value);
+        for (sum, &value) in sums.iter_mut().zip(rest) {
+            *sum += masked(value);
+        }
+        for lane in 0..LANES {
+            lanes[lane] += f64::from(sums[lane]);
+        }
     }
     lanes.iter().sum()
 }
@@ -202,27 +210,37 @@ impl MagnitudeThreshold {
         bits > self.bits || (bits == self.bits && index <= self.last_tie)
     }
 
-    /// Sets the elements that are not kept to zero. `values` begin at element `start`.
+    /// Copies `values`, which begin at element `start`, with zeros for elements that are not kept.
     #[inline(always)]
-    pub fn zero_others(&self, start: usize, values: &mut [f32]) {
-        self.for_parts(start, values, |bits, smallest| bits >= smallest);
+    pub fn keep_largest(&self, start: usize, values: &[f32], kept: &mut [f32]) {
+        self.for_parts(start, values, kept, |bits, smallest| bits >= smallest);
     }
 
-    /// Sets the elements that are kept by [`MagnitudeThreshold::zero_others`] to zero.
+    /// Copies `values` with zeros for what [`MagnitudeThreshold::keep_largest`] keeps.
     #[inline(always)]
-    pub fn zero_largest(&self, start: usize, values: &mut [f32]) {
-        self.for_parts(start, values, |bits, smallest| bits < smallest);
+    pub fn keep_others(&self, start: usize, values: &[f32], kept: &mut [f32]) {
+        self.for_parts(start, values, kept, |bits, smallest| bits < smallest);
     }
 
+    /// Not in place, where compilers make stores of zeros under a mask of it, which are slow.
     #[inline(always)]
-    fn for_parts(&self, start: usize, values: &mut [f32], keep: impl Fn(u32, u32) -> bool) {
+    fn for_parts(
+        &self,
+        start: usize,
+        values: &[f32],
+        kept: &mut [f32],
+        keep: impl Fn(u32, u32) -> bool,
+    ) {
         // Ties are kept up to an index, so on either side of it one comparison decides.
         let ties = (self.last_tie + 1).saturating_sub(start).min(values.len());
-        let (with_ties, without) = values.split_at_mut(ties);
-        for (part, smallest) in [(with_ties, self.bits), (without, self.bits + 1)] {
-            for value in part {
+        let ((values, other_values), (kept, other_kept)) =
+            (values.split_at(ties), kept.split_at_mut(ties));
+        for (values, kept, smallest) in
+            [(values, kept, self.bits), (other_values, other_kept, self.bits + 1)]
+        {
+            for (value, kept) in values.iter().zip(kept) {
                 let mask = 0u32.wrapping_sub(u32::from(keep(magnitude_bits(*value), smallest)));
-                *value = f32::from_bits(value.to_bits() & mask);
+                *kept = f32::from_bits(value.to_bits() & mask);
             }
         }
     }
@@ -296,9 +314,10 @@ mod tests {
             let middle = values.len() / 2;
             let threshold =
                 MagnitudeThreshold { bits: magnitude_bits(values[middle]), last_tie: middle };
-            let (mut largest, mut others) = (values[start..].to_vec(), values[start..].to_vec());
-            threshold.zero_others(start, &mut largest);
-            threshold.zero_largest(start, &mut others);
+            let values_from = &values[start..];
+            let (mut largest, mut others) = (values_from.to_vec(), values_from.to_vec());
+            threshold.keep_largest(start, values_from, &mut largest);
+            threshold.keep_others(start, values_from, &mut others);
             for (offset, (largest, other)) in largest.iter().zip(others).enumerate() {
                 let value = values[start + offset];
                 let kept = threshold.keeps(start + offset, value);

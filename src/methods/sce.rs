@@ -192,9 +192,11 @@ fn for_blocks(selected: Selected, chunk: &Chunk<'_>, mut visit: impl FnMut(Range
                 let mut variances = [0.0; BLOCK];
                 let variances = &mut variances[..range.len()];
                 block_of_variances(chunk, range.clone(), variances);
-                threshold.zero_others(chunk.start + start, variances);
+                let mut kept = [0.0; BLOCK];
+                let kept = &mut kept[..range.len()];
+                threshold.keep_largest(chunk.start + start, variances, kept);
                 // Nothing that varies by 0 is ever selected.
-                for (mask, variance) in masks.iter_mut().zip(variances) {
+                for (mask, variance) in masks.iter_mut().zip(kept) {
                     *mask = 0u32.wrapping_sub(u32::from(*variance != 0.0));
                 }
             }

@@ -409,8 +409,8 @@ fn scan_block<S: Scores>(
     inside: &mut [Vec<u32>],
 ) {
     let block = scores.begin(chunk);
+    let mut buffer = [0.0; SCORED_AT_ONCE];
     for range in ranges(chunk) {
-        let mut buffer = [0.0; SCORED_AT_ONCE];
         let values = &mut buffer[..range.len()];
         for series in 0..request.series {
             scores.score(&block, chunk, series, range.clone(), values);

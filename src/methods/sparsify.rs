@@ -116,44 +116,45 @@ impl Mask {
         flags
     }
 
-    /// Sets the dropped ones of at most [`BLOCK`] elements of a task vector to zero.
+    /// Copies at most [`BLOCK`] elements of a task vector, with zeros for those that are dropped.
     ///
     /// `delta` begins at element `start`; `row_flags` are those of the same elements. To be called
     /// inside `vectorized`.
     #[inline(always)]
-    pub(super) fn apply(&self, start: usize, row_flags: &[u8], delta: &mut [f32]) {
+    pub(super) fn apply(&self, start: usize, row_flags: &[u8], delta: &[f32], kept: &mut [f32]) {
         match self {
-            Self::Everything => {}
-            Self::Nothing => delta.fill(0.0),
-            Self::Largest(threshold) => threshold.zero_others(start, delta),
-            Self::Between { inner, outer } => {
-                inner.zero_others(start, delta);
-                if let Some(outer) = outer {
-                    outer.zero_largest(start, delta);
-                }
+            Self::Everything => kept.copy_from_slice(delta),
+            Self::Nothing => kept.fill(0.0),
+            Self::Largest(threshold) => threshold.keep_largest(start, delta, kept),
+            Self::Between { inner, outer: None } => inner.keep_largest(start, delta, kept),
+            Self::Between { inner, outer: Some(outer) } => {
+                let mut smaller = [0.0; BLOCK];
+                let smaller = &mut smaller[..delta.len()];
+                outer.keep_others(start, delta, smaller);
+                inner.keep_largest(start, smaller, kept);
             }
             Self::Draw { key, probability } => {
                 let mut flags = [0; BLOCK];
                 key.draw(start, *probability, &mut flags[..delta.len()]);
-                keep_flagged(&flags, delta);
+                keep_flagged(&flags, delta, kept);
             }
-            Self::Ranked { .. } => keep_flagged(row_flags, delta),
+            Self::Ranked { .. } => keep_flagged(row_flags, delta, kept),
             Self::Drawn(drawn) => {
                 let mut flags = [0; BLOCK];
                 drawn.read(start, &mut flags[..delta.len()]);
-                keep_flagged(&flags, delta);
+                keep_flagged(&flags, delta, kept);
             }
         }
     }
 }
 
-/// Sets elements to zero whose flag is 0; the other flags are all ones.
+/// Copies elements, with zeros for those whose flag is 0; the other flags are all ones.
 #[inline(always)]
-fn keep_flagged(flags: &[u8], delta: &mut [f32]) {
-    for (value, &flag) in delta.iter_mut().zip(flags) {
+fn keep_flagged(flags: &[u8], delta: &[f32], kept: &mut [f32]) {
+    for ((kept, value), &flag) in kept.iter_mut().zip(delta).zip(flags) {
         // A mask of bits instead of a jump, since whether an element stays cannot be predicted.
         let mask = i32::from(flag.cast_signed()).cast_unsigned();
-        *value = f32::from_bits(value.to_bits() & mask);
+        *kept = f32::from_bits(value.to_bits() & mask);
     }
 }
 

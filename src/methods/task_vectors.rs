@@ -372,14 +372,15 @@ impl Prepared {
         base: &[f32],
         mut visit: impl FnMut(f32, &[f32]),
     ) {
-        let mut buffer = [0.0f32; BLOCK];
-        let delta = &mut buffer[..range.len()];
+        let (mut delta, mut kept) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
+        let (delta, kept) = (&mut delta[..range.len()], &mut kept[..range.len()]);
         for (index, (model, input)) in self.models.iter().zip(chunk.inputs).enumerate() {
             subtract(&input[range.clone()], base, delta);
             let flags = row_flags.get(index).and_then(|flags| flags.get(range.clone()));
-            model.mask.apply(chunk.start + range.start, flags.unwrap_or_default(), delta);
-            delta.iter_mut().for_each(|delta| *delta *= model.factor);
-            visit(model.weight, delta);
+            let start = chunk.start + range.start;
+            model.mask.apply(start, flags.unwrap_or_default(), delta, kept);
+            kept.iter_mut().for_each(|kept| *kept *= model.factor);
+            visit(model.weight, kept);
         }
     }
 }

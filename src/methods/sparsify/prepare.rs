@@ -216,16 +216,16 @@ fn rescale_draws(
 #[inline(always)]
 fn norms(mask: &Mask, chunk: &Chunk<'_>, input: usize, flags: &[u8]) -> [f64; 2] {
     let base = chunk.base.expect("the method has a base");
+    let (mut delta, mut kept) = ([0.0; BLOCK], [0.0; BLOCK]);
     let mut totals = [0.0; 2];
     let mut offset = 0;
     for (input, base) in chunk.inputs[input].chunks(BLOCK).zip(base.chunks(BLOCK)) {
-        let mut delta = [0.0; BLOCK];
-        let delta = &mut delta[..input.len()];
+        let (delta, kept) = (&mut delta[..input.len()], &mut kept[..input.len()]);
         subtract(input, base, delta);
         totals[0] += sum_from(0, delta);
         let flags = flags.get(offset..offset + input.len()).unwrap_or_default();
-        mask.apply(chunk.start + offset, flags, delta);
-        totals[1] += sum_from(0, delta);
+        mask.apply(chunk.start + offset, flags, delta, kept);
+        totals[1] += sum_from(0, kept);
         offset += input.len();
     }
     totals
