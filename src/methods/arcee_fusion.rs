@@ -118,11 +118,13 @@ impl Scores for Importances {
         let base = chunk.base.expect("the method has a base");
         let known = &self.divergences[chunk.start / self.width..];
         let rows = chunk.inputs[0].chunks(self.width).zip(base.chunks(self.width));
-        let mut scratch = vec![0.0; self.width.min(base.len())];
+        let width = self.width.min(base.len());
+        let mut scratch = vec![0.0; 2 * width];
         let divergences =
             rows.zip(known).map(|((row, base), known)| match known.load(Ordering::Relaxed) {
                 UNKNOWN => {
-                    let divergence = softmax_divergence(row, base, &mut scratch);
+                    let divergence =
+                        softmax_divergence(row, base, scratch.split_at_mut(width).into());
                     known.store(divergence.to_bits(), Ordering::Relaxed);
                     divergence
                 }
