@@ -214,6 +214,21 @@ impl MagnitudeThreshold {
         self.for_parts(start, values, |bits, smallest| bits < smallest);
     }
 
+    /// Sets all bits of the masks of elements that are kept, and none of others'. `values` begin at
+    /// element `start`.
+    #[inline(always)]
+    pub fn mask(&self, start: usize, values: &[f32], masks: &mut [u32]) {
+        let ties = (self.last_tie + 1).saturating_sub(start).min(values.len());
+        let (values, masks) = (values.split_at(ties), masks.split_at_mut(ties));
+        for (values, masks, smallest) in
+            [(values.0, masks.0, self.bits), (values.1, masks.1, self.bits + 1)]
+        {
+            for (mask, &value) in masks.iter_mut().zip(values) {
+                *mask = 0u32.wrapping_sub(u32::from(magnitude_bits(value) >= smallest));
+            }
+        }
+    }
+
     #[inline(always)]
     fn for_parts(&self, start: usize, values: &mut [f32], keep: impl Fn(u32, u32) -> bool) {
         // Ties are kept up to an index, so on either side of it one comparison decides.
@@ -299,10 +314,13 @@ mod tests {
             let (mut largest, mut others) = (values[start..].to_vec(), values[start..].to_vec());
             threshold.zero_others(start, &mut largest);
             threshold.zero_largest(start, &mut others);
+            let mut masks = vec![0; largest.len()];
+            threshold.mask(start, &values[start..], &mut masks);
             for (offset, (largest, other)) in largest.iter().zip(others).enumerate() {
                 let value = values[start + offset];
                 let kept = threshold.keeps(start + offset, value);
                 let expected = if kept { [value, 0.0] } else { [0.0, value] };
+                prop_assert_eq!(masks[offset], if kept { u32::MAX } else { 0 });
                 let found = [largest.to_bits(), other.to_bits()];
                 prop_assert_eq!(found, expected.map(f32::to_bits));
             }

@@ -85,6 +85,7 @@ fn measure(inputs: &TensorInputs<'_>) -> Result<Fusion, MethodError> {
         wanted: &wanted,
         norms: false,
         sums: 0,
+        squares: 0,
     };
     let selection = inputs.select(&request, &importances)?;
     let mut quartiles = [0.0; 3];
