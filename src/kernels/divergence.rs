@@ -23,8 +23,12 @@ use super::simd::vectorized;
 const OFFSET: f64 = 1e-8;
 
 /// Up to this change of all its elements a row takes the short way: |d − L| is at most twice as
-/// large, where the series of [`exp_m1_near_0`] and, with |s| < 0.16, of [`artanh_tail`] hold.
+/// large, where with |s| < 0.16 the series of [`artanh_tail`] holds.
 const NEAR: f32 = 0.16;
+
+/// Up to this size of all elements of the base their exponentials are computed as they are, without
+/// regard to the largest one: see [`power_of_weight`].
+const LARGEST_WEIGHT: f32 = 1.4;
 
 /// Up to this |d − L| [`exp_m1_near_0`] holds, and from there on differences of probabilities lose
 /// at most two bits.
@@ -44,51 +48,100 @@ const BLOCK: usize = 128;
 
 /// The divergence of a row `x` from a row `base` of the same length, relative to its size as exact
 /// as `f32` allows. Never negative; 0 for equal rows and for empty ones, NaN when an element is NaN.
-/// `scratch` is as long as the rows; what it holds before and after has no meaning.
-pub fn softmax_divergence(x: &[f32], base: &[f32], scratch: &mut [f32]) -> f32 {
-    assert!(x.len() == base.len() && x.len() == scratch.len(), "all rows have the same length");
+/// Each half of `scratch` is as long as the rows; what they hold before and after has no meaning.
+pub fn softmax_divergence(x: &[f32], base: &[f32], scratch: [&mut [f32]; 2]) -> f32 {
+    let lengths = [base.len(), scratch[0].len(), scratch[1].len()];
+    assert!(lengths == [x.len(); 3], "all rows have the same length");
     if x.is_empty() {
         return 0.0;
     }
+    let [powers, moves] = scratch;
     // Closures of this size are inlined into the vectorized function only when told to.
     vectorized(
         #[inline(always)]
         || {
-            let [largest_x, largest_base, largest_delta] = largest(x, base);
-            for (power, base) in scratch.iter_mut().zip(base) {
+            let weights = of_near_rows(x, base, LARGEST_WEIGHT, powers, moves, power_of_weight);
+            if let Some(divergence) = weights {
+                return divergence;
+            }
+            let [largest_x, largest_base] = largest(x, base);
+            let powers_of_any = of_near_rows(
+                x,
+                base,
+                f32::INFINITY,
+                powers,
+                moves,
+                #[inline(always)]
+                |base| exp(base - largest_base),
+            );
+            if let Some(divergence) = powers_of_any {
+                return divergence;
+            }
+            for (power, base) in powers.iter_mut().zip(base) {
                 *power = exp(base - largest_base);
             }
-            match largest_delta <= NEAR {
-                true => of_near_rows(x, base, scratch),
-                false => of_far_rows(x, base, scratch, largest_x, largest_base),
-            }
+            of_far_rows(x, base, powers, largest_x, largest_base)
         },
     )
 }
 
-/// Largest x, base, and |x − base|. NaN is passed over; it shows in the sums.
+/// eˣ for x up to [`LARGEST_WEIGHT`] on either side of 0.
 #[inline(always)]
-fn largest(x: &[f32], base: &[f32]) -> [f32; 3] {
-    #[inline(always)]
-    fn larger(a: f32, b: f32) -> f32 {
-        if a > b { a } else { b }
-    }
-    let mut lanes = [[f32::NEG_INFINITY; LANES]; 3];
-    let (x_blocks, x_rest) = x.as_chunks::<LANES>();
-    let (base_blocks, base_rest) = base.as_chunks::<LANES>();
-    for (x, base) in x_blocks.iter().zip(base_blocks) {
+fn power_of_weight(x: f32) -> f32 {
+    let fourth_root = 1.0 + exp_m1_near_0(0.25 * x);
+    let root = fourth_root * fourth_root;
+    root * root
+}
+
+/// Largest x and base. NaN is passed over; it shows in the sums.
+#[inline(always)]
+fn largest(x: &[f32], base: &[f32]) -> [f32; 2] {
+    [x, base].map(
+        #[inline(always)]
+        |row| {
+            let mut lanes = [f32::NEG_INFINITY; LANES];
+            for_lanes(
+                row,
+                #[inline(always)]
+                |lane, value| lanes[lane] = larger(value, lanes[lane]),
+            );
+            lanes.into_iter().fold(f32::NEG_INFINITY, larger)
+        },
+    )
+}
+
+/// `b` if `a` is NaN.
+#[inline(always)]
+fn larger(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// Calls `visit` with the lane and the value of every element.
+#[inline(always)]
+fn for_lanes(values: &[f32], mut visit: impl FnMut(usize, f32)) {
+    let (blocks, rest) = values.as_chunks::<LANES>();
+    for block in blocks {
         for lane in 0..LANES {
-            lanes[0][lane] = larger(x[lane], lanes[0][lane]);
-            lanes[1][lane] = larger(base[lane], lanes[1][lane]);
-            lanes[2][lane] = larger((x[lane] - base[lane]).abs(), lanes[2][lane]);
+            visit(lane, block[lane]);
         }
     }
-    for (lane, (&x, &base)) in x_rest.iter().zip(base_rest).enumerate() {
-        lanes[0][lane] = larger(x, lanes[0][lane]);
-        lanes[1][lane] = larger(base, lanes[1][lane]);
-        lanes[2][lane] = larger((x - base).abs(), lanes[2][lane]);
+    for (lane, &value) in rest.iter().enumerate() {
+        visit(lane, value);
     }
-    lanes.map(|lanes| lanes.into_iter().fold(f32::NEG_INFINITY, larger))
+}
+
+/// Adds up to [`BLOCK`] values in `f32` and the lanes of their sums to `totals`.
+#[inline(always)]
+fn add_block(values: &[f32], totals: &mut [f64; LANES]) {
+    let mut lanes = [0.0f32; LANES];
+    for_lanes(
+        values,
+        #[inline(always)]
+        |lane, value| lanes[lane] += value,
+    );
+    for (total, lane) in totals.iter_mut().zip(lanes) {
+        *total += f64::from(lane);
+    }
 }
 
 /// Adds what `terms` returns for every x, base and power of the base, in a fixed order.
@@ -112,38 +165,52 @@ fn sum(x: &[f32], base: &[f32], powers: &[f32], term: impl Fn(f32, f32, f32) -> 
     lanes.iter().sum()
 }
 
-/// For rows that differ by at most [`NEAR`] anywhere. `powers` are the base's exponentials, by whose
-/// sum probabilities are scaled throughout.
+/// For rows that differ by at most [`NEAR`] anywhere and a base of no larger magnitudes than
+/// `bound`; none for others. `power` is the exponential, up to a factor, by whose sum all
+/// probabilities are scaled. `powers` and `moves` are overwritten.
 #[inline(always)]
-fn of_near_rows(x: &[f32], base: &[f32], powers: &[f32]) -> f32 {
-    let total = sum(
-        x,
-        base,
-        powers,
-        #[inline(always)]
-        |_, _, q| q,
-    );
-    let moved = sum(
-        x,
-        base,
-        powers,
-        #[inline(always)]
-        |x, base, q| q * exp_m1_near_0(x - base),
-    );
-    let shift = libm::log1p(moved / total) as f32;
+fn of_near_rows(
+    x: &[f32],
+    base: &[f32],
+    bound: f32,
+    powers: &mut [f32],
+    moves: &mut [f32],
+    power: impl Fn(f32) -> f32,
+) -> Option<f32> {
+    let (mut total, mut moved) = ([0.0f64; LANES], [0.0f64; LANES]);
+    let rows = x.chunks(BLOCK).zip(base.chunks(BLOCK));
+    let scratch = powers.chunks_mut(BLOCK).zip(moves.chunks_mut(BLOCK));
+    for ((x, base), (powers, moves)) in rows.zip(scratch) {
+        let mut is_far = 0u32;
+        let elements = x.iter().zip(base).zip(powers.iter_mut().zip(moves.iter_mut()));
+        for ((&x, &base), (power_out, move_out)) in elements {
+            let (delta, q) = (x - base, power(base));
+            // NaN is not far; it shows in the sums.
+            is_far |= u32::from((delta.abs() > NEAR) | (base.abs() > bound));
+            *power_out = q;
+            *move_out = q * exp_m1_near_0(delta);
+        }
+        if is_far != 0 {
+            return None;
+        }
+        add_block(powers, &mut total);
+        add_block(moves, &mut moved);
+    }
+    let (total, moved): (f64, f64) = (total.iter().sum(), moved.iter().sum());
+    // With u = eᵈ − 1, exp(d − L) − 1 = (u · Σq − Σqu) / (Σq + Σqu).
+    let (scale, shift) = ((total / (total + moved)) as f32, (moved / (total + moved)) as f32);
     let offset = (OFFSET * total) as f32;
-    let divergence = sum(
-        x,
-        base,
-        powers,
-        #[inline(always)]
-        |x, base, q| {
-            let difference = q * exp_m1_near_0((x - base) - shift);
+    let mut divergence = [0.0f64; LANES];
+    for (powers, moves) in powers.chunks(BLOCK).zip(moves.chunks(BLOCK)) {
+        let mut terms = [0.0f32; BLOCK];
+        for (term, (&q, &moved)) in terms.iter_mut().zip(powers.iter().zip(moves)) {
+            let difference = scale * moved - shift * q;
             let s = difference / (2.0 * (q + offset) + difference);
-            near_term(s, difference)
-        },
-    );
-    (divergence / total) as f32
+            *term = near_term(s, difference);
+        }
+        add_block(&terms[..powers.len()], &mut divergence);
+    }
+    Some((divergence.iter().sum::<f64>() / total) as f32)
 }
 
 /// Q((1+r) ln(1+r) − r) for `difference` = Q r and small s = r/(2+r).
@@ -196,6 +263,10 @@ fn of_far_rows(x: &[f32], base: &[f32], powers: &[f32], largest_x: f32, largest_
 mod tests {
     use super::*;
 
+    fn divergence_of(x: &[f32], base: &[f32]) -> f32 {
+        softmax_divergence(x, base, [&mut vec![0.0; x.len()], &mut vec![0.0; x.len()]])
+    }
+
     /// In `f64`, term by term as the module's documentation says.
     fn exact(x: &[f32], base: &[f32]) -> f64 {
         let softmax = |row: &[f32]| -> Vec<f64> {
@@ -227,8 +298,7 @@ mod tests {
 
     #[track_caller]
     fn assert_near(x: &[f32], base: &[f32], tolerance: f64) {
-        let (actual, exact) =
-            (f64::from(softmax_divergence(x, base, &mut vec![0.0; x.len()])), exact(x, base));
+        let (actual, exact) = (f64::from(divergence_of(x, base)), exact(x, base));
         assert!(
             (actual - exact).abs() <= tolerance * exact,
             "got {actual:e}, expected {exact:e}, relative error {:e}",
@@ -239,7 +309,7 @@ mod tests {
     #[test]
     fn changes_of_every_size_are_measured() {
         for length in [2, 3, 15, 16, 17, 100, 2048, 5000] {
-            for size in [0.02, 1.0, 20.0] {
+            for size in [0.02, 0.9, 1.0, 20.0] {
                 let base = noise(length, size, 1);
                 for change in [1e-3, 0.02, 0.1, 0.3, 1.0, 10.0, 100.0] {
                     let x: Vec<f32> =
@@ -260,24 +330,22 @@ mod tests {
         };
         let terms = softmax(x).into_iter().zip(softmax(base)).map(|(p, q)| p * (p / q).ln());
         let expected: f64 = terms.sum();
-        let actual = f64::from(softmax_divergence(&x, &base, &mut [0.0; 3]));
+        let actual = f64::from(divergence_of(&x, &base));
         assert!((actual - expected).abs() < 1e-6 * expected, "{actual} instead of {expected}");
     }
 
     #[test]
     fn rows_with_the_same_softmax_do_not_diverge() {
-        let divergence =
-            |x: &[f32], base: &[f32]| softmax_divergence(x, base, &mut vec![0.0; x.len()]);
         let row = noise(777, 0.3, 5);
-        assert_eq!(divergence(&row, &row), 0.0);
-        assert_eq!(divergence(&[1.0; 33], &[1.0; 33]), 0.0);
-        assert_eq!(divergence(&[3.0], &[-500.0]), 0.0);
-        assert_eq!(divergence(&[], &[]), 0.0);
+        assert_eq!(divergence_of(&row, &row), 0.0);
+        assert_eq!(divergence_of(&[1.0; 33], &[1.0; 33]), 0.0);
+        assert_eq!(divergence_of(&[3.0], &[-500.0]), 0.0);
+        assert_eq!(divergence_of(&[], &[]), 0.0);
         // All of a row moved by the same amount: both ways of computing see next to nothing.
         for shift in [0.125, 4.0, 1000.0] {
             let base: Vec<f32> = (0..64).map(|i| i as f32 / 64.0).collect();
             let x: Vec<f32> = base.iter().map(|value| value + shift).collect();
-            let divergence = divergence(&x, &base);
+            let divergence = divergence_of(&x, &base);
             assert!((0.0..1e-11).contains(&divergence), "{divergence:e} for {shift}");
         }
     }
@@ -285,13 +353,13 @@ mod tests {
     #[test]
     fn logits_of_any_size_stay_finite() {
         let (x, base) = ([1e4f32, -1e4, 0.0, 3e38], [-1e4f32, 1e4, -3e38, 0.0]);
-        let divergence = softmax_divergence(&x, &base, &mut [0.0; 4]);
+        let divergence = divergence_of(&x, &base);
         // All of the probability went to an element that had none.
         assert!((divergence - 1e8f32.ln()).abs() < 1e-4, "{divergence}");
         for broken in [f32::NAN, f32::INFINITY] {
             let broken = [0.1, broken, 0.2, 0.3];
-            assert!(softmax_divergence(&broken, &[0.0; 4], &mut [0.0; 4]).is_nan());
-            assert!(softmax_divergence(&[0.0; 4], &broken, &mut [0.0; 4]).is_nan());
+            assert!(divergence_of(&broken, &[0.0; 4]).is_nan());
+            assert!(divergence_of(&[0.0; 4], &broken).is_nan());
         }
     }
 }

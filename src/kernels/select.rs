@@ -213,34 +213,39 @@ impl MagnitudeThreshold {
     /// Copies `values`, which begin at element `start`, with zeros for elements that are not kept.
     #[inline(always)]
     pub fn keep_largest(&self, start: usize, values: &[f32], kept: &mut [f32]) {
-        self.for_parts(start, values, kept, |bits, smallest| bits >= smallest);
+        self.for_masks(start, values, kept, |value, mask| f32::from_bits(value.to_bits() & mask));
     }
 
     /// Copies `values` with zeros for what [`MagnitudeThreshold::keep_largest`] keeps.
     #[inline(always)]
     pub fn keep_others(&self, start: usize, values: &[f32], kept: &mut [f32]) {
-        self.for_parts(start, values, kept, |bits, smallest| bits < smallest);
+        self.for_masks(start, values, kept, |value, mask| f32::from_bits(value.to_bits() & !mask));
+    }
+
+    /// Sets all bits of the masks of elements that are kept, and none of others'. `values` begin at
+    /// element `start`.
+    #[inline(always)]
+    pub fn mask(&self, start: usize, values: &[f32], masks: &mut [u32]) {
+        self.for_masks(start, values, masks, |_, mask| mask);
     }
 
     /// Not in place, where compilers make stores of zeros under a mask of it, which are slow.
     #[inline(always)]
-    fn for_parts(
+    fn for_masks<T>(
         &self,
         start: usize,
         values: &[f32],
-        kept: &mut [f32],
-        keep: impl Fn(u32, u32) -> bool,
+        out: &mut [T],
+        make: impl Fn(f32, u32) -> T,
     ) {
         // Ties are kept up to an index, so on either side of it one comparison decides.
         let ties = (self.last_tie + 1).saturating_sub(start).min(values.len());
-        let ((values, other_values), (kept, other_kept)) =
-            (values.split_at(ties), kept.split_at_mut(ties));
-        for (values, kept, smallest) in
-            [(values, kept, self.bits), (other_values, other_kept, self.bits + 1)]
-        {
-            for (value, kept) in values.iter().zip(kept) {
-                let mask = 0u32.wrapping_sub(u32::from(keep(magnitude_bits(*value), smallest)));
-                *kept = f32::from_bits(value.to_bits() & mask);
+        let (values, out) = (values.split_at(ties), out.split_at_mut(ties));
+        let parts = [(values.0, out.0, self.bits), (values.1, out.1, self.bits + 1)];
+        for (values, out, smallest) in parts {
+            for (out, &value) in out.iter_mut().zip(values) {
+                let mask = 0u32.wrapping_sub(u32::from(magnitude_bits(value) >= smallest));
+                *out = make(value, mask);
             }
         }
     }
@@ -318,10 +323,13 @@ mod tests {
             let (mut largest, mut others) = (values_from.to_vec(), values_from.to_vec());
             threshold.keep_largest(start, values_from, &mut largest);
             threshold.keep_others(start, values_from, &mut others);
+            let mut masks = vec![0; largest.len()];
+            threshold.mask(start, values_from, &mut masks);
             for (offset, (largest, other)) in largest.iter().zip(others).enumerate() {
                 let value = values[start + offset];
                 let kept = threshold.keeps(start + offset, value);
                 let expected = if kept { [value, 0.0] } else { [0.0, value] };
+                prop_assert_eq!(masks[offset], if kept { u32::MAX } else { 0 });
                 let found = [largest.to_bits(), other.to_bits()];
                 prop_assert_eq!(found, expected.map(f32::to_bits));
             }

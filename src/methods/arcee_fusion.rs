@@ -85,6 +85,7 @@ fn measure(inputs: &TensorInputs<'_>) -> Result<Fusion, MethodError> {
         wanted: &wanted,
         norms: false,
         sums: 0,
+        squares: 0,
     };
     let selection = inputs.select(&request, &importances)?;
     let mut quartiles = [0.0; 3];
@@ -118,11 +119,13 @@ impl Scores for Importances {
         let base = chunk.base.expect("the method has a base");
         let known = &self.divergences[chunk.start / self.width..];
         let rows = chunk.inputs[0].chunks(self.width).zip(base.chunks(self.width));
-        let mut scratch = vec![0.0; self.width.min(base.len())];
+        let width = self.width.min(base.len());
+        let mut scratch = vec![0.0; 2 * width];
         let divergences =
             rows.zip(known).map(|((row, base), known)| match known.load(Ordering::Relaxed) {
                 UNKNOWN => {
-                    let divergence = softmax_divergence(row, base, &mut scratch);
+                    let divergence =
+                        softmax_divergence(row, base, scratch.split_at_mut(width).into());
                     known.store(divergence.to_bits(), Ordering::Relaxed);
                     divergence
                 }

@@ -13,6 +13,7 @@
 //! λₖ = 1 + r · clamp(|{mₖ, c > 1}| / max(|{mₖ, c = 1}|, epsilon), 0, alpha)
 //! ```
 
+use std::array::from_fn;
 use std::sync::Arc;
 
 use super::{
@@ -171,12 +172,42 @@ struct Prepared {
     factors: Vec<f32>,
 }
 
+impl Prepared {
+    /// For few models, whose values stay in registers.
+    #[inline(always)]
+    fn merge<const N: usize>(&self, inputs: [&[f32]; N], base: &[f32], out: &mut [f32]) {
+        let length = out.len();
+        let base = &base[..length];
+        let inputs = inputs.map(|input| &input[..length]);
+        let factors: [f32; N] = from_fn(|k| self.factors[k]);
+        for element in 0..length {
+            let (mut count, mut sum, mut scaled) = (0.0, 0.0, 0.0);
+            for (factor, input) in factors.into_iter().zip(&inputs) {
+                let delta = input[element] - base[element];
+                let is_change = is_change(delta, self.epsilon);
+                let delta = if is_change { delta } else { 0.0 };
+                count += if is_change { 1.0 } else { 0.0 };
+                sum += delta;
+                scaled += factor * delta;
+            }
+            let mean = sum / count;
+            out[element] = base[element] + if count > 1.0 { mean } else { scaled };
+        }
+    }
+}
+
 impl Apply for Prepared {
     fn apply(&self, chunk: &Chunk<'_>, out: &mut [f32]) {
         let base = chunk.base.expect("the method has a base");
         vectorized(
             #[inline(always)]
             || {
+                match chunk.inputs {
+                    [a, b] => return self.merge([a, b], base, out),
+                    [a, b, c] => return self.merge([a, b, c], base, out),
+                    [a, b, c, d] => return self.merge([a, b, c, d], base, out),
+                    _ => {}
+                }
                 for (index, (out, base)) in
                     out.chunks_mut(BLOCK).zip(base.chunks(BLOCK)).enumerate()
                 {

@@ -9,9 +9,10 @@
 //! ```
 //!
 //! Selected are the ⌊`select_topk` · number of variances other than 0⌋ elements whose δ vary most
-//! between the models, all for `select_topk` ≥ 1. One statistics pass for the weights, and one before
-//! it where a selection is made.
+//! between the models, all for `select_topk` ≥ 1. One statistics pass, as a rule, for the selection
+//! and the weights.
 
+use std::array::from_fn;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -72,7 +73,6 @@ impl TensorMethod for Sce {
     fn statistics_passes(&self) -> usize {
         match self.select_topk {
             share if share <= 0.0 => 0,
-            share if share < 1.0 => 2,
             _ => 1,
         }
     }
@@ -91,22 +91,27 @@ impl TensorMethod for Sce {
 
 impl Sce {
     fn measure(&self, inputs: &TensorInputs<'_>) -> Result<Prepared, MethodError> {
-        let selected = self.select(inputs)?;
-        let squares = match selected {
-            Selected::None => vec![0.0; inputs.n_inputs],
-            _ => sum_of_squares(selected, inputs)?,
+        let (selected, squares) = self.select(inputs)?;
+        let squares = match (selected, squares) {
+            (_, Some(squares)) => squares,
+            (Selected::None, None) => vec![0.0; inputs.n_inputs],
+            (_, None) => sum_of_squares(selected, inputs)?,
         };
         Ok(Prepared { selected, weights: weights(&squares, inputs.elements()) })
     }
 
-    fn select(&self, inputs: &TensorInputs<'_>) -> Result<Selected, MethodError> {
+    /// What is selected, and Σ δ² of every model over it as far as that is known.
+    fn select(
+        &self,
+        inputs: &TensorInputs<'_>,
+    ) -> Result<(Selected, Option<Vec<f64>>), MethodError> {
         let all: Vec<usize> = (0..inputs.n_inputs).collect();
         // NaN is not below 1, and so selects everything, as in mergekit.
         if self.select_topk >= 1.0 || self.select_topk.is_nan() {
-            return Ok(Selected::All);
+            return Ok((Selected::All, None));
         }
         if self.select_topk <= 0.0 || all.len() < 2 {
-            return Ok(Selected::None);
+            return Ok((Selected::None, None));
         }
         let request = Request {
             inputs: &all,
@@ -115,11 +120,12 @@ impl Sce {
             wanted: &[Wanted { series: 0, keep: Keep::OfNonzero(self.select_topk) }],
             norms: false,
             sums: 0,
+            squares: all.len(),
         };
         let selection = inputs.select(&request, &Variances)?;
         Ok(match &selection.kept[..] {
-            [Some(kept)] => Selected::Largest(kept.threshold),
-            _ => Selected::None,
+            [Some(kept)] => (Selected::Largest(kept.threshold), selection.squares),
+            _ => (Selected::None, None),
         })
     }
 }
@@ -192,13 +198,7 @@ fn for_blocks(selected: Selected, chunk: &Chunk<'_>, mut visit: impl FnMut(Range
                 let mut variances = [0.0; BLOCK];
                 let variances = &mut variances[..range.len()];
                 block_of_variances(chunk, range.clone(), variances);
-                let mut kept = [0.0; BLOCK];
-                let kept = &mut kept[..range.len()];
-                threshold.keep_largest(chunk.start + start, variances, kept);
-                // Nothing that varies by 0 is ever selected.
-                for (mask, variance) in masks.iter_mut().zip(kept) {
-                    *mask = 0u32.wrapping_sub(u32::from(*variance != 0.0));
-                }
+                threshold.mask(chunk.start + start, variances, masks);
             }
         }
         visit(range, masks);
@@ -226,6 +226,22 @@ impl Scores for Variances {
             block_of_variances(chunk, start..start + scores.len(), scores);
         }
     }
+
+    #[inline(always)]
+    fn value(
+        &self,
+        _: &(),
+        chunk: &Chunk<'_>,
+        index: usize,
+        range: Range<usize>,
+        values: &mut [f32],
+    ) {
+        let base = &chunk.base.expect("the method has a base")[range.clone()];
+        let elements = base.iter().zip(&chunk.inputs[index][range]);
+        for (value, (&base, &input)) in values.iter_mut().zip(elements) {
+            *value = input - base;
+        }
+    }
 }
 
 /// Population variances of δ between the models times their number, which ranks alike, for up to
@@ -236,6 +252,33 @@ fn block_of_variances(chunk: &Chunk<'_>, range: Range<usize>, variances: &mut [f
     let base = &chunk.base.expect("the method has a base")[range.clone()];
     let [first, others @ ..] = chunk.inputs else { return variances.fill(0.0) };
     let first = &first[range.clone()];
+    match others.len() {
+        1 => {
+            return variances_of::<1>(
+                base,
+                first,
+                from_fn(|k| &others[k][range.clone()]),
+                variances,
+            );
+        }
+        2 => {
+            return variances_of::<2>(
+                base,
+                first,
+                from_fn(|k| &others[k][range.clone()]),
+                variances,
+            );
+        }
+        3 => {
+            return variances_of::<3>(
+                base,
+                first,
+                from_fn(|k| &others[k][range.clone()]),
+                variances,
+            );
+        }
+        _ => {}
+    }
     let share = 1.0 / chunk.inputs.len() as f32;
     let mut means = [0.0f32; BLOCK];
     for other in others {
@@ -255,6 +298,80 @@ fn block_of_variances(chunk: &Chunk<'_>, range: Range<usize>, variances: &mut [f
             *variance += deviation * deviation;
         }
     }
+}
+
+/// As [`block_of_variances`] for few models, whose values then stay in registers.
+#[inline(always)]
+fn variances_of<const N: usize>(
+    base: &[f32],
+    first: &[f32],
+    others: [&[f32]; N],
+    variances: &mut [f32],
+) {
+    let length = variances.len();
+    let (base, first) = (&base[..length], &first[..length]);
+    let others = others.map(|other| &other[..length]);
+    let share = 1.0 / (N + 1) as f32;
+    for element in 0..length {
+        let base = base[element];
+        let delta = first[element] - base;
+        let mut deviations = [0.0f32; N];
+        let mut mean = 0.0;
+        for (deviation, other) in deviations.iter_mut().zip(&others) {
+            *deviation = (other[element] - base) - delta;
+            mean += *deviation;
+        }
+        mean *= share;
+        let mut variance = mean * mean;
+        for deviation in deviations {
+            variance += (deviation - mean) * (deviation - mean);
+        }
+        variances[element] = variance;
+    }
+}
+
+/// What elements of few models, whose masked δ are kept in registers, become.
+#[inline(always)]
+fn merge_block<const N: usize>(
+    weights: &[f32],
+    base: &[f32],
+    inputs: [&[f32]; N],
+    masks: &[u32],
+    out: &mut [f32],
+) {
+    let length = out.len();
+    let (base, masks) = (&base[..length], &masks[..length]);
+    let inputs = inputs.map(|input| &input[..length]);
+    let weights: [f32; N] = from_fn(|k| weights[k]);
+    for element in 0..length {
+        let (base, mask) = (base[element], masks[element]);
+        let mut deltas = [0.0f32; N];
+        let mut sum = 0.0;
+        for (delta, input) in deltas.iter_mut().zip(&inputs) {
+            *delta = masked(input[element] - base, mask);
+            sum += *delta;
+        }
+        let (mut agreed, mut divisor) = (0.0, 0.0);
+        for (delta, weight) in deltas.into_iter().zip(weights) {
+            let weight = weight_if_agrees(weight, delta, sum);
+            agreed += weight * delta;
+            divisor += weight;
+        }
+        out[element] = base + quotient(agreed, divisor);
+    }
+}
+
+/// The weight of a δ that has the sign of `sum`, 0 for others.
+#[inline(always)]
+fn weight_if_agrees(weight: f32, delta: f32, sum: f32) -> f32 {
+    let is_raised = sum >= 0.0;
+    let agrees = is_raised & (delta > 0.0) | !is_raised & (delta < 0.0);
+    if agrees { weight } else { 0.0 }
+}
+
+#[inline(always)]
+fn quotient(agreed: f32, divisor: f32) -> f32 {
+    agreed / if divisor < SMALLEST_DIVISOR { SMALLEST_DIVISOR } else { divisor }
 }
 
 #[derive(Debug)]
@@ -279,6 +396,18 @@ impl Apply for Arc<Prepared> {
                     #[inline(always)]
                     |range, masks| {
                         let base = &base[range.clone()];
+                        let weights = &self.weights;
+                        match chunk.inputs {
+                            [a, b] => {
+                                let inputs = [&a[range.clone()], &b[range.clone()]];
+                                return merge_block(weights, base, inputs, masks, &mut out[range]);
+                            }
+                            [a, b, c] => {
+                                let inputs = [a, b, c].map(|input| &input[range.clone()]);
+                                return merge_block(weights, base, inputs, masks, &mut out[range]);
+                            }
+                            _ => {}
+                        }
                         let mut sums = [0.0f32; BLOCK];
                         for input in chunk.inputs {
                             let elements = base.iter().zip(&input[range.clone()]).zip(masks);
@@ -287,15 +416,14 @@ impl Apply for Arc<Prepared> {
                             }
                         }
                         let (mut agreed, mut divisors) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
-                        for (&weight, input) in self.weights.iter().zip(chunk.inputs) {
+                        for (&weight, input) in weights.iter().zip(chunk.inputs) {
                             let elements =
                                 base.iter().zip(&input[range.clone()]).zip(masks).zip(&sums);
                             for ((agreed, divisor), (((&base, &input), &mask), &sum)) in
                                 agreed.iter_mut().zip(&mut divisors).zip(elements)
                             {
                                 let delta = masked(input - base, mask);
-                                let agrees = if sum >= 0.0 { delta > 0.0 } else { delta < 0.0 };
-                                let weight = if agrees { weight } else { 0.0 };
+                                let weight = weight_if_agrees(weight, delta, sum);
                                 *agreed += weight * delta;
                                 *divisor += weight;
                             }
@@ -304,9 +432,7 @@ impl Apply for Arc<Prepared> {
                         for (out, ((&base, &agreed), &divisor)) in
                             out[range].iter_mut().zip(elements)
                         {
-                            let is_small = divisor < SMALLEST_DIVISOR;
-                            *out =
-                                base + agreed / if is_small { SMALLEST_DIVISOR } else { divisor };
+                            *out = base + quotient(agreed, divisor);
                         }
                     },
                 );
@@ -378,6 +504,60 @@ mod tests {
         let (a, b) = ([1.0, 1.0, 1.0, 1.0], [3.0, 3.0, 3.0, 3.0]);
         let merged = sce(&base, &[&a, &b], 0.5);
         assert_close(&merged, &[2.8, 2.8, 0.0, 0.0]);
+    }
+
+    /// Sums of squares that are gathered during the selection are those of what is selected.
+    #[test]
+    fn long_tensors_are_merged_as_defined() {
+        let n = 20_000;
+        let tensor = |model: u32, size: f32| -> Vec<f32> {
+            let mut state = model;
+            let mut next = || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+            };
+            (0..n).map(|_| size * (next() + next())).collect()
+        };
+        let base = tensor(1, 1.0);
+        for models in [1, 2, 3, 4, 5] {
+            let inputs: Vec<Vec<f32>> =
+                (0..models).map(|k| tensor(2 + k, 1.0 + k as f32)).collect();
+            let slices: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+            let deltas = |index: usize| {
+                let base = base[index];
+                slices.iter().map(move |x| x[index] - base)
+            };
+            let variance = |index: usize| {
+                let first = deltas(index).next().unwrap();
+                let deviations = || deltas(index).skip(1).map(|delta| delta - first);
+                let mean = deviations().sum::<f32>() * (1.0 / models as f32);
+                let squares = deviations().map(|deviation| (deviation - mean) * (deviation - mean));
+                squares.fold(mean * mean, |sum, square| sum + square)
+            };
+            let mut order: Vec<usize> = (0..n).filter(|&index| variance(index) > 0.0).collect();
+            order.sort_by(|&a, &b| variance(b).total_cmp(&variance(a)));
+            order.truncate((0.3 * order.len() as f64) as usize);
+            let mut squares = vec![0.0; slices.len()];
+            for &index in &order {
+                for (square, delta) in squares.iter_mut().zip(deltas(index)) {
+                    *square += f64::from(delta) * f64::from(delta);
+                }
+            }
+            let weights = weights(&squares, n);
+            let mut expected = base.clone();
+            for &index in &order {
+                let sum: f32 = deltas(index).sum();
+                let (mut agreed, mut divisor) = (0.0, 0.0);
+                for (delta, weight) in deltas(index).zip(&weights) {
+                    if delta * sum > 0.0 {
+                        agreed += weight * delta;
+                        divisor += weight;
+                    }
+                }
+                expected[index] += agreed / divisor;
+            }
+            assert_close(&sce(&base, &slices, 0.3), &expected);
+        }
     }
 
     #[test]

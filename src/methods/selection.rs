@@ -17,6 +17,9 @@ use crate::kernels::select::{
 use crate::kernels::simd::vectorized;
 
 mod sample;
+mod squares;
+
+use squares::{Squares, most_listed};
 
 /// Most elements for which scores are asked at once: their scores stay in the fastest cache.
 pub(super) const SCORED_AT_ONCE: usize = 1024;
@@ -52,6 +55,18 @@ pub(super) trait Scores: Sync {
         _sums: &mut [f64],
     ) {
     }
+
+    /// Writes value `index` of each element of `range`, of those whose squares are asked for.
+    #[inline(always)]
+    fn value(
+        &self,
+        _block: &Self::Block,
+        _chunk: &Chunk<'_>,
+        _index: usize,
+        _range: Range<usize>,
+        _values: &mut [f32],
+    ) {
+    }
 }
 
 /// What a selection is asked for.
@@ -68,6 +83,9 @@ pub(super) struct Request<'a> {
     pub norms: bool,
     /// Number of sums that [`Scores::add_sums`] adds to.
     pub sums: usize,
+    /// Number of values of each element whose squares are added up over what the first threshold
+    /// keeps. There may be one ranking only then.
+    pub squares: usize,
 }
 
 /// One threshold of a ranking.
@@ -108,6 +126,8 @@ pub(super) struct Selection {
     pub norms: Vec<f64>,
     /// The sums that were asked for.
     pub sums: Vec<f64>,
+    /// The sums of squares that were asked for; none where they take a pass of their own.
+    pub squares: Option<Vec<f64>>,
 }
 
 /// The elements that score highest.
@@ -160,6 +180,8 @@ struct Part {
     nonzero: Vec<usize>,
     norms: Vec<f64>,
     sums: Vec<f64>,
+    /// None where too much would have to be listed.
+    squares: Option<Squares>,
 }
 
 /// What one block contributes to one threshold.
@@ -196,6 +218,7 @@ impl TensorInputs<'_> {
             nonzero: vec![0; request.series],
             norms: vec![0.0; request.series],
             sums: vec![0.0; request.sums],
+            squares: None,
         };
         for part in &parts {
             add(&mut selection.nonzero, &part.nonzero);
@@ -213,6 +236,9 @@ impl TensorInputs<'_> {
                 missed.push((index, rank));
             }
             selection.kept.push(kept);
+        }
+        if let [Some(kept), ..] = &selection.kept[..] {
+            selection.squares = squares_kept(&parts, request.squares, &kept.threshold);
         }
         drop(parts);
         if !missed.is_empty() {
@@ -233,7 +259,7 @@ impl TensorInputs<'_> {
         let wanted: Vec<_> = missed.iter().map(|&(index, _)| request.wanted[index]).collect();
         let bits = self.bits_by_digits(request, scores, &wanted, missed)?;
         let brackets: Vec<_> = bits.iter().map(|&bits| Bracket { low: bits, high: bits }).collect();
-        let request = Request { wanted: &wanted, sums: 0, ..*request };
+        let request = Request { wanted: &wanted, sums: 0, squares: 0, ..*request };
         // One tally per block is not much, and has to be enough.
         let effort = Effort { tallies: usize::MAX, ..effort };
         let parts = self.scan(effort, &request, scores, &brackets)?;
@@ -314,7 +340,7 @@ impl TensorInputs<'_> {
         scores: &S,
         brackets: &[Bracket],
     ) -> Result<Vec<Part>, MethodError> {
-        let listed = AtomicUsize::new(0);
+        let (listed, squares_listed) = (AtomicUsize::new(0), AtomicUsize::new(0));
         self.map_blocks(request.inputs, request.whole_rows, |chunk| {
             let mut part = Part::new(chunk, request);
             let mut inside = vec![Vec::new(); brackets.len()];
@@ -327,6 +353,11 @@ impl TensorInputs<'_> {
                     found.inside = tally(&mut inside);
                     listed.fetch_add(found.inside.len(), Ordering::Relaxed);
                 }
+            }
+            let length = part.squares.as_ref().map_or(0, Squares::listed);
+            let before = squares_listed.fetch_add(length, Ordering::Relaxed);
+            if before + length > most_listed(request.squares) {
+                part.squares = None;
             }
             part
         })
@@ -395,6 +426,7 @@ impl Part {
             nonzero: vec![0; request.series],
             norms: vec![0.0; request.series],
             sums: vec![0.0; request.sums],
+            squares: Some(Squares::new(request.squares)),
         }
     }
 }
@@ -422,7 +454,18 @@ fn scan_block<S: Scores>(
             for (index, wanted) in request.wanted.iter().enumerate() {
                 if wanted.series == series {
                     let found = &mut part.found[index];
-                    found.above += brackets[index].scan(values, &mut inside[index]);
+                    let (bracket, inside) = (brackets[index], &mut inside[index]);
+                    found.above += match &mut part.squares {
+                        Some(squares) if index == 0 && request.squares > 0 => squares.scan(
+                            (scores, &block),
+                            chunk,
+                            range.clone(),
+                            bracket,
+                            values,
+                            inside,
+                        ),
+                        _ => bracket.scan(values, inside),
+                    };
                     if request.norms {
                         found.norm_above += sum_from(brackets[index].high + 1, values);
                     }
@@ -433,6 +476,15 @@ fn scan_block<S: Scores>(
             scores.add_sums(&block, chunk, range, &mut part.sums);
         }
     }
+}
+
+/// The sums of `n` squares over what `threshold` keeps; none where a block has not listed its own.
+fn squares_kept(parts: &[Part], n: usize, threshold: &MagnitudeThreshold) -> Option<Vec<f64>> {
+    let mut totals = vec![0.0; n];
+    for part in parts {
+        part.squares.as_ref()?.add_kept(part.start, threshold, &mut totals);
+    }
+    Some(totals)
 }
 
 fn score_all<S: Scores>(scores: &S, chunk: &Chunk<'_>, series: usize, all: &mut [f32]) {

@@ -21,25 +21,29 @@ impl TensorInputs<'_> {
         }
         let run = if request.whole_rows { self.row_elements().max(1) } else { RUN };
         let largest = SAMPLE.1 / request.series.max(1);
-        let runs = ((n / SAMPLED).min(largest).max(SAMPLE.0) / run).max(SAMPLE.0 / RUN);
+        let wanted = (n / SAMPLED).min(largest).max(SAMPLE.0);
+        let runs = (wanted / run).max(SAMPLE.0 / RUN);
         if 4 * runs * run > n {
             // Long rows. Nothing lies in this bracket, as a rule.
             let nothing = Bracket { low: LARGEST_BITS, high: LARGEST_BITS };
             return Ok(vec![nothing; request.wanted.len()]);
         }
-        let samples = self.samples(request, scores, runs, run)?;
+        // Of each of the fewest rows that say how rows differ, only a part has to be ranked.
+        let step = (runs * run / (2 * wanted)).clamp(1, run);
+        let samples = self.samples(request, scores, (runs, run, step))?;
+        let run = run / step;
         let bracket =
             |wanted: &Wanted| estimate(effort, &samples[wanted.series], run, n, wanted.keep);
         Ok(request.wanted.iter().map(bracket).collect())
     }
 
-    /// Bits of the scores in `runs` short runs spread over the tensor, run after run, for each series.
+    /// Bits of one score in `step` of `runs` short runs spread over the tensor, run after run, for each
+    /// series.
     fn samples<S: Scores>(
         &self,
         request: &Request<'_>,
         scores: &S,
-        runs: usize,
-        run: usize,
+        (runs, run, step): (usize, usize, usize),
     ) -> Result<Vec<Vec<u32>>, MethodError> {
         let units = self.elements() / if request.whole_rows { run } else { 1 };
         let start = |index: usize| {
@@ -50,6 +54,7 @@ impl TensorInputs<'_> {
             let place = stretch + (mix(index as u64) % room as u64) as usize;
             place * if request.whole_rows { run } else { 1 }
         };
+        let kept = run / step;
         let sampled: Result<Vec<Vec<u32>>, _> = (0..runs)
             .into_par_iter()
             .with_min_len(16)
@@ -57,10 +62,13 @@ impl TensorInputs<'_> {
                 let start = start(index);
                 self.with_chunk(request.inputs, start..start + run, |chunk| {
                     let mut values = vec![0.0; run];
-                    let mut bits = Vec::with_capacity(request.series * run);
+                    let mut bits = Vec::with_capacity(request.series * kept);
+                    // Other columns in each row.
+                    let first = mix(index as u64) as usize % step;
                     for series in 0..request.series {
                         score_all(scores, chunk, series, &mut values);
-                        bits.extend(values.iter().map(|&value| magnitude_bits(value)));
+                        let values = values[first..].iter().step_by(step).take(kept);
+                        bits.extend(values.map(|&value| magnitude_bits(value)));
                     }
                     bits
                 })
@@ -68,7 +76,7 @@ impl TensorInputs<'_> {
             .collect();
         let sampled = sampled?;
         let of_series = |series: usize| {
-            sampled.iter().flat_map(|bits| &bits[series * run..][..run]).copied().collect()
+            sampled.iter().flat_map(|bits| &bits[series * kept..][..kept]).copied().collect()
         };
         Ok((0..request.series).map(of_series).collect())
     }

@@ -73,8 +73,15 @@ fn select(
     let which: Vec<usize> = (0..tensors.0.len()).collect();
     let inputs =
         TensorInputs { shape, n_inputs: which.len(), has_base: false, keys: &[], reader: tensors };
-    let request =
-        Request { inputs: &which, whole_rows, series: which.len(), wanted, norms: true, sums: 1 };
+    let request = Request {
+        inputs: &which,
+        whole_rows,
+        series: which.len(),
+        wanted,
+        norms: true,
+        sums: 1,
+        squares: 0,
+    };
     inputs.select_with(effort, &request, &Magnitudes).unwrap()
 }
 
@@ -203,6 +210,7 @@ fn the_first_guess_is_right_as_a_rule() {
             wanted: &wanted,
             norms: false,
             sums: 0,
+            squares: 0,
         };
         let bracket = inputs.brackets(EFFORT, &request, &Magnitudes).unwrap()[0];
         let mut order: Vec<u32> = tensors.0[0].iter().map(|&value| magnitude_bits(value)).collect();

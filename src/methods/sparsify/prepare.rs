@@ -140,6 +140,7 @@ fn select(
         wanted: &wanted,
         norms: rescale,
         sums: 0,
+        squares: 0,
     };
     let selection = inputs.select(&request, &Magnitudes)?;
     let found = selection.kept.as_chunks::<2>().0.iter().zip(&selection.norms);
