@@ -4,12 +4,15 @@
 //! and mostly it is enough to know roughly: elements are counted by the upper bits of their magnitude,
 //! which bounds their ranks from both sides. The few that remain undecided are ranked exactly.
 
+mod repeats;
+
 use std::cell::Cell;
 use std::ops::Range;
 
 use super::random::{Probability, TensorKey};
 use super::select::magnitude_bits;
 use super::simd::vectorized;
+use repeats::Repeats;
 
 /// Most buckets that magnitudes of a row are counted in. Together they span 32 powers of two or more
 /// below the largest one; what is still smaller shares a bucket with 0.
@@ -72,6 +75,8 @@ pub struct RowDraw {
     certain: Box<[u32; 256]>,
     /// Numbers whose upper bits are below the first are kept at every rank, and from the second on at none.
     decided: (u16, u16),
+    /// For each rank the upper bits of its probability; none for rows longer than [`repeats::LONGEST`].
+    limits: Box<[u8]>,
 }
 
 /// Memory to draw with: some 400 KiB, and 24 bytes for each element of a row.
@@ -86,6 +91,7 @@ struct Memory {
     first_ranks: Vec<u32>,
     /// Elements whose bucket and whose number's upper bits do not say enough.
     unclear: Vec<u32>,
+    repeats: Repeats,
     undecided: Vec<Undecided>,
     /// Magnitude and position of elements, in the order of their buckets.
     members: Vec<u64>,
@@ -135,7 +141,10 @@ impl RowDraw {
         let (_, fraction_bits) = FRACTION_BITS[class];
         let always = certain.partition_point(|rank| *rank == 0);
         let sometimes = possible.partition_point(|rank| (*rank as usize) < length);
+        let ranks = 0..if length > repeats::LONGEST { 0 } else { length };
+        let limits = ranks.map(|rank| (draw.probability(rank, length).0 >> 24) as u8).collect();
         Self {
+            limits,
             draw,
             length,
             inner,
@@ -186,6 +195,15 @@ impl RowDraw {
             || memory.column.decide(self.decided),
         );
         if is_decided {
+            return;
+        }
+        let Memory { column, unclear, repeats, .. } = memory;
+        let has_repeated = !self.limits.is_empty()
+            && vectorized(
+                #[inline(always)]
+                || self.decide_repeats(repeats, column, unclear, largest, start),
+            );
+        if has_repeated {
             return;
         }
         let top = largest >> self.shift;
@@ -290,6 +308,7 @@ impl Memory {
         self.first_ranks.resize(BUCKETS + 1, 0);
         // One more than there can be, for what is written in vain.
         self.unclear.resize(length + 1, 0);
+        self.repeats.fit(length);
     }
 
     /// Fills `first_ranks` of `n_buckets` buckets.
