@@ -109,28 +109,40 @@ impl Repeats {
 
     #[inline(always)]
     fn count(&mut self) {
-        let half = self.keys.len() / 2;
-        let (first, second) = self.keys.split_at(half);
-        let (before_first, before_second) = self.before.split_at_mut(half);
         let counters = self.counters.as_flattened_mut();
         let counters: &mut [u16; COUNTERS] = counters.try_into().expect("that many");
-        let mut next = |key: u16, before: &mut u16| {
+        let mut next = |key: u16| {
             let counter = &mut counters[usize::from(key)];
-            *before = *counter;
             *counter += 1;
+            *counter - 1
         };
+        let half = self.keys.len() / 2;
+        let (keys, last_keys) = self.keys.split_at(half);
+        let (before, last_before) = self.before[..self.keys.len()].split_at_mut(half);
         // The second half may be longer by one.
-        let (last, rest) = second.split_at(half);
-        let (before_last, before_rest) = before_second.split_at_mut(half);
-        let keys = first.iter().zip(last);
-        for ((&a, &b), (before_a, before_b)) in
-            keys.zip(before_first.iter_mut().zip(before_last.iter_mut()))
+        let (last_keys, one) = last_keys.split_at(half);
+        let (last_before, before_one) = last_before.split_at_mut(half);
+        let (keys, rest) = keys.as_chunks::<4>();
+        let (last_keys, last_rest) = last_keys.as_chunks::<4>();
+        let (before, before_rest) = before.as_chunks_mut::<4>();
+        let (last_before, last_before_rest) = last_before.as_chunks_mut::<4>();
+        for ((keys, last_keys), (before, last_before)) in
+            keys.iter().zip(last_keys).zip(before.iter_mut().zip(last_before))
         {
-            next(a, before_a);
-            next(b, before_b);
+            // Collected in registers, since there are stores enough.
+            let (mut word, mut last_word) = (0, 0);
+            for index in 0..4 {
+                word |= u64::from(next(keys[index])) << (16 * index);
+                last_word |= u64::from(next(last_keys[index])) << (16 * index);
+            }
+            *before = ranks_of(word);
+            *last_before = ranks_of(last_word);
         }
-        for (&key, before) in rest.iter().zip(before_rest) {
-            next(key, before);
+        let pairs = [(rest, before_rest), (last_rest, last_before_rest), (one, before_one)];
+        for (keys, before) in pairs {
+            for (&key, before) in keys.iter().zip(before) {
+                *before = next(key);
+            }
         }
     }
 
@@ -160,6 +172,12 @@ impl Repeats {
             }
         }
     }
+}
+
+/// Four numbers from one, the lowest bits first.
+#[inline(always)]
+fn ranks_of(word: u64) -> [u16; 4] {
+    [0, 16, 32, 48].map(|shift| (word >> shift) as u16)
 }
 
 /// The bucket of a magnitude; the first one is for those too small to have their own.
@@ -192,7 +210,6 @@ impl RowDraw {
         &self,
         repeats: &mut Repeats,
         column: &mut Column,
-        unclear: &mut [u32],
         largest: u32,
         start: usize,
     ) -> bool {
@@ -200,32 +217,35 @@ impl RowDraw {
         if !repeats.read(column, largest) {
             return false;
         }
-        let Column { numbers, kept, depends, .. } = column;
         let counters = repeats.counters.as_flattened();
         let counters: &[u16; COUNTERS] = counters.try_into().expect("that many");
-        let mut n_unclear = 0;
-        for (index, depends) in depends.as_chunks::<64>().0.iter().enumerate() {
-            let mut depends = pack(depends);
-            while depends != 0 {
-                let at = 64 * index + depends.trailing_zeros() as usize;
-                depends &= depends - 1;
-                let rank = counters[usize::from(repeats.keys[at])] + repeats.before[at];
-                let (number, limit) = (numbers[at], self.limits[usize::from(rank)]);
-                kept[at] = flag(number < limit);
-                // Written in any case, since a jump could not be predicted.
-                unclear[n_unclear] = at as u32;
-                n_unclear += usize::from(number == limit);
-            }
-        }
-        let mut decide = |at: usize, rank: u32| {
+        let limits = &*self.limits;
+        let decide = |kept: &mut u8, number: u8, at: usize, rank: u32| {
             let lower = self.draw.key.lower_bits(start + at * self.inner);
-            let number = u32::from(numbers[at]) << 24 | lower;
-            kept[at] = flag(self.keeps(rank, number));
+            *kept = flag(self.keeps(rank, u32::from(number) << 24 | lower));
         };
-        for &at in &unclear[..n_unclear] {
-            let at = at as usize;
-            let rank = counters[usize::from(repeats.keys[at])] + repeats.before[at];
-            decide(at, u32::from(rank));
+        let length = repeats.keys.len();
+        for first in (0..length).step_by(64) {
+            let behind = (first + 64).min(length);
+            let mut depends = pack(&column.depends.as_chunks().0[first / 64]);
+            let numbers = &column.numbers[first..behind];
+            let kept = &mut column.kept[first..behind];
+            let keys = &repeats.keys[first..behind];
+            let before = &repeats.before[first..behind];
+            let rank = |at: usize| counters[usize::from(keys[at])] + before[at];
+            let mut unclear = 0u64;
+            while depends != 0 {
+                let at = depends.trailing_zeros() as usize;
+                depends &= depends - 1;
+                let (number, limit) = (numbers[at], limits[usize::from(rank(at))]);
+                kept[at] = flag(number < limit);
+                unclear |= u64::from(number == limit) << at;
+            }
+            while unclear != 0 {
+                let at = unclear.trailing_zeros() as usize;
+                unclear &= unclear - 1;
+                decide(&mut kept[at], numbers[at], first + at, u32::from(rank(at)));
+            }
         }
         let base = ((largest >> 16) + 1).saturating_sub(BUCKETS);
         let bucket = |odd: u64| bucket_of((odd >> 32) as u32, base);
@@ -233,10 +253,11 @@ impl RowDraw {
             let next = bucket(equal[0]) as usize + 1;
             let behind = match next < BUCKETS as usize {
                 true => repeats.counters[next % STRIP][next / STRIP],
-                false => repeats.keys.len() as u16,
+                false => length as u16,
             };
             for (odd, rank) in equal.iter().zip(u32::from(behind) - equal.len() as u32..) {
-                decide(*odd as u32 as usize, rank);
+                let at = *odd as u32 as usize;
+                decide(&mut column.kept[at], column.numbers[at], at, rank);
             }
         }
         true
