@@ -4,12 +4,15 @@
 //! and mostly it is enough to know roughly: elements are counted by the upper bits of their magnitude,
 //! which bounds their ranks from both sides. The few that remain undecided are ranked exactly.
 
+mod repeats;
+
 use std::cell::Cell;
 use std::ops::Range;
 
 use super::random::{Probability, TensorKey};
 use super::select::magnitude_bits;
 use super::simd::vectorized;
+use repeats::Repeats;
 
 /// Most buckets that magnitudes of a row are counted in. Together they span 32 powers of two or more
 /// below the largest one; what is still smaller shares a bucket with 0.
@@ -72,6 +75,8 @@ pub struct RowDraw {
     certain: Box<[u32; 256]>,
     /// Numbers whose upper bits are below the first are kept at every rank, and from the second on at none.
     decided: (u16, u16),
+    /// For each rank the upper bits of its probability; none for rows longer than [`repeats::LONGEST`].
+    limits: Box<[u8]>,
 }
 
 /// Memory to draw with: some 400 KiB, and 24 bytes for each element of a row.
@@ -86,6 +91,7 @@ struct Memory {
     first_ranks: Vec<u32>,
     /// Elements whose bucket and whose number's upper bits do not say enough.
     unclear: Vec<u32>,
+    repeats: Repeats,
     undecided: Vec<Undecided>,
     /// Magnitude and position of elements, in the order of their buckets.
     members: Vec<u64>,
@@ -135,7 +141,10 @@ impl RowDraw {
         let (_, fraction_bits) = FRACTION_BITS[class];
         let always = certain.partition_point(|rank| *rank == 0);
         let sometimes = possible.partition_point(|rank| (*rank as usize) < length);
+        let ranks = 0..if length > repeats::LONGEST { 0 } else { length };
+        let limits = ranks.map(|rank| (draw.probability(rank, length).0 >> 24) as u8).collect();
         Self {
+            limits,
             draw,
             length,
             inner,
@@ -146,24 +155,24 @@ impl RowDraw {
         }
     }
 
-    /// Which elements of whole rows are kept: flags of all ones for yes, 0 for no. `values` begin at
-    /// element `start`. Values that are 0 may have either flag.
-    pub fn flags(&self, start: usize, values: &[f32], flags: &mut [u8]) {
+    /// Which elements of the difference between whole rows are kept: flags of all ones for yes, 0 for no.
+    /// The rows begin at element `start`. Differences of 0 may have either flag.
+    pub fn flags(&self, start: usize, values: &[f32], base: &[f32], flags: &mut [u8]) {
         let row = self.length * self.inner;
         if row == 0 {
             return;
         }
         let mut memory = MEMORY.take();
         memory.fit(row, self.length);
-        let rows = values.chunks_exact(row).zip(flags.chunks_exact_mut(row));
-        for (index, (values, flags)) in rows.enumerate() {
+        let rows = values.chunks_exact(row).zip(base.chunks_exact(row));
+        for (index, (rows, flags)) in rows.zip(flags.chunks_exact_mut(row)).enumerate() {
             let start = start + index * row;
             self.draw.key.upper_bits(start, &mut memory.numbers);
             for offset in 0..self.inner {
                 let Memory { numbers, column, .. } = &mut memory;
                 vectorized(
                     #[inline(always)]
-                    || column.read(values, numbers, offset, self.inner),
+                    || column.read(rows, numbers, offset, self.inner),
                 );
                 self.decide(&mut memory, start + offset);
                 vectorized(
@@ -186,6 +195,15 @@ impl RowDraw {
             || memory.column.decide(self.decided),
         );
         if is_decided {
+            return;
+        }
+        let Memory { column, repeats, .. } = memory;
+        let has_repeated = !self.limits.is_empty()
+            && vectorized(
+                #[inline(always)]
+                || self.decide_repeats(repeats, column, largest, start),
+            );
+        if has_repeated {
             return;
         }
         let top = largest >> self.shift;
@@ -290,6 +308,7 @@ impl Memory {
         self.first_ranks.resize(BUCKETS + 1, 0);
         // One more than there can be, for what is written in vain.
         self.unclear.resize(length + 1, 0);
+        self.repeats.fit(length);
     }
 
     /// Fills `first_ranks` of `n_buckets` buckets.
@@ -328,21 +347,29 @@ fn flag(is_kept: bool) -> u8 {
 }
 
 impl Column {
-    /// Takes every `inner`-th element from `offset` on.
+    /// Takes every `inner`-th difference from `offset` on.
     #[inline(always)]
-    fn read(&mut self, values: &[f32], numbers: &[u8], offset: usize, inner: usize) {
+    fn read(
+        &mut self,
+        (values, base): (&[f32], &[f32]),
+        numbers: &[u8],
+        offset: usize,
+        inner: usize,
+    ) {
         if inner == 1 {
             // The loop below, as one that the compiler can turn into vector instructions.
-            for (magnitude, &value) in self.magnitudes.iter_mut().zip(values) {
-                *magnitude = magnitude_bits(value);
+            for (magnitude, (value, base)) in
+                self.magnitudes.iter_mut().zip(values.iter().zip(base))
+            {
+                *magnitude = magnitude_bits(value - base);
             }
             self.numbers.copy_from_slice(numbers);
             return;
         }
-        let elements = values.iter().zip(numbers).skip(offset).step_by(inner);
+        let elements = values.iter().zip(base).zip(numbers).skip(offset).step_by(inner);
         let column = self.magnitudes.iter_mut().zip(&mut self.numbers);
-        for ((magnitude, number), (&value, &drawn)) in column.zip(elements) {
-            *magnitude = magnitude_bits(value);
+        for ((magnitude, number), ((value, base), &drawn)) in column.zip(elements) {
+            *magnitude = magnitude_bits(value - base);
             *number = drawn;
         }
     }
@@ -453,6 +480,16 @@ mod tests {
                 4 => 0.0,
                 5 => -1.0,
                 6 => u * 1e-40,
+                // As differences of bfloat16 numbers: many repeat, and a few have more bits or are tiny.
+                7 | 8 => {
+                    let step = 2f32.powi(-12 - (uniform(index + n) * 8.0) as i32);
+                    let rough = (u * 6.0).round() * step;
+                    match index % if kind == 7 { 29 } else { 3 } {
+                        0 => rough * (1.0 + u),
+                        1 if kind == 7 => rough * 1e-6,
+                        _ => rough,
+                    }
+                }
                 _ => [f32::NAN, f32::INFINITY, 0.0, u, -u][index % 5],
             }
         };
@@ -464,14 +501,19 @@ mod tests {
         let shapes =
             [(1, 1), (2, 1), (7, 1), (300, 1), (1000, 4), (5000, 1), (70_000, 1), (12, 12)];
         for (row, inner) in shapes {
-            for kind in 0..8 {
+            for kind in 0..10 {
                 for (lowest, spread) in [(0.35, 0.3), (0.1, 0.8), (0.5, 0.0), (0.001, 0.003)] {
                     let key = TensorKey::new(kind as u64, "w", row);
                     let draw = RankedDraw { key, lowest, spread };
                     let rows = if row > 10_000 { 1 } else { 3 };
                     let values = values(kind, rows * row);
                     let (start, mut flags) = (2 * row, vec![0; values.len()]);
-                    RowDraw::new(draw, row, inner).flags(start, &values, &mut flags);
+                    RowDraw::new(draw, row, inner).flags(
+                        start,
+                        &values,
+                        &vec![0.0; values.len()],
+                        &mut flags,
+                    );
                     let expected = by_sorting(draw, start, row, inner, &values);
                     for (index, (flag, expected)) in flags.into_iter().zip(expected).enumerate() {
                         let is_right = flag == super::flag(expected) || values[index] == 0.0;
@@ -488,7 +530,7 @@ mod tests {
         let n = 1 << 18;
         let rising: Vec<f32> = (0..n).map(|index| (index % 1024) as f32 + 1.0).collect();
         let mut flags = vec![0; n];
-        RowDraw::new(draw, 1024, 1).flags(0, &rising, &mut flags);
+        RowDraw::new(draw, 1024, 1).flags(0, &rising, &vec![0.0; n], &mut flags);
         let rate = |from: usize| {
             let kept = (0..n).filter(|index| index % 1024 / 128 == from && flags[*index] != 0);
             kept.count() as f64 / (n / 8) as f64

@@ -19,7 +19,6 @@ use super::{Chunk, MethodError};
 use crate::kernels::random::{Probability, TensorKey};
 use crate::kernels::rank::RowDraw;
 use crate::kernels::select::MagnitudeThreshold;
-use crate::kernels::simd::vectorized;
 
 use flags::Flags;
 
@@ -105,14 +104,9 @@ impl Mask {
     /// consists of.
     pub(super) fn row_flags(&self, chunk: &Chunk<'_>, input: usize) -> Vec<u8> {
         let Self::Ranked(draw) = self else { return Vec::new() };
-        let mut delta = vec![0.0; chunk.inputs[input].len()];
-        let base = chunk.base.expect("the method has a base");
-        vectorized(
-            #[inline(always)]
-            || subtract(chunk.inputs[input], base, &mut delta),
-        );
-        let mut flags = vec![0; delta.len()];
-        draw.flags(chunk.start, &delta, &mut flags);
+        let (input, base) = (chunk.inputs[input], chunk.base.expect("the method has a base"));
+        let mut flags = vec![0; input.len()];
+        draw.flags(chunk.start, input, base, &mut flags);
         flags
     }
 

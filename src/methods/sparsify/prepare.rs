@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::super::selection::{self, Keep, Request, Scores, Wanted};
 use super::super::{Chunk, MethodError, TensorInputs};
-use super::flags::Flags;
+use super::flags::{BlockFlags, Flags};
 use super::{BLOCK, Mask, Rule, Sparsifier, subtract};
 use crate::kernels::random::Probability;
 use crate::kernels::rank::{RankedDraw, RowDraw};
@@ -15,15 +15,14 @@ use crate::kernels::simd::vectorized;
 const SMALLEST_NORM: f64 = 1e-7;
 
 /// Most bytes of flags that are remembered of one tensor; with more they are drawn a second time.
-const MOST_FLAGS: usize = 8 << 20;
+const MOST_FLAGS: usize = 64 << 20;
 
 /// Most bytes that [`prepare`] holds for a tensor of `elements`, and masks keep.
 pub(in super::super) fn memory(rules: &[(Rule, f64)], elements: usize) -> u64 {
     let count = |is: fn(&Rule) -> bool| rules.iter().filter(|(rule, _)| is(rule)).count();
     let selects = count(|rule| matches!(rule, Rule::Magnitude | Rule::Outliers { .. }));
     let ranks = count(|rule| matches!(rule, Rule::Ranked { .. }));
-    // Flags of the blocks, and once more when they are joined.
-    let flags = 2 * MOST_FLAGS.min(ranks * elements / 8);
+    let flags = MOST_FLAGS.min(ranks * elements / 8);
     selection::memory(elements, 2 * selects) + flags as u64
 }
 
@@ -169,7 +168,7 @@ fn rescale_factor(before: f64, after: f64) -> f32 {
 struct Drawn {
     before: f64,
     after: f64,
-    flags: Flags,
+    flags: Option<BlockFlags>,
 }
 
 /// Finds the factors of task vectors whose elements are drawn.
@@ -185,7 +184,7 @@ fn rescale_draws(
     }
     let needs_rows = which.iter().any(|&index| sparsifiers[index].mask.needs_rows());
     let remember = needs_rows && which.len() * inputs.elements() / 8 <= MOST_FLAGS;
-    let blocks = inputs.map_blocks(&which, needs_rows, |chunk| {
+    let mut blocks = inputs.map_blocks(&which, needs_rows, |chunk| {
         let mut drawn = Vec::with_capacity(which.len());
         for (position, &index) in which.iter().enumerate() {
             let mask = &sparsifiers[index].mask;
@@ -194,20 +193,22 @@ fn rescale_draws(
                 #[inline(always)]
                 || norms(mask, chunk, position, &flags),
             );
-            let flags = if remember { Flags::new(&flags) } else { Flags::default() };
+            // The other masks draw in no time, and have no flags here.
+            let flags = (remember && mask.needs_rows()).then(|| BlockFlags::new(&flags));
             drawn.push(Drawn { before, after, flags });
         }
-        drawn
+        (chunk.base.map_or(0, <[f32]>::len), drawn)
     })?;
     for (position, &index) in which.iter().enumerate() {
-        let drawn = || blocks.iter().map(|block| &block[position]);
+        let drawn = || blocks.iter().map(|(_, block)| &block[position]);
         let before = drawn().map(|drawn| drawn.before).sum();
         let after = drawn().map(|drawn| drawn.after).sum();
         sparsifiers[index].rescale = rescale_factor(before, after);
-        if remember {
-            let mut flags = Flags::default();
-            drawn().for_each(|drawn| flags.append(&drawn.flags));
-            sparsifiers[index].mask = Mask::Drawn(flags);
+        let flags = blocks.iter_mut().map(|(_, block)| block[position].flags.take());
+        if let Some(flags) = flags.collect() {
+            // All but the last are equally long.
+            let block = blocks.first().map_or(0, |(length, _)| *length);
+            sparsifiers[index].mask = Mask::Drawn(Flags::new(flags, block));
         }
     }
     Ok(())
