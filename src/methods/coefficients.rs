@@ -2,7 +2,7 @@
 
 use std::array::from_fn;
 
-use super::{Apply, Chunk};
+use super::{Apply, Chunk, MethodError};
 use crate::kernels::simd::vectorized;
 
 /// Vectors that are combined in one loop; more take several, each over the output in the cache.
@@ -10,6 +10,25 @@ const GROUP: usize = 4;
 
 /// Elements that several loops go over before the next ones: they stay in the L1 cache.
 const BLOCK: usize = 1024;
+
+/// Sums of weights that are smaller than this share of the weights consist of rounding errors.
+const CANCELLED: f64 = 1e-12;
+
+/// Weights divided by their sum, which is an error where they cancel out. `switch` is the parameter that
+/// asked for it.
+pub(super) fn normalized(weights: &[f64], switch: &str) -> Result<Vec<f64>, MethodError> {
+    let sum: f64 = weights.iter().sum();
+    let magnitudes: f64 = weights.iter().map(|weight| weight.abs()).sum();
+    if sum.abs() <= CANCELLED * magnitudes {
+        return Err(MethodError::Parameter {
+            name: "weight",
+            input: Some(0),
+            value: weights[0],
+            problem: format!("and all weights sum to 0, by which `{switch}` cannot divide"),
+        });
+    }
+    Ok(weights.iter().map(|weight| weight / sum).collect())
+}
 
 /// `out = base_coefficient · base + Σ coefficients[i] · inputs[i]`, in that order, in `f32`.
 pub(super) struct LinearCombination {

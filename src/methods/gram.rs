@@ -30,6 +30,10 @@ pub(super) enum Vectors {
 /// Cosines that are nearer to ±1 cannot be told from it by products of limited precision.
 pub(super) const NEARLY_COLLINEAR: f64 = 1e-7;
 
+/// Means of directions that are shorter than this share of what they could be consist of differences:
+/// they need [`Precision::Double`].
+pub(super) const NEARLY_CANCELLED: f64 = 0.1;
+
 /// How exact inner products are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Precision {

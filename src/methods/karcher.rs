@@ -11,7 +11,7 @@
 //! on their coefficients: one statistics pass, whatever the number of iterations.
 
 use super::coefficients::LinearCombination;
-use super::gram::{Gram, NEARLY_COLLINEAR, Precision, Vectors};
+use super::gram::{Gram, NEARLY_CANCELLED, NEARLY_COLLINEAR, Precision, Vectors};
 use super::{
     Apply, BaseRole, Incomplete, MethodDefinition, MethodError, ParameterDefault,
     ParameterDefinition, ParameterScope, ParameterValue, TensorInputs, TensorMethod,
@@ -63,26 +63,47 @@ impl TensorMethod for Karcher {
     }
 
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
-        let gram = inputs.gram(Vectors::Models, Precision::Single)?;
+        let mut gram = inputs.gram(Vectors::Models, Precision::Single)?;
+        if self.is_nearly_cancelled(&gram) {
+            gram = inputs.gram(Vectors::Models, Precision::Double)?;
+        }
         let inputs = self.factors(&gram).into_iter().map(|factor| factor as f32).collect();
         Ok(Box::new(LinearCombination { base: 0.0, inputs }))
     }
 }
 
 impl Karcher {
+    /// Whether the models' directions leave little of each other.
+    fn is_nearly_cancelled(&self, models: &Gram) -> bool {
+        let directions = self.directions(models, &self.valid(models));
+        let n = directions.n();
+        let length = directions.squared_length_of(&vec![1.0 / n.max(1) as f64; n]).sqrt();
+        n > 0 && length < NEARLY_CANCELLED
+    }
+
+    /// The models that have a direction. A length that is no number takes part, and shows in the result.
+    fn valid(&self, models: &Gram) -> Vec<usize> {
+        let is_valid = |length: f64| length > self.tol || length.is_nan();
+        (0..models.n()).filter(|&i| is_valid(models.length(i))).collect()
+    }
+
+    /// Inner products of the unit vectors of the models `valid`.
+    fn directions(&self, models: &Gram, valid: &[usize]) -> Gram {
+        Gram::from_fn(valid.len(), |i, j| {
+            let lengths = models.length(valid[i]) * models.length(valid[j]);
+            models.product(valid[i], valid[j]) / lengths
+        })
+    }
+
     /// Factors of the models.
     fn factors(&self, models: &Gram) -> Vec<f64> {
         let lengths: Vec<f64> = (0..models.n()).map(|i| models.length(i)).collect();
-        // A length that is no number takes part, and shows in the result.
-        let valid: Vec<usize> =
-            (0..models.n()).filter(|&i| lengths[i] > self.tol || lengths[i].is_nan()).collect();
+        let valid = self.valid(models);
         let mut factors = vec![0.0; models.n()];
         if valid.is_empty() {
             return factors;
         }
-        let directions = Gram::from_fn(valid.len(), |i, j| {
-            models.product(valid[i], valid[j]) / (lengths[valid[i]] * lengths[valid[j]])
-        });
+        let directions = self.directions(models, &valid);
         let mean_length = lengths.iter().sum::<f64>() / lengths.len() as f64;
         for (&i, factor) in valid.iter().zip(self.mean(&directions)) {
             // With a tolerance of less than 0, zero vectors are valid: they have no direction either.

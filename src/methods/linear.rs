@@ -6,7 +6,7 @@
 //!
 //! Weights that sum to zero cannot be normalized and are refused.
 
-use super::coefficients::LinearCombination;
+use super::coefficients::{LinearCombination, normalized};
 use super::{
     Apply, BaseRole, Incomplete, MethodDefinition, MethodError, ParameterDefault,
     ParameterDefinition, ParameterScope, ParameterValue, TensorInputs, TensorMethod,
@@ -33,15 +33,10 @@ pub(super) static LINEAR: MethodDefinition = MethodDefinition {
         },
     ],
     bind: |parameters| {
-        let weights = parameters.floats("weight");
+        let mut weights = parameters.floats("weight");
         let normalize = parameters.flag("normalize");
-        if normalize && weights.iter().sum::<f64>() == 0.0 {
-            return Err(MethodError::Parameter {
-                name: "weight",
-                input: Some(0),
-                value: weights[0],
-                problem: "and all weights sum to 0, by which `normalize` cannot divide".to_owned(),
-            });
+        if normalize {
+            weights = normalized(&weights, "normalize")?;
         }
         Ok(Box::new(Linear { weights, normalize }))
     },
@@ -49,14 +44,18 @@ pub(super) static LINEAR: MethodDefinition = MethodDefinition {
 };
 
 struct Linear {
+    /// Divided by their sum if so wanted.
     weights: Vec<f64>,
     normalize: bool,
 }
 
 impl TensorMethod for Linear {
+    fn divides_by_weights(&self) -> bool {
+        self.normalize
+    }
+
     fn prepare(&self, _: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
-        let sum: f64 = if self.normalize { self.weights.iter().sum() } else { 1.0 };
-        let inputs = self.weights.iter().map(|weight| (weight / sum) as f32).collect();
+        let inputs = self.weights.iter().map(|&weight| weight as f32).collect();
         Ok(Box::new(LinearCombination { base: 0.0, inputs }))
     }
 }

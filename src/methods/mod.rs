@@ -200,6 +200,11 @@ pub trait TensorMethod: Send + Sync {
         0
     }
 
+    /// Whether the result is divided by the sum of the parameters called `weight`.
+    fn divides_by_weights(&self) -> bool {
+        false
+    }
+
     /// Most bytes that [`TensorMethod::prepare`] holds for a tensor of so many elements, beside the blocks
     /// that it reads into.
     fn statistics_memory(&self, elements: usize) -> u64 {

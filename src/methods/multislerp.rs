@@ -16,8 +16,8 @@
 //! usual for norms of fine-tunes, there is no direction to be had or needed, and the base remains;
 //! mergekit refuses that as well.
 
-use super::coefficients::TaskVectorCombination;
-use super::gram::{Gram, Precision, Vectors};
+use super::coefficients::{TaskVectorCombination, normalized};
+use super::gram::{Gram, NEARLY_CANCELLED, Precision, Vectors};
 use super::{
     Apply, BaseRole, Incomplete, MethodDefinition, MethodError, ParameterDefault,
     ParameterDefinition, ParameterScope, ParameterValue, TensorInputs, TensorMethod,
@@ -26,9 +26,6 @@ use super::{
 /// A mean direction that is shorter than this share of what it is the mean of consists of rounding
 /// errors in the models.
 const ROUNDING: f64 = 1e-7;
-
-/// Below this share, the square of its length needs more precise products.
-const NEARLY_CANCELLED: f64 = 0.1;
 
 /// The registry's entry.
 pub(super) static MULTISLERP: MethodDefinition = MethodDefinition {
@@ -59,17 +56,7 @@ pub(super) static MULTISLERP: MethodDefinition = MethodDefinition {
     bind: |parameters| {
         let mut weights = parameters.floats("weight");
         if parameters.flag("normalize_weights") && weights.len() > 1 {
-            let sum: f64 = weights.iter().sum();
-            if sum == 0.0 {
-                return Err(MethodError::Parameter {
-                    name: "weight",
-                    input: Some(0),
-                    value: weights[0],
-                    problem: "and all weights sum to 0, by which `normalize_weights` cannot divide"
-                        .to_owned(),
-                });
-            }
-            weights.iter_mut().for_each(|weight| *weight /= sum);
+            weights = normalized(&weights, "normalize_weights")?;
         }
         Ok(Box::new(MultiSlerp { weights, eps: parameters.float("eps") }))
     },

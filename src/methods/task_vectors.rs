@@ -175,6 +175,11 @@ impl TensorMethod for TaskVectors {
         usize::from(self.rules.iter().any(needs_statistics))
     }
 
+    /// With sign consensus each element is divided by the weights that agreed, which do not cancel.
+    fn divides_by_weights(&self) -> bool {
+        self.normalize && !self.consensus
+    }
+
     fn statistics_memory(&self, elements: usize) -> u64 {
         match self.statistics_passes() {
             0 => 0,

@@ -185,7 +185,7 @@ impl Planner<'_> {
             inputs: &own,
         };
         let (method, parameters) = parameters::bind(self.method, &place, &mut self.usage)?;
-        self.zero_sums.note(self.method, name, &parameters);
+        self.zero_sums.note(self.method, &*method, name, &parameters);
         let action = match method.copied_input() {
             Some(copied) => copy(operand(inputs[copied])),
             None => {

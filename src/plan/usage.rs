@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::config::yaml::closest;
 use crate::config::{Conditional, Setting, Value};
-use crate::methods::{MethodDefinition, ParameterScope};
+use crate::methods::{MethodDefinition, ParameterScope, TensorMethod};
 
 use super::parameters::ResolvedParameters;
 use super::recipe::{ModuleRecipe, Scope, path};
@@ -56,7 +56,8 @@ impl ZeroSums {
     /// is a fine thing; what is left of whole models is none.
     pub(super) fn note(
         &mut self,
-        method: &MethodDefinition,
+        definition: &MethodDefinition,
+        method: &dyn TensorMethod,
         name: &str,
         parameters: &ResolvedParameters,
     ) {
@@ -66,10 +67,10 @@ impl ZeroSums {
             .map(|input| input.get("weight").map(|weight| weight.value.as_float()))
             .collect();
         let Some(weights) = weights.filter(|weights| !weights.is_empty()) else { return };
-        let normalizes = parameters.shared.get("normalize").is_some_and(|on| on.value.as_bool());
-        let is_base_apart = method.base == crate::methods::BaseRole::Required;
+        let is_base_apart = definition.base == crate::methods::BaseRole::Required;
         let is_all_zero = weights.iter().all(|&weight| weight == 0.0);
-        let cancels = weights.iter().sum::<f64>().abs() < SMALLEST_SUM && normalizes;
+        let cancels =
+            weights.iter().sum::<f64>().abs() < SMALLEST_SUM && method.divides_by_weights();
         if !(is_all_zero || cancels) {
             return;
         }

@@ -63,3 +63,21 @@ fn what_is_no_number_shows_and_ends_the_steps() {
 fn a_single_model_is_itself() {
     assert_eq!(Karcher { n: 1, max_iter: 10.0, tol: 1e-5 }.copied_input(), Some(0));
 }
+
+#[test]
+fn models_that_nearly_cancel_keep_what_they_differ_in() {
+    let wave = |i: u32, step: f32| ((i as f32) * step).sin();
+    let x: Vec<f32> = (0..4096).map(|i| wave(i, 0.37)).collect();
+    let y: Vec<f32> = (0..4096).map(|i| -wave(i, 0.37) + 1e-3 * wave(i, 1.91)).collect();
+    let merged = karcher(&[&x, &y], &[]);
+
+    let length = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
+    let [x, y] = [x, y].map(|v| v.into_iter().map(f64::from).collect::<Vec<_>>());
+    let lengths = [length(&x), length(&y)];
+    let between: Vec<f64> =
+        x.iter().zip(&y).map(|(x, y)| x / lengths[0] + y / lengths[1]).collect();
+    let scale = (lengths[0] + lengths[1]) / 2.0 / length(&between);
+    for (merged, between) in merged.iter().zip(between) {
+        assert!((f64::from(*merged) - scale * between).abs() < 1e-3, "{merged}");
+    }
+}
