@@ -121,8 +121,8 @@ fn larger(a: f32, b: f32) -> f32 {
 fn for_lanes(values: &[f32], mut visit: impl FnMut(usize, f32)) {
     let (blocks, rest) = values.as_chunks::<LANES>();
     for block in blocks {
-        for lane in 0..LANES {
-            visit(lane, block[lane]);
+        for (lane, &value) in block.iter().enumerate() {
+            visit(lane, value);
         }
     }
     for (lane, &value) in rest.iter().enumerate() {
