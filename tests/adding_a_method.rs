@@ -12,6 +12,7 @@ use mergekit::config::MergeConfig;
 use mergekit::engine::{Engine, EngineOptions};
 use mergekit::kernels::dtype::DType;
 use mergekit::plan::{MergePlan, ModelStore, PlanError, PlanOptions};
+use tempfile::TempDir;
 use tiny::{llama, write_model};
 
 #[test]
@@ -31,9 +32,8 @@ fn the_page_shows_the_method_that_is_tested_here() {
     }
 }
 
-/// `base` is 3 everywhere and `a` is 5, in tensors of 4, 16 and 16 elements.
-fn merge(limit: f64) -> Result<Vec<f32>, Box<PlanError>> {
-    let directory = tempfile::tempdir().unwrap();
+/// The plan of a merge where `base` is 3 everywhere and `a` is 5, in tensors of 4, 16 and 16 elements.
+fn planned(directory: &TempDir, limit: f64) -> Result<MergePlan, Box<PlanError>> {
     for (name, value) in [("base", 3.0), ("a", 5.0)] {
         let path = directory.path().join(name);
         write_model(&path, 1, llama(1, 4, DType::F32), |_, _| value);
@@ -46,7 +46,12 @@ fn merge(limit: f64) -> Result<Vec<f32>, Box<PlanError>> {
     let config = MergeConfig::parse(&text, Path::new("merge.yml")).unwrap();
     let options = PlanOptions::default();
     let plan = MergePlan::with_method(&clipped::CLIPPED, &config, &ModelStore::new(), &options);
-    let plan = plan.map_err(Box::new)?;
+    plan.map_err(Box::new)
+}
+
+fn merge(limit: f64) -> Result<Vec<f32>, Box<PlanError>> {
+    let directory = tempfile::tempdir().unwrap();
+    let plan = planned(&directory, limit)?;
     let engine = Engine::new(EngineOptions::default()).unwrap();
     let merged = engine.merge_to_memory(&plan).unwrap();
     let first =
@@ -63,4 +68,15 @@ fn a_method_of_ones_own_is_planned_and_run() {
     let error = merge(-1.0).unwrap_err();
     assert!(error.to_string().contains("but no length is negative"), "{error}");
     assert_eq!(error.field(), Some("parameters.limit"));
+}
+
+#[test]
+fn its_plan_knows_that_inputs_are_read_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let plan = planned(&directory, 0.5).unwrap();
+    let elements: usize = plan.tensors().iter().map(|tensor| tensor.info.elements()).sum();
+    let estimate = Engine::new(EngineOptions::default()).unwrap().estimate(&plan).unwrap();
+    // Two models in float32, for the norms and for the sum.
+    assert_eq!(estimate.bytes_read, (2 * 2 * 4 * elements) as u64);
+    assert_eq!(estimate.bytes_written, (4 * elements) as u64);
 }

@@ -5,6 +5,8 @@ mod every_method;
 #[path = "support/tiny.rs"]
 mod tiny;
 
+use std::collections::BTreeMap;
+
 use every_method::{configs, noise, plan};
 use mergekit::checkpoint::{Checkpoint, TensorSource};
 use mergekit::engine::{Engine, EngineOptions, WriteOptions};
@@ -20,7 +22,7 @@ fn merge(
     plan: &MergePlan,
     threads: usize,
     chunk_elements: Option<usize>,
-) -> Vec<(String, Vec<u32>)> {
+) -> BTreeMap<String, Vec<u32>> {
     let options = EngineOptions { threads: Some(threads), chunk_elements, ..Default::default() };
     let merged = Engine::new(options).unwrap().merge_to_memory(plan).unwrap();
     let bits = merged.into_iter().map(|(name, tensor)| {
@@ -44,7 +46,10 @@ fn threads_and_chunks_do_not_change_a_bit_of_large_tensors() {
         let expected = merge(&plan, 1, None);
         for (threads, chunk) in [(2, Some(1000)), (7, Some(5003)), (7, None), (2, Some(1 << 20))] {
             let merged = merge(&plan, threads, chunk);
-            for ((name, merged), (_, expected)) in merged.iter().zip(&expected) {
+            assert!(merged.keys().eq(expected.keys()), "{method}: other tensors");
+            for (name, expected) in &expected {
+                let merged = &merged[name];
+                assert_eq!(merged.len(), expected.len(), "{method}: {name}");
                 let differs = merged.iter().zip(expected).position(|(a, b)| a != b);
                 assert_eq!(differs, None, "{method}: {name}, {threads} threads, {chunk:?}");
             }
@@ -54,7 +59,9 @@ fn threads_and_chunks_do_not_change_a_bit_of_large_tensors() {
         let engine = Engine::new(EngineOptions { threads: Some(3), ..Default::default() }).unwrap();
         engine.merge_to_directory(&plan, &out, &options, &|_| ()).unwrap();
         let written = Checkpoint::open(&out).unwrap();
+        assert_eq!(written.tensors().len(), expected.len(), "{method}");
         for (name, expected) in &expected {
+            assert_eq!(written.tensors()[name].elements(), expected.len(), "{method}: {name}");
             let mut values = vec![0.0; expected.len()];
             written.read_into(name, 0, &mut values).unwrap();
             assert!(

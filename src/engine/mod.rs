@@ -2,8 +2,8 @@
 //!
 //! For each output tensor the method's statistics pass comes first, then chunks of all inputs are
 //! widened, merged, rounded and handed over, on all threads at once. Chunks go straight to their
-//! place, a byte range of a file or a part of a tensor, so nothing waits for anything else and peak
-//! memory is chunks × threads. Neither chunk size nor threads change a single bit of the result.
+//! place, a byte range of a file or a part of a tensor, so nothing waits for anything else. Peak memory
+//! is chunks × threads, and what statistics hold × the tensors in work at once. Neither chunk size nor threads change a single bit of the result.
 
 mod anomaly;
 mod directory;
@@ -16,7 +16,7 @@ mod tensor;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use candle_core::{Device, Tensor};
 use indexmap::IndexMap;
@@ -41,7 +41,8 @@ use tensor::{Buffers, PreparedTensor};
 pub struct EngineOptions {
     /// Threads; as many as the machine has cores when not given.
     pub threads: Option<usize>,
-    /// Most bytes of working memory. The finished tensors of [`Engine::merge_to_memory`] are not
+    /// Most bytes of working memory; 224 MB when not given, or what one thread needs if that is more. So
+    /// a larger limit may allow more threads. The finished tensors of [`Engine::merge_to_memory`] are not
     /// counted.
     pub memory_limit: Option<u64>,
     /// Whether statistics are kept for later runs. Worth it when the same models are merged again
@@ -83,9 +84,8 @@ impl Engine {
     ) -> Result<IndexMap<String, Tensor>, EngineError> {
         let anomalies = Anomalies::new(true);
         self.run(plan, &anomalies, |run| {
-            let indices = (0..plan.tensors().len()).into_par_iter().with_max_len(1);
-            let merged: Result<Vec<_>, _> = indices.map(|index| run.tensor(index)).collect();
-            Ok(merged?.into_iter().collect())
+            let order: Vec<usize> = (0..plan.tensors().len()).collect();
+            Ok(run.each(&order, |index| run.tensor(index))?.into_iter().collect())
         })
     }
 
@@ -115,13 +115,14 @@ impl Engine {
         let mut order: Vec<usize> = (0..plan.tensors().len()).collect();
         order.sort_by_key(|&index| writer.layout().place(index));
         self.run(plan, anomalies, |run| {
-            order.par_iter().with_max_len(1).try_for_each(|&index| {
+            run.each(&order, |index| {
                 run.write(index, |offset, bytes| {
                     writer.write_at(index, offset, bytes)?;
                     progress(bytes.len() as u64);
                     Ok(())
                 })
-            })
+            })?;
+            Ok(())
         })
     }
 
@@ -132,16 +133,22 @@ impl Engine {
         }
     }
 
+    /// How the memory that this engine may use is divided when it runs `plan`.
+    fn budget(&self, plan: &MergePlan) -> Result<Budget, EngineError> {
+        let EngineOptions { memory_limit, chunk_elements, .. } = self.options;
+        Budget::new(plan, memory_limit, self.threads(), chunk_elements)
+    }
+
     fn run<T: Send>(
         &self,
         plan: &MergePlan,
         anomalies: &Anomalies,
         work: impl FnOnce(&Run<'_>) -> Result<T, EngineError> + Send,
     ) -> Result<T, EngineError> {
-        let (limit, threads) = (self.options.memory_limit, self.threads());
-        let (budget, allowed) = Budget::new(plan, limit, threads, self.options.chunk_elements)?;
+        let budget = self.budget(plan)?;
+        let allowed = budget.threads;
         let run = Run { engine: self, plan, anomalies, budget, buffers: Buffers::default() };
-        match allowed < threads {
+        match allowed < self.threads() {
             true => pool(allowed)?.install(|| work(&run)),
             false => self.pool.install(|| work(&run)),
         }
@@ -163,6 +170,40 @@ struct Run<'r> {
 }
 
 impl Run<'_> {
+    /// Calls `work` with every index of `order`, and returns the results in that order.
+    ///
+    /// Each lane works on one tensor at a time and takes the next one when it is done, so that no more
+    /// tensors hold statistics than there are lanes. Tensors given to rayon one by one would not have
+    /// that bound: a thread that waits for blocks of its tensor begins another one meanwhile. Nobody
+    /// waits for a lane; threads without one share the blocks and chunks of the tensors in work.
+    fn each<T: Send>(
+        &self,
+        order: &[usize],
+        work: impl Fn(usize) -> Result<T, EngineError> + Sync,
+    ) -> Result<Vec<T>, EngineError> {
+        let next = AtomicUsize::new(0);
+        let lane = |_| {
+            let mut done = Vec::new();
+            loop {
+                let place = next.fetch_add(1, Ordering::Relaxed);
+                let Some(&index) = order.get(place) else { return Ok(done) };
+                match work(index) {
+                    Ok(result) => done.push((place, result)),
+                    Err(error) => {
+                        // The other lanes stop too.
+                        next.store(order.len(), Ordering::Relaxed);
+                        return Err(error);
+                    }
+                }
+            }
+        };
+        let lanes = (0..self.budget.lanes).into_par_iter().with_max_len(1);
+        let done: Result<Vec<Vec<(usize, T)>>, EngineError> = lanes.map(lane).collect();
+        let mut done: Vec<_> = done?.into_iter().flatten().collect();
+        done.sort_unstable_by_key(|&(place, _)| place);
+        Ok(done.into_iter().map(|(_, result)| result).collect())
+    }
+
     fn prepare(&self, index: usize) -> Result<PreparedTensor<'_>, EngineError> {
         self.engine.check_cancelled()?;
         let planned = &self.plan.tensors()[index];

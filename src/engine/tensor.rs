@@ -15,7 +15,7 @@ use crate::plan::{Action, Operand, PlannedTensor};
 use super::anomaly::{Anomalies, Anomaly, RESULT};
 use super::error::EngineError;
 use super::inputs::{Inputs, OperandBuffers, Reader, StatisticsCache, room};
-use super::memory::Budget;
+use super::memory::{Budget, COPY_OPERANDS};
 
 /// An output tensor whose statistics are known.
 pub(super) struct PreparedTensor<'p> {
@@ -77,7 +77,7 @@ impl<'p> PreparedTensor<'p> {
             Action::Copy { from, equals } => {
                 let from = std::slice::from_ref(from);
                 let inputs = Inputs { base: None, inputs: from, index, anomalies };
-                let (chunk, block) = budget.chunk(2, 1)?;
+                let (chunk, block) = budget.chunk(COPY_OPERANDS, 1)?;
                 return Ok(Self { planned, inputs, work: Work::Copy { equals }, chunk, block });
             }
             Action::Merge { method, base, inputs } => (method, base.as_ref(), inputs.as_slice()),

@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use super::*;
 use crate::checkpoint::{Checkpoint, CheckpointError, MemoryCheckpoint, TensorInfo, TensorSource};
 use crate::kernels::dtype::DType::{self, BF16, F16, F32, I64};
+use crate::methods::{
+    Apply, BaseRole, Chunk, Incomplete, MethodDefinition, MethodError, TensorInputs, TensorMethod,
+};
 use crate::plan::testing::{TinyModel, plan, store};
 use crate::plan::{InputModel, ModelStore};
 
@@ -42,7 +45,7 @@ models:
     )
 }
 
-fn every_method() -> Vec<String> {
+pub(super) fn every_method() -> Vec<String> {
     let mut configs = vec![
         "{merge_method: linear, models: [{model: a}, {model: b}], parameters: {weight: [1, 2]}}"
             .to_owned(),
@@ -331,10 +334,15 @@ impl TensorSource for Counting {
 
 /// Models of two layers in float32, and the number of elements that have been read of them.
 pub(super) fn counting_store(paths: &[&str]) -> (ModelStore, Arc<AtomicUsize>) {
+    counting((0..).zip(paths).map(|(seed, path)| TinyModel::noise(path, 2, F32, seed)))
+}
+
+/// The models, and the number of elements that have been read of them.
+fn counting(models: impl IntoIterator<Item = TinyModel>) -> (ModelStore, Arc<AtomicUsize>) {
     let read = Arc::new(AtomicUsize::new(0));
     let store = ModelStore::new();
-    for (seed, path) in (0..).zip(paths.iter().copied()) {
-        let tiny = TinyModel::noise(path, 2, F32, seed);
+    for tiny in models {
+        let path = tiny.path.clone();
         let inner = tiny.tensors.clone();
         let opened = tiny.open();
         let source = Counting { inner, read: Arc::clone(&read) };
@@ -344,6 +352,80 @@ pub(super) fn counting_store(paths: &[&str]) -> (ModelStore, Arc<AtomicUsize>) {
         );
     }
     (store, read)
+}
+
+/// Models `a`, `b` and `base` with one tensor so large that selecting holds all the memory it may, and
+/// the number of elements that have been read of them.
+pub(super) fn large_models() -> (ModelStore, Arc<AtomicUsize>) {
+    let values: Vec<f32> = (0..1u32 << 19)
+        .map(|index| (index.wrapping_mul(0x9e37_79b9) >> 8) as f32 / (1 << 24) as f32 - 0.5)
+        .collect();
+    counting(["a", "b", "base"].into_iter().enumerate().map(|(shift, path)| {
+        let mut model = TinyModel::noise(path, 1, F32, shift as u32);
+        let mut values = values.clone();
+        values.rotate_left(shift * 1000);
+        model.set("model.layers.0.self_attn.q_proj.weight", F32, &[512, 1024], &values);
+        model
+    }))
+}
+
+/// Holds much memory, and notes how many tensors do at once.
+struct Hoarder;
+
+static HOARDING: AtomicUsize = AtomicUsize::new(0);
+static MOST_HOARDING: AtomicUsize = AtomicUsize::new(0);
+static HOARDERS: MethodDefinition = MethodDefinition {
+    name: "hoarder",
+    base: BaseRole::Ignored,
+    inputs: (1, usize::MAX),
+    incomplete: Incomplete::Check,
+    parameters: &[],
+    bind: |_| Ok(Box::new(Hoarder)),
+    reference: "",
+};
+
+impl TensorMethod for Hoarder {
+    fn statistics_passes(&self) -> usize {
+        1
+    }
+
+    fn statistics_memory(&self, _: usize) -> u64 {
+        32 << 20
+    }
+
+    fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
+        let now = 1 + HOARDING.fetch_add(1, Ordering::SeqCst);
+        MOST_HOARDING.fetch_max(now, Ordering::SeqCst);
+        // Threads that wait for each other would begin other tensors if they could.
+        (0..64).into_par_iter().with_max_len(1).for_each(|_| {
+            std::thread::sleep(std::time::Duration::from_micros(100));
+        });
+        inputs.map_blocks(&[0], false, |_| ())?;
+        HOARDING.fetch_sub(1, Ordering::SeqCst);
+        Ok(Box::new(Hoarder))
+    }
+}
+
+impl Apply for Hoarder {
+    fn apply(&self, chunk: &Chunk<'_>, out: &mut [f32]) {
+        out.copy_from_slice(chunk.inputs[0]);
+    }
+}
+
+#[test]
+fn few_tensors_hold_statistics_at_once() {
+    let store = models(F32);
+    let text = "{merge_method: linear, models: [{model: a}, {model: b}]}";
+    let config = crate::config::MergeConfig::parse(text, "m".as_ref()).unwrap();
+    let plan = MergePlan::with_method(&HOARDERS, &config, &store, &Default::default()).unwrap();
+    for (memory_limit, most) in [(None, 4), (Some(75_000_000), 2), (Some(40_000_000), 1)] {
+        MOST_HOARDING.store(0, Ordering::SeqCst);
+        let options = EngineOptions { threads: Some(12), memory_limit, ..Default::default() };
+        let merged = Engine::new(options).unwrap().merge_to_memory(&plan).unwrap();
+        assert!(merged.keys().eq(plan.tensor_infos().keys()));
+        let found = MOST_HOARDING.load(Ordering::SeqCst);
+        assert!((1..=most).contains(&found), "{found} with a limit of {memory_limit:?}");
+    }
 }
 
 #[test]

@@ -46,6 +46,10 @@ impl TensorMethod for ArceeFusion {
         selection::memory(elements, 3)
     }
 
+    fn needs_rows(&self, _: &[usize]) -> bool {
+        true
+    }
+
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
         let fusion =
             inputs.reader.remember("importances", &mut || Ok(Arc::new(measure(inputs)?)))?;

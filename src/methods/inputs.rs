@@ -15,7 +15,16 @@ use super::{Chunk, MethodError, TensorInputs};
 pub const STATISTICS_BLOCK: usize = 1 << 14;
 
 /// Blocks that are read at once, so that system calls are worth it.
-const BLOCKS_READ: usize = 4;
+pub(crate) const BLOCKS_READ: usize = 4;
+
+/// Elements of a row of a tensor of this shape: of everything behind the first axis. A vector is one row.
+pub(crate) fn row_elements(shape: &[usize]) -> usize {
+    match shape {
+        [] => 1,
+        [n] => *n,
+        [_, rest @ ..] => rest.iter().product(),
+    }
+}
 
 impl TensorInputs<'_> {
     /// Number of elements of every input.
@@ -25,11 +34,7 @@ impl TensorInputs<'_> {
 
     /// Elements of a row: of everything behind the first axis. A vector is one row.
     pub fn row_elements(&self) -> usize {
-        match self.shape {
-            [] => 1,
-            [n] => *n,
-            [_, rest @ ..] => rest.iter().product(),
-        }
+        row_elements(self.shape)
     }
 
     /// Calls `visit` with the base and the inputs `which` of every block, in parallel, and returns

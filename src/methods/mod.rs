@@ -35,6 +35,7 @@ use indexmap::IndexMap;
 use crate::kernels::random::TensorKey;
 
 pub use inputs::STATISTICS_BLOCK;
+pub(crate) use inputs::{BLOCKS_READ, row_elements};
 pub use registry::{METHODS, find};
 
 /// Where a merge method takes its base model from.
@@ -206,10 +207,17 @@ pub trait TensorMethod: Send + Sync {
     }
 
     /// Most bytes that [`TensorMethod::prepare`] holds for a tensor of so many elements, beside the blocks
-    /// that it reads into.
+    /// that it reads into. Where this is much, few tensors are worked on at once.
     fn statistics_memory(&self, elements: usize) -> u64 {
         let _ = elements;
         0
+    }
+
+    /// Whether either pass works on whole rows of a tensor of this shape, as with [`Granularity::Row`] or
+    /// `whole_rows` of [`TensorInputs::map_blocks`]. Buffers then have to hold a row.
+    fn needs_rows(&self, shape: &[usize]) -> bool {
+        let _ = shape;
+        false
     }
 
     /// The statistics pass: reads what it needs of the whole inputs, any number of times.

@@ -50,6 +50,10 @@ impl TensorMethod for ModelStock {
         1
     }
 
+    fn needs_rows(&self, shape: &[usize]) -> bool {
+        self.filter_wise && shape.len() > 1
+    }
+
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
         match inputs.shape {
             &[_, .., width] if self.filter_wise => Ok(Box::new(Rows { n: inputs.n_inputs, width })),

@@ -87,6 +87,10 @@ impl TensorMethod for NuSlerp {
         1
     }
 
+    fn needs_rows(&self, shape: &[usize]) -> bool {
+        !matches!(self.along, Along::Everything) && shape.len() > 1
+    }
+
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
         let t = self.t;
         match (self.along, inputs.shape) {

@@ -187,6 +187,13 @@ impl TensorMethod for TaskVectors {
         }
     }
 
+    fn needs_rows(&self, _: &[usize]) -> bool {
+        let ranks = |&(rule, density): &(Rule, f64)| {
+            matches!(rule, Rule::Ranked { .. }) && density > 0.0 && density < 1.0
+        };
+        self.rules.iter().any(ranks)
+    }
+
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
         let sparsifiers = sparsify::prepare(&self.rules, self.rescale, inputs)?;
         let total: f32 = self.weights.iter().sum();

@@ -55,6 +55,10 @@ struct Clipped {
 }
 
 impl TensorMethod for Clipped {
+    fn statistics_passes(&self) -> usize {
+        1
+    }
+
     fn prepare(&self, inputs: &TensorInputs<'_>) -> Result<Box<dyn Apply>, MethodError> {
         let all: Vec<usize> = (0..inputs.n_inputs).collect();
         let weights = self.weights.iter().map(|&weight| weight as f32).collect();

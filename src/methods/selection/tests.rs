@@ -6,32 +6,8 @@ use super::*;
 use crate::kernels::random::mix;
 use crate::kernels::reduce::sum_of_magnitudes;
 use crate::methods::testing::Slices;
-use crate::methods::{ReadInput, Statistic};
 
-/// Tensors in memory, ranked by magnitude each; the sum is that of the first tensor's magnitudes.
-struct Tensors(Vec<Vec<f32>>);
-
-impl ReadInput for Tensors {
-    fn visit(
-        &self,
-        which: &[usize],
-        elements: Range<usize>,
-        block: usize,
-        visit: &mut dyn FnMut(&Chunk<'_>),
-    ) -> Result<(), MethodError> {
-        let inputs: Vec<&[f32]> = self.0.iter().map(Vec::as_slice).collect();
-        Slices { base: None, inputs: &inputs }.visit(which, elements, block, visit)
-    }
-
-    fn remember(
-        &self,
-        _: &str,
-        compute: &mut dyn FnMut() -> Result<Statistic, MethodError>,
-    ) -> Result<Statistic, MethodError> {
-        compute()
-    }
-}
-
+/// Tensors ranked by magnitude each; the sum is that of the first tensor's magnitudes.
 struct Magnitudes;
 
 impl Scores for Magnitudes {
@@ -65,14 +41,15 @@ const CRAMPED: Effort = Effort { tallies: 3, ..EFFORT };
 
 fn select(
     effort: Effort,
-    tensors: &Tensors,
+    tensors: &[Vec<f32>],
     shape: &[usize],
     whole_rows: bool,
     wanted: &[Wanted],
 ) -> Selection {
-    let which: Vec<usize> = (0..tensors.0.len()).collect();
-    let inputs =
-        TensorInputs { shape, n_inputs: which.len(), has_base: false, keys: &[], reader: tensors };
+    let which: Vec<usize> = (0..tensors.len()).collect();
+    let slices: Vec<&[f32]> = tensors.iter().map(Vec::as_slice).collect();
+    let reader = &Slices { base: None, inputs: &slices };
+    let inputs = TensorInputs { shape, n_inputs: which.len(), has_base: false, keys: &[], reader };
     let request = Request {
         inputs: &which,
         whole_rows,
@@ -86,11 +63,11 @@ fn select(
 }
 
 /// Checks every threshold against a stable sort.
-fn assert_selects(effort: Effort, tensors: &Tensors, shape: &[usize], wanted: &[Wanted]) {
+fn assert_selects(effort: Effort, tensors: &[Vec<f32>], shape: &[usize], wanted: &[Wanted]) {
     for whole_rows in [false, true] {
         let selection = select(effort, tensors, shape, whole_rows, wanted);
         for (kept, wanted) in selection.kept.iter().zip(wanted) {
-            let values = &tensors.0[wanted.series];
+            let values = &tensors[wanted.series];
             let nonzero = values.iter().filter(|value| **value != 0.0).count();
             assert_eq!(selection.nonzero[wanted.series], nonzero);
             let rank = wanted.keep.rank(nonzero, values.len());
@@ -107,7 +84,7 @@ fn assert_selects(effort: Effort, tensors: &Tensors, shape: &[usize], wanted: &[
             let norm: f64 = order.iter().map(|&index| f64::from(values[index].abs())).sum();
             assert!(is_close(kept.norm, norm), "{} is not {norm}", kept.norm);
         }
-        for (found, values) in selection.norms.iter().zip(&tensors.0) {
+        for (found, values) in selection.norms.iter().zip(tensors) {
             assert!(is_close(*found, sum_of_magnitudes(values)));
         }
         assert_eq!(selection.sums[0].to_bits(), selection.norms[0].to_bits());
@@ -165,7 +142,7 @@ fn selection_equals_a_stable_sort() {
             [vec![1], vec![7], vec![40, 16], vec![100_000], vec![300, 512], vec![3, 50_001]]
         {
             let n: usize = shape.iter().product();
-            let tensors = Tensors(vec![values(kind, n), values((kind + 3) % KINDS, n)]);
+            let tensors = [values(kind, n), values((kind + 3) % KINDS, n)];
             let wanted = [thresholds(0, n, 0.3), thresholds(1, n, 0.77)].concat();
             assert_selects(EFFORT, &tensors, &shape, &wanted);
         }
@@ -176,7 +153,7 @@ fn selection_equals_a_stable_sort() {
 fn a_missed_bracket_or_too_many_tallies_change_nothing() {
     let n = 300 * 512;
     for kind in 0..KINDS {
-        let tensors = Tensors(vec![values(kind, n)]);
+        let tensors = [values(kind, n)];
         let wanted = thresholds(0, n, 0.45);
         let expected = select(EFFORT, &tensors, &[300, 512], false, &wanted);
         for effort in [MISSING, CRAMPED] {
@@ -199,9 +176,9 @@ fn the_first_guess_is_right_as_a_rule() {
     // The sample is the same every time, so this is not a matter of luck.
     for kind in 0..KINDS {
         let n = 1 << 18;
-        let tensors = Tensors(vec![values(kind, n)]);
-        let inputs =
-            TensorInputs { shape: &[n], n_inputs: 1, has_base: false, keys: &[], reader: &tensors };
+        let values = values(kind, n);
+        let reader = &Slices { base: None, inputs: &[&values] };
+        let inputs = TensorInputs { shape: &[n], n_inputs: 1, has_base: false, keys: &[], reader };
         let wanted = [Wanted { series: 0, keep: Keep::Exactly(n / 3) }];
         let request = Request {
             inputs: &[0],
@@ -213,7 +190,7 @@ fn the_first_guess_is_right_as_a_rule() {
             squares: 0,
         };
         let bracket = inputs.brackets(EFFORT, &request, &Magnitudes).unwrap()[0];
-        let mut order: Vec<u32> = tensors.0[0].iter().map(|&value| magnitude_bits(value)).collect();
+        let mut order: Vec<u32> = values.iter().map(|&value| magnitude_bits(value)).collect();
         order.sort_unstable_by(|a, b| b.cmp(a));
         let bits = order[n / 3 - 1];
         assert!((bracket.low..=bracket.high).contains(&bits), "kind {kind}: {bracket:?}, {bits}");
@@ -229,6 +206,6 @@ proptest! {
     #[test]
     fn any_bits_are_ranked(values in prop::collection::vec(any::<f32>(), 1..300), share in 0.0..1.0) {
         let n = values.len();
-        assert_selects(EFFORT, &Tensors(vec![values]), &[n], &thresholds(0, n, share));
+        assert_selects(EFFORT, &[values], &[n], &thresholds(0, n, share));
     }
 }
