@@ -2,8 +2,9 @@
 //!
 //! For each output tensor the method's statistics pass comes first, then chunks of all inputs are
 //! widened, merged, rounded and handed over, on all threads at once. Chunks go straight to their
-//! place, a byte range of a file or a part of a tensor, so nothing waits for anything else and peak
-//! memory is chunks × threads. Neither chunk size nor threads change a single bit of the result.
+//! place, a byte range of a file or a part of a tensor, so nothing waits for anything else. Peak memory
+//! is chunks × threads, and what selections hold of a tensor between their passes, which is bounded for
+//! each tensor. Neither chunk size nor threads change a single bit of the result.
 
 mod anomaly;
 mod directory;

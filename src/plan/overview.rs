@@ -365,6 +365,7 @@ parameters:
                 "
 merge_method: ties
 base_model: a
+parameters: {{weight: 1}}
 slices:
 - sources: [{{model: a, layer_range: [0, 2]}}, {{model: b, layer_range: [0, 2]}}]
   parameters: {{lambda: {first}}}
