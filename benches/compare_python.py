@@ -3,7 +3,7 @@
 
     python3 -m venv VENV && VENV/bin/pip install mergekit==0.1.5
     cargo build --release --locked
-    python3 benches/compare_python.py --venv VENV --save results/merge-speed.md
+    python3 benches/compare_python.py --venv VENV --save results/merge-speed-python.md
 
 Models and merge configs are those of `cargo bench --bench merge_end_to_end`. For every method both
 tools run in turn, as whole commands with a warm page cache, and the medians count. Times of this

@@ -1,7 +1,7 @@
 //! Merge language models, and search for the best merge.
 //!
-//! The crate is laid out as a house: each module is a room, and a room only uses the rooms named in
-//! the list below. `methods`, `kernels` and `optimize` stand on the ground floor.
+//! The crate is laid out as a house: each module is a room, and `docs/ARCHITECTURE.md` says
+//! what lives in each and which others it may use. `methods`, `kernels` and `optimize` stand on the ground floor.
 
 pub mod architecture;
 pub mod checkpoint;

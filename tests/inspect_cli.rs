@@ -217,7 +217,9 @@ fn mistakes_get_a_sentence_and_a_hint() {
     assert!(error.starts_with("error: model directory `meta/llama` does not exist\n"), "{error}");
     assert!(error.contains("hint: models are read from local directories"), "{error}");
     let error = refused(&["diff", "base", "nothing"]);
-    assert_eq!(error, "error: model directory `nothing` does not exist\n");
+    let expected = "error: model directory `nothing` does not exist\n\n\
+                    hint: relative paths begin at the current directory\n";
+    assert_eq!(error, expected);
     let error =
         refused(&["diff", "base", "adder", "--heat-map", "x.svg", "--quantity", "task_cosine"]);
     assert!(error.contains("which need a base model"), "{error}");
@@ -227,6 +229,10 @@ fn mistakes_get_a_sentence_and_a_hint() {
     assert_eq!(error, expected);
     let error = refused(&["inspect", "base", "--json", "--csv", "-"]);
     assert!(error.contains("both go to standard output"), "{error}");
+    let error = refused(&["inspect", "base", "--heat-map", "-"]);
+    assert!(error.contains("not written to standard output"), "{error}");
+    let error = refused(&["inspect", "base", "--heat-map", "x.svg", "--csv", "./x.svg"]);
+    assert!(error.contains("both go to `x.svg`"), "{error}");
     let error = refused(&["inspect", "base", "--heat-map", "x.svg", "--quantity", "rsm"]);
     assert!(error.contains("rms"), "{error}");
     assert!(!Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/demo/x.svg").exists());

@@ -128,7 +128,11 @@ fn a_merge_writes_a_whole_model() {
     let place = Workplace::new();
     let outcome = place.merge(TIES, &[]);
     assert_eq!((outcome.code, outcome.stdout.as_str()), (0, ""), "{}", outcome.stderr);
-    assert!(outcome.stderr.starts_with("merged 3 models with ties into `merged`: 21 tensors"));
+    assert!(
+        outcome
+            .stderr
+            .starts_with("merged ties of 2 models on base `base` into `merged`: 21 tensors")
+    );
     assert_eq!(
         names(&place.path("merged")),
         [
@@ -339,7 +343,7 @@ fn too_little_memory_is_refused() {
     let place = Workplace::new();
     let outcome = place.merge(TIES, &["--memory-limit", "10k"]);
     assert_eq!(outcome.code, 2);
-    assert!(outcome.stderr.contains("the memory limit of 10000 bytes is too small"));
+    assert!(outcome.stderr.contains("the memory limit of 10.00 kB is too small"));
     assert!(!place.path("merged").exists());
     assert_eq!(place.merge(TIES, &["--memory-limit", "10m"]).code, 0);
 }

@@ -19,7 +19,7 @@ use setting::{SHAPE, Setting, normal};
 
 /// Elements of a block that the engine hands to a method: all inputs stay in the nearest
 /// caches. Whole rows of the tensor.
-const BLOCK: usize = 1 << 12;
+const BLOCK: usize = 1 << 11;
 
 fn conversions(criterion: &mut Criterion) {
     let values = normal(0, BLOCK, 0.02);

@@ -56,8 +56,8 @@ struct Options {
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 
-    /// KiB that the copy limit reads and writes at a time; as much as a chunk of the engine has by default
-    #[arg(long, value_name = "KIB", default_value_t = 64)]
+    /// KiB that the copy limit reads and writes at a time; as much as a chunk of the engine has in bfloat16
+    #[arg(long, value_name = "KIB", default_value_t = 128)]
     block: usize,
 
     /// Writes the table to this file, too

@@ -350,6 +350,9 @@ impl CheckpointError {
                 "models are read from local directories: run `hf download {0} --local-dir {0}` first",
                 path.display()
             ),
+            Self::NoDirectory { path } if path.is_relative() => {
+                "relative paths begin at the current directory".to_owned()
+            }
             Self::PickleOnly { .. } => {
                 "convert the weights to safetensors first, for example with \
                 `model.save_pretrained(directory)` of transformers"

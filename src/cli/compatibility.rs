@@ -88,7 +88,7 @@ impl Compatibility {
             talk.say(&format_args!("note: {note}"));
         }
         match self.pickled {
-            true => Err(Failure::usage(
+            true => Err(Failure::refused(
                 "`--no-safe-serialization` asks for PyTorch `.bin` files, which are not written here"
                     .to_owned(),
                 "leave it out: every loader of these models reads safetensors".to_owned(),

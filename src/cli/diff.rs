@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let key = arguments.quantity.as_deref().unwrap_or(default);
     let Some(quantity) = compared(with_base).iter().find(|quantity| quantity.key == key) else {
         return Err(Failure::refused(
-            &format!("`--quantity {key}` is about task vectors, which need a base model"),
+            format!("`--quantity {key}` is about task vectors, which need a base model"),
             "name the model that both come from with `--base MODEL`",
         ));
     };

@@ -55,19 +55,14 @@ impl Failure {
         failure
     }
 
-    /// Options that cannot be followed, with what to do instead.
-    pub(super) fn usage(message: String, hint: String) -> Self {
-        Self { message, hint: Some(hint), code: USERS_MISTAKE }
-    }
-
     /// Work that Ctrl-C stopped in good order, with what to do to go on.
     pub fn interrupted(message: String, hint: String) -> Self {
         Self { message, hint: Some(hint), code: INTERRUPTED }
     }
 
-    /// Options that do not go together, or files that cannot be written.
-    pub(super) fn refused(message: &str, hint: &str) -> Self {
-        Self { message: message.to_owned(), hint: Some(hint.to_owned()), code: USERS_MISTAKE }
+    /// What was asked for and cannot be done, with what to do instead.
+    pub(super) fn refused(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: Some(hint.into()), code: USERS_MISTAKE }
     }
 
     /// The sentence, with its causes.

@@ -9,6 +9,7 @@ use indicatif::DecimalBytes;
 use super::compatibility::Compatibility;
 use super::failure::in_config;
 use super::options::MergeSettings;
+use super::plan::heading;
 use super::{Failure, Talk, Verbosity};
 use crate::config::ConfigFile;
 use crate::engine::{Anomaly, WriteOptions};
@@ -20,7 +21,7 @@ use crate::report::count;
 #[command(after_help = "\
 Examples:
   mergekit merge configs/ties.yml merged
-      write the model to `merged`, which must not exist yet
+      write the model to `merged`, which must not exist yet, or be empty
   mergekit merge merge.yml merged --overwrite --out-shard-size 2b
       replace `merged`, in files of at most 2 GB
   mergekit merge merge.yml merged --threads 2 --memory-limit 500m
@@ -32,7 +33,7 @@ pub(super) struct Arguments {
     /// The directory to write the merged model to
     out: PathBuf,
 
-    /// Replace the output directory if it exists
+    /// Replace the output directory if it has something in it
     #[arg(long)]
     overwrite: bool,
 
@@ -113,16 +114,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     warn_of(&result?, talk);
     let seconds = started.elapsed().as_secs_f64();
     talk.say(&format_args!(
-        "merged {} with {} into `{}`: {}, {} in {seconds:.1} s ({} read and written{})",
-        count(plan.models().len(), "model"),
-        plan.method().name,
+        "merged {} into `{}`: {}, {} in {seconds:.1} s ({} read and written{})",
+        heading(&plan),
         arguments.out.display(),
         count(plan.tensors().len(), "tensor"),
         DecimalBytes(plan.output_bytes()),
         rate(bytes_read + plan.output_bytes(), seconds),
-        peak_memory()
-            .map(|peak| format!(", peak memory {}", DecimalBytes(peak)))
-            .unwrap_or_default(),
+        peak_memory().map(|peak| format!(", {} resident", DecimalBytes(peak))).unwrap_or_default(),
     ));
     Ok(())
 }

@@ -56,6 +56,21 @@ impl StatisticsArguments {
             ));
         }
         let csv = self.csv.as_deref().filter(|_| !self.csv_to_stdout());
+        if self.heat_map.as_deref() == Some(Path::new("-")) {
+            return Err(Failure::refused(
+                "`--heat-map -`: a heat map is not written to standard output",
+                "give the name of a file, such as `map.svg`",
+            ));
+        }
+        if let (Some(csv), Some(map)) = (csv, &self.heat_map)
+            && is_same_file(csv, map)
+            && !is_special(map)
+        {
+            return Err(Failure::refused(
+                format!("`--csv` and `--heat-map` both go to `{}`", map.display()),
+                "give them different files",
+            ));
+        }
         for file in [csv, self.heat_map.as_deref()].into_iter().flatten() {
             check_place(file)?;
         }
@@ -115,14 +130,30 @@ impl Measuring {
     }
 }
 
-/// Writes a file as a whole, or into what is no file, such as a pipe or `/dev/null`, which must not be
-/// replaced by one.
+/// Writes a file as a whole, or into what is no file.
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    if path.exists() && !path.is_file() {
+    if is_special(path) {
         let written = fs::write(path, text);
         return Ok(written.map_err(|source| SearchError::Write { path: path.to_owned(), source })?);
     }
     Ok(write_atomically(path, text.as_bytes())?)
+}
+
+/// Whether two paths lead to one file, which need not exist yet.
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new(".")).canonicalize().ok()?;
+        let path = parent.join(path.file_name()?);
+        Some(path.canonicalize().unwrap_or(path))
+    };
+    a == b || place(a).is_some_and(|a| place(b) == Some(a))
+}
+
+/// Whether what is there can take more than one text, and must not be replaced by a file, such as a
+/// pipe or `/dev/null`.
+fn is_special(path: &Path) -> bool {
+    path.exists() && !path.is_file()
 }
 
 /// Refuses a file that cannot be written because of where it should be.
@@ -130,12 +161,12 @@ fn check_place(file: &Path) -> Result<(), Failure> {
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
     if file.is_dir() {
         let message = format!("cannot write `{}`: it is a directory", file.display());
-        return Err(Failure::refused(&message, "give the name of a file in it"));
+        return Err(Failure::refused(message, "give the name of a file in it"));
     }
     match parent {
         Some(parent) if !parent.is_dir() => Err(Failure::refused(
-            &format!("cannot write `{}`: there is no such directory", file.display()),
-            &format!("create `{}` first", parent.display()),
+            format!("cannot write `{}`: there is no such directory", file.display()),
+            format!("create `{}` first", parent.display()),
         )),
         _ => Ok(()),
     }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use indicatif::DecimalBytes;
+
 use crate::architecture::ArchitectureError;
 use crate::checkpoint::CheckpointError;
 use crate::methods::MethodError;
@@ -64,7 +66,10 @@ pub enum EngineError {
     },
 
     /// The memory limit leaves no room for a single thread.
-    #[error("the memory limit of {limit} bytes is too small: this merge needs {needed} bytes")]
+    #[error(
+        "the memory limit of {} is too small: this merge needs {}",
+        DecimalBytes(*limit), DecimalBytes(*needed)
+    )]
     MemoryLimit {
         /// As asked for.
         limit: u64,

@@ -3,7 +3,8 @@
 //! For each output tensor the method's statistics pass comes first, then chunks of all inputs are
 //! widened, merged, rounded and handed over, on all threads at once. Chunks go straight to their
 //! place, a byte range of a file or a part of a tensor, so nothing waits for anything else. Peak memory
-//! is chunks × threads, and what statistics hold × the tensors in work at once. Neither chunk size nor threads change a single bit of the result.
+//! is chunks × threads, and what statistics hold × the tensors in work at once, which is bounded. Neither
+//! chunk size nor threads change a single bit of the result.
 
 mod anomaly;
 mod directory;

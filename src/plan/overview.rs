@@ -60,7 +60,7 @@ pub enum Course {
 pub enum Tensors {
     /// All of them.
     All,
-    /// Those with these parts in their names.
+    /// Those of these parts of the model, or of these layers.
     Of(Vec<String>),
     /// The rest.
     Rest,
@@ -85,6 +85,28 @@ impl TensorKind<'_> {
     /// Elements of all tensors of the kind.
     pub fn elements(&self) -> u64 {
         self.tensors.iter().map(|tensor| tensor.info.elements() as u64).sum()
+    }
+
+    /// The numbers of its layers: `0-3, 6`.
+    pub fn layer_numbers(&self) -> String {
+        let run = |&(first, last): &(usize, usize)| match first == last {
+            true => first.to_string(),
+            false => format!("{first}-{last}"),
+        };
+        self.layers.iter().map(run).collect::<Vec<_>>().join(", ")
+    }
+
+    /// `layer 2`, `layers 0-1`.
+    fn layer_words(&self) -> String {
+        let is_one = matches!(self.layers.as_slice(), [(first, last)] if first == last);
+        format!("{} {}", if is_one { "layer" } else { "layers" }, self.layer_numbers())
+    }
+
+    fn shares_layers(&self, other: &Self) -> bool {
+        let meets = |&(first, last): &(usize, usize)| {
+            other.layers.iter().any(|&(from, to)| first <= to && from <= last)
+        };
+        self.layers.iter().any(meets)
     }
 
     /// What the tensor is called within a layer, such as `mlp.up_proj`, or outside, such as `norm`.
@@ -215,22 +237,34 @@ fn courses(
     named
 }
 
-/// Whole parts of the model by their name, others tensor by tensor.
+/// What to call `members`: by as much as lies wholly among them, which is a part of the model, some
+/// layers, a tensor within a layer, or that within some layers.
 fn names(
     members: &[usize],
     by_kind: &BTreeMap<usize, Vec<ParameterValue>>,
     kinds: &[TensorKind<'_>],
 ) -> Vec<String> {
-    let mut names: IndexSet<&str> = IndexSet::new();
-    for &member in members {
-        let part = kinds[member].part();
-        let is_whole = by_kind
-            .keys()
-            .filter(|&&kind| kinds[kind].part() == part)
-            .all(|kind| members.contains(kind));
-        names.insert(if is_whole { part } else { kinds[member].short_name() });
-    }
-    names.into_iter().map(str::to_owned).collect()
+    let others: Vec<&TensorKind<'_>> =
+        by_kind.keys().filter(|kind| !members.contains(kind)).map(|&kind| &kinds[kind]).collect();
+    let none = |fits: &dyn Fn(&TensorKind<'_>) -> bool| !others.iter().any(|other| fits(other));
+    let names: IndexSet<String> = members
+        .iter()
+        .map(|&member| {
+            let kind = &kinds[member];
+            let (part, name, layers) = (kind.part(), kind.short_name(), kind.layer_words());
+            match () {
+                () if none(&|other| other.part() == part) => part.to_owned(),
+                () if kind.layers.is_empty() => name.to_owned(),
+                () if none(&|other| other.shares_layers(kind)) => layers,
+                () if none(&|other| other.short_name() == name) => name.to_owned(),
+                () if none(&|other| other.part() == part && other.shares_layers(kind)) => {
+                    format!("{part} of {layers}")
+                }
+                () => format!("{name} of {layers}"),
+            }
+        })
+        .collect();
+    names.into_iter().collect()
 }
 
 impl Course {
@@ -322,6 +356,42 @@ parameters:
         for course in expected {
             assert!(t.courses.contains(&course), "{course:?} in {:?}", t.courses);
         }
+    }
+
+    #[test]
+    fn kinds_of_several_slices_are_told_apart_by_their_layers() {
+        let courses = |first: &str, second: &str| {
+            let text = format!(
+                "
+merge_method: ties
+base_model: a
+parameters: {{weight: 1}}
+slices:
+- sources: [{{model: a, layer_range: [0, 2]}}, {{model: b, layer_range: [0, 2]}}]
+  parameters: {{lambda: {first}}}
+- sources:
+  - {{model: a, layer_range: [2, 5]}}
+  - {{model: b, layer_range: [2, 5]}}
+  - {{model: c, layer_range: [2, 5]}}
+  parameters: {{lambda: {second}}}
+"
+            );
+            let models = ["a", "b", "c"].map(|name| TinyModel::noise(name, 5, F32, 1));
+            let plan = plan(&text, &store(models)).unwrap();
+            let mut parameters = Overview::new(&plan).parameters.into_iter();
+            parameters.find(|parameter| parameter.name == "lambda").unwrap().courses
+        };
+        let of = |value: f64, names: &[&str]| {
+            let names = names.iter().map(|&name| name.to_owned()).collect();
+            (Course::Constant(Float(value)), Tensors::Of(names))
+        };
+        let rest = |value: f64| (Course::Constant(Float(value)), Tensors::Rest);
+        let slices = courses("0.25", "0.5");
+        assert_eq!(slices, [of(0.25, &["embed_tokens", "layers 0-1"]), rest(0.5)]);
+        let part = courses("0.25", "[{filter: mlp, value: 1}, {value: 0.25}]");
+        assert_eq!(part, [of(1.0, &["mlp of layers 2-4"]), rest(0.25)]);
+        let tensor = courses("[{filter: q_proj, value: 1}, {value: 0.25}]", "0.25");
+        assert_eq!(tensor, [of(1.0, &["self_attn.q_proj of layers 0-1"]), rest(0.25)]);
     }
 
     #[test]

@@ -78,6 +78,11 @@ impl ColorScale {
         self.is_logarithmic
     }
 
+    /// The largest magnitude on the scale.
+    pub(super) fn largest(&self) -> f64 {
+        self.low.abs().max(self.high.abs())
+    }
+
     /// Where `value` is between the ends of the scale, from 0 to 1. Values outside are at an end.
     pub(super) fn position(&self, value: f64) -> f64 {
         let place = match self.is_logarithmic {

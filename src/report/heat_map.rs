@@ -206,7 +206,7 @@ impl<T> HeatMap<'_, T> {
         if let Some(value) = value.filter(|_| width >= NUMBER_WIDTH) {
             let ink = if is_dark { "#FFFFFF" } else { super::svg::INK };
             let place = (x + (width - GAP) / 2.0, y + CELL_HEIGHT / 2.0 + 3.5);
-            let text = self.quantity.form.short_text(value);
+            let text = self.quantity.form.short_text(value, self.scale.largest());
             self.svg.text(place, Style::new(SMALL, Anchor::Middle).fill(ink), &text);
         }
     }

@@ -83,19 +83,32 @@ impl Form {
             Self::Count => grouped(value as u64),
             Self::Number => significant(value, 4),
             Self::Share => percent(value),
-            Self::Cosine => format!("{value:.5}"),
+            Self::Cosine => without_negative_zero(&format!("{value:.5}")),
         }
     }
 
-    /// `value` in few characters.
-    pub fn short_text(self, value: f64) -> String {
+    /// `value` in few characters, beside others that are at most `largest` in magnitude.
+    pub fn short_text(self, value: f64, largest: f64) -> String {
         match self {
             Self::Count | Self::Number => significant(value, 3),
             Self::Share if value == 0.0 || value >= 0.9995 => format!("{:.0} %", 100.0 * value),
             Self::Share => format!("{:.1} %", 100.0 * value),
-            Self::Cosine => format!("{value:.3}"),
+            Self::Cosine => {
+                // Two digits of the largest, as far as a cell has room for them.
+                let exponent = if largest > 0.0 { largest.log10().floor() as i32 } else { 0 };
+                without_negative_zero(&format!("{value:.*}", (1 - exponent).clamp(3, 5) as usize))
+            }
         }
     }
+}
+
+/// `0.000` for `-0.000`.
+fn without_negative_zero(number: &str) -> String {
+    match number.strip_prefix('-') {
+        Some(positive) if positive.chars().all(|one| matches!(one, '0' | '.')) => positive,
+        _ => number,
+    }
+    .to_owned()
 }
 
 /// A share in percent. Neither "none" nor "all" is said of what only comes near.
@@ -325,6 +338,10 @@ mod tests {
         let shares = [0.0, 1e-9, 0.5, 0.999_999, 1.0].map(|share| Form::Share.text(share));
         assert_eq!(shares, ["0.00 %", "<0.01 %", "50.00 %", ">99.99 %", "100.00 %"]);
         assert_eq!(Form::Cosine.text(-0.25), "-0.25000");
+        assert_eq!(Form::Cosine.text(-1e-9), "0.00000");
+        let cosines = [(-0.25, 1.0), (-1e-4, 1.0), (-1e-4, 2e-3), (0.0, 0.0), (-1e-4, f64::NAN)];
+        let cosines = cosines.map(|(value, largest)| Form::Cosine.short_text(value, largest));
+        assert_eq!(cosines, ["-0.250", "0.000", "-0.0001", "0.000", "0.000"]);
     }
 
     #[test]

@@ -6,6 +6,8 @@ mod table;
 mod tensor;
 mod words;
 
+pub(super) use words::heading;
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -22,7 +24,7 @@ use crate::plan::{MergePlan, ModelStore};
 /// Show what a merge would do, without doing it
 ///
 /// Reads the config and the headers of the models, no weights, and prints every kind of tensor, the
-/// parameters after gradients and filters, and what the merge will take in time and memory. What is
+/// parameters after gradients and filters, and the bytes and memory that the merge will take. What is
 /// wrong with a merge is found as by `mergekit merge`, with the same messages and exit codes.
 #[derive(Debug, Args)]
 #[command(after_help = "\

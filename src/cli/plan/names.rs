@@ -13,7 +13,7 @@ pub(super) fn choose(plan: &MergePlan, wanted: &[String]) -> Result<Vec<usize>, 
     for wanted in wanted {
         let found = matching(&names, wanted);
         if found.is_empty() {
-            return Err(unknown(&names, wanted));
+            return Err(unknown(plan, &names, wanted));
         }
         found.into_iter().for_each(|index| chosen[index] = true);
     }
@@ -53,10 +53,16 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
     pattern[p..].iter().all(|&byte| byte == b'*')
 }
 
-fn unknown(names: &[&str], wanted: &str) -> Failure {
-    let parts = names.iter().flat_map(|name| name.split('.'));
-    let meant = closest(wanted, names.iter().copied()).or_else(|| closest(wanted, parts));
-    Failure::usage(
+fn unknown(plan: &MergePlan, names: &[&str], wanted: &str) -> Failure {
+    if let Some((tied, tensor)) = tied(plan, names, wanted) {
+        return Failure::refused(
+            format!("the output has no tensor `{wanted}`: `{tied}` is tied"),
+            format!("it is `{tensor}`"),
+        );
+    }
+    let meant = closest(wanted, names.iter().copied())
+        .or_else(|| closest(wanted, names.iter().flat_map(|name| runs_of_parts(name, wanted))));
+    Failure::refused(
         format!("the output has no tensor `{wanted}`"),
         match meant {
             Some(meant) => format!("did you mean `{meant}`?"),
@@ -65,6 +71,31 @@ fn unknown(names: &[&str], wanted: &str) -> Failure {
                 .to_owned(),
         },
     )
+}
+
+/// The tensor that `wanted` would name if it were not tied to another of the output, and that other.
+fn tied(plan: &MergePlan, names: &[&str], wanted: &str) -> Option<(String, String)> {
+    plan.donor().architecture.modules().find_map(|(_, module, n_layers)| {
+        module.tensors(n_layers).find_map(|(location, template)| {
+            let tensor = template.names_for(location, n_layers);
+            let name = template.name_for(location, n_layers);
+            let stands_in = tensor.tied.into_iter().find(|tied| names.contains(&tied.as_str()));
+            stands_in.filter(|_| !matching(&[&name], wanted).is_empty()).map(|tied| (name, tied))
+        })
+    })
+}
+
+/// What of `name` has as many parts between dots as `wanted`.
+fn runs_of_parts<'n>(name: &'n str, wanted: &str) -> Vec<&'n str> {
+    let n_parts = wanted.split('.').count();
+    let starts = std::iter::once(0).chain(name.match_indices('.').map(|(dot, _)| dot + 1));
+    starts
+        .filter_map(|start| {
+            let rest = &name[start..];
+            let mut ends = rest.match_indices('.').map(|(dot, _)| dot).chain([rest.len()]);
+            Some(&rest[..ends.nth(n_parts - 1)?])
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -83,6 +114,14 @@ mod tests {
         assert!(!is("q_proj*", "layers.q_proj"));
         assert!(!is("a*b", "a.b.c"));
         assert!(!is("?", ""));
+    }
+
+    #[test]
+    fn runs_have_as_many_parts_as_was_written() {
+        assert_eq!(runs_of_parts("a.b.c", "x"), ["a", "b", "c"]);
+        assert_eq!(runs_of_parts("a.b.c", "x.y"), ["a.b", "b.c"]);
+        assert_eq!(runs_of_parts("a.b.c", "x.y.z"), ["a.b.c"]);
+        assert!(runs_of_parts("a.b.c", "w.x.y.z").is_empty());
     }
 
     #[test]

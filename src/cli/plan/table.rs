@@ -16,6 +16,9 @@ const SHARED: &str = "";
 /// More files than this are not named one by one.
 const MOST_FILES: usize = 3;
 
+/// Characters of a list of parts of the model, so that lines fit into a hundred.
+const LONGEST_PLACE: usize = 56;
+
 /// The page.
 pub(super) fn render(view: &View<'_>) -> String {
     let overview = Overview::new(view.plan);
@@ -30,18 +33,9 @@ pub(super) fn render(view: &View<'_>) -> String {
 }
 
 fn heading(view: &View<'_>) -> String {
-    let plan = view.plan;
-    let mut heading = format!("{} of ", plan.method().name);
-    let others = plan.models().len() - usize::from(plan.base().is_some());
-    match plan.base() {
-        Some(base) if others > 0 => {
-            let _ = write!(heading, "{} on base `{}`", count(others, "model"), base.label());
-        }
-        _ => heading.push_str(&count(plan.models().len(), "model")),
-    }
     let file = &view.file.document.root().place().file;
     let file = file.as_ref().map_or(String::new(), |file| format!("{}: ", file.display()));
-    format!("{file}{heading}\n")
+    format!("{file}{}\n", words::heading(view.plan))
 }
 
 fn models(view: &View<'_>) -> String {
@@ -115,11 +109,24 @@ fn lines(table: &mut Columns, parameter: &ParameterOverview, name: &str, model: 
     for (course, tensors) in &parameter.courses {
         let place = match tensors {
             Tensors::All => String::new(),
-            Tensors::Of(parts) => parts.join(", "),
+            Tensors::Of(parts) => listed(parts),
             Tensors::Rest => "the rest".to_owned(),
         };
         table.line([name.to_owned(), model, words::course(course), place]);
         (name, model) = ("", String::new());
+    }
+}
+
+/// As many of `parts` as fit on a line, at least one, and the number of the others.
+fn listed(parts: &[String]) -> String {
+    let lengths = parts.iter().scan(0, |total, part| {
+        *total += part.chars().count() + 2;
+        Some(*total)
+    });
+    let n_shown = lengths.take_while(|&total| total <= LONGEST_PLACE).count().max(1);
+    match parts.len().saturating_sub(n_shown) {
+        0 => parts.join(", "),
+        n => format!("{} and {n} more", parts[..n_shown].join(", ")),
     }
 }
 
@@ -139,7 +146,7 @@ fn tensors(view: &View<'_>, overview: &Overview<'_>) -> String {
         dtypes.insert(first.info.dtype.to_string());
         table.line([
             kind.name.clone(),
-            layers(kind),
+            kind.layer_numbers(),
             kind.tensors.len().to_string(),
             words::shape(&first.info.shape),
             first.info.dtype.to_string(),
@@ -157,14 +164,6 @@ fn tensors(view: &View<'_>, overview: &Overview<'_>) -> String {
         words::weights(elements),
     ]);
     table.render()
-}
-
-fn layers(kind: &TensorKind<'_>) -> String {
-    let run = |&(first, last): &(usize, usize)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
-    };
-    kind.layers.iter().map(run).collect::<Vec<_>>().join(", ")
 }
 
 /// The method, or where a copy comes from when that is one model.

@@ -4,6 +4,7 @@ use indexmap::IndexSet;
 
 use crate::methods::ParameterValue;
 use crate::plan::{Action, Course, MergePlan, Operand, PlannedTensor};
+use crate::report::count;
 
 /// Significant digits of parameters that were interpolated.
 const DIGITS: i32 = 5;
@@ -42,6 +43,18 @@ pub(super) fn course(course: &Course) -> String {
         Course::Between(least, most) => {
             format!("between {} and {}", value(*least), value(*most))
         }
+    }
+}
+
+/// What is merged how: `ties of 2 models on base `models/base``.
+pub(in crate::cli) fn heading(plan: &MergePlan) -> String {
+    let method = plan.method().name;
+    let others = plan.models().len() - usize::from(plan.base().is_some());
+    match plan.base() {
+        Some(base) if others > 0 => {
+            format!("{method} of {} on base `{}`", count(others, "model"), base.label())
+        }
+        _ => format!("{method} of {}", count(plan.models().len(), "model")),
     }
 }
 
