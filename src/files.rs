@@ -3,6 +3,23 @@
 use std::io;
 use std::path::Path;
 
+/// How the names of files begin that [`write_atomically`] has not finished.
+pub(crate) const UNFINISHED: &str = ".mergekit-tmp-";
+
+/// Replaces a file as a whole: it has its old contents or its new ones at any moment.
+pub(crate) fn write_atomically(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(UNFINISHED);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(parent.unwrap_or(Path::new(".")))?;
+    io::Write::write_all(&mut file, contents)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
 /// Whether another path would help, as opposed to another machine.
 pub(crate) fn is_users_mistake(error: &io::Error) -> bool {
     matches!(

@@ -140,6 +140,21 @@ model.layers.1.mlp.up_proj.weight
 }
 
 #[test]
+fn tensors_that_are_not_there_get_a_hint() {
+    for (wanted, error) in [
+        (
+            "lm_head",
+            "no tensor `lm_head`: `lm_head.weight` is tied\n\nhint: it is `model.embed_tokens.weight`\n",
+        ),
+        ("mlp.up_prj", "no tensor `mlp.up_prj`\n\nhint: did you mean `mlp.up_proj`?\n"),
+    ] {
+        let outcome = plan(SLERP, &["--tensor", wanted]);
+        assert_eq!((outcome.code, outcome.stdout.as_str()), (2, ""));
+        assert_eq!(outcome.stderr, format!("error: the output has {error}"));
+    }
+}
+
+#[test]
 fn tensors_are_found_by_name_part_and_pattern() {
     let names = |wanted: &[&str]| {
         let mut options = vec!["--json"];

@@ -349,12 +349,14 @@ mod programs {
     /// Merges the models in `directory`, and kills this process once `percent` of the output is written.
     fn merge_until_killed(directory: &Path, percent: u64) {
         let plan = plan(&average(directory, &["a", "b", "c"])).unwrap();
-        let enough = plan.output_bytes() * percent / 100;
+        let enough = (plan.output_bytes() * percent / 100).max(1);
         let written = AtomicU64::new(0);
         let merged = directory.join("merged");
         let result =
             engine().merge_to_directory(&plan, &merged, &WriteOptions::default(), &|bytes| {
-                if written.fetch_add(bytes, Ordering::Relaxed) + bytes >= enough {
+                let before = written.fetch_add(bytes, Ordering::Relaxed);
+                // One thread does it, and the merge does not end without that thread.
+                if before < enough && before + bytes >= enough {
                     let me = std::process::id().to_string();
                     Command::new("kill").args(["-KILL", &me]).status().unwrap();
                     std::thread::sleep(Duration::from_secs(60));

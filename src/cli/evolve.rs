@@ -11,13 +11,14 @@ use super::interrupt::on_ctrl_c;
 use super::search_progress::SearchProgress;
 use super::terminal::print;
 use super::{Failure, Talk, Verbosity, memory_limit, useful_threads};
+use crate::files::write_atomically;
 use crate::report::{
     BEST_CONFIG_FILE, BEST_MODEL_DIRECTORY, HISTORY_FILE, PLOT_FILE, closing_text, count,
     write_history, write_outputs,
 };
 use crate::search::{
     Event, Header, Interrupt, PrepareOptions, PreparedSearch, Reference, Results, Run,
-    SEARCH_FILE_COPY, SearchError, write_atomically,
+    SEARCH_FILE_COPY, SearchError,
 };
 use crate::space::SearchFile;
 

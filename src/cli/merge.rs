@@ -120,7 +120,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         count(plan.tensors().len(), "tensor"),
         DecimalBytes(plan.output_bytes()),
         rate(bytes_read + plan.output_bytes(), seconds),
-        peak_memory().map(|peak| format!(", {} resident", DecimalBytes(peak))).unwrap_or_default(),
+        peak_memory()
+            .map(|peak| format!(", at most {} resident", DecimalBytes(peak)))
+            .unwrap_or_default(),
     ));
     Ok(())
 }

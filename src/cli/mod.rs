@@ -4,7 +4,6 @@
 //! codes: 0 when all went well, 1 when the machine failed, 2 when something that was given has to be
 //! changed, 130 after Ctrl-C.
 
-mod columns;
 mod compatibility;
 mod diff;
 mod evolve;

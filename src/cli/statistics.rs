@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::terminal::print;
 use super::{Failure, Talk, Verbosity, cancelled_by_ctrl_c};
+use crate::files::write_atomically;
 use crate::inspect::{Accumulate, MeasureOptions, Model};
-use crate::report::{Quantity, Statistics, count, heat_map_svg};
-use crate::search::{SearchError, write_atomically};
+use crate::report::{OutputError, Quantity, Statistics, count, heat_map_svg};
 
 /// Options of commands that measure models.
 #[derive(Debug, Args)]
@@ -132,11 +132,11 @@ impl Measuring {
 
 /// Writes a file as a whole, or into what is no file.
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    if is_special(path) {
-        let written = fs::write(path, text);
-        return Ok(written.map_err(|source| SearchError::Write { path: path.to_owned(), source })?);
-    }
-    Ok(write_atomically(path, text.as_bytes())?)
+    let written = match is_special(path) {
+        true => fs::write(path, text),
+        false => write_atomically(path, text.as_bytes()),
+    };
+    Ok(written.map_err(|source| OutputError::Write { path: path.to_owned(), source })?)
 }
 
 /// Whether two paths lead to one file, which need not exist yet.

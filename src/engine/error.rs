@@ -103,7 +103,7 @@ impl EngineError {
             Self::Architecture(error) => return error.hint(),
             Self::OutputIsInput { .. } => "choose another directory for the output",
             Self::Anomaly(anomaly) => anomaly.hint(),
-            Self::MemoryLimit { .. } => "raise `--memory-limit`, or use fewer `--threads`",
+            Self::MemoryLimit { .. } => "raise `--memory-limit`",
             _ => return None,
         };
         Some(hint.to_owned())

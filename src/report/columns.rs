@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 /// How the cells of a column stand below each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Align {
+pub(crate) enum Align {
     /// At their beginning.
     Left,
     /// At their end.
@@ -34,6 +34,45 @@ pub(super) fn table(lines: &[Vec<String>], aligns: &[Align]) -> String {
         }
     }
     text
+}
+
+/// Lines of cells under headings, without a rule.
+pub(crate) struct Columns {
+    aligns: Vec<Align>,
+    lines: Vec<Vec<String>>,
+}
+
+impl Columns {
+    /// A table with a heading for each column.
+    pub(crate) fn new(headings: &[(&str, Align)]) -> Self {
+        let aligns = headings.iter().map(|(_, align)| *align).collect();
+        let heading = headings.iter().map(|(text, _)| (*text).to_owned()).collect();
+        Self { aligns, lines: vec![heading] }
+    }
+
+    /// Adds a line; it may have fewer cells than there are columns.
+    pub(crate) fn line<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
+        self.lines.push(cells.into_iter().map(Into::into).collect());
+    }
+
+    /// The table, two spaces from the edge and between columns. Columns without any entry below
+    /// their heading are left out.
+    pub(crate) fn render(&self) -> String {
+        let cells = |column: usize| -> Vec<&str> {
+            self.lines.iter().map(|line| line.get(column).map_or("", String::as_str)).collect()
+        };
+        let columns: Vec<Vec<String>> = (self.aligns.iter().enumerate())
+            .map(|(column, &align)| (cells(column), align))
+            .filter(|(cells, _)| cells.iter().skip(1).any(|cell| !cell.is_empty()))
+            .map(|(cells, align)| aligned(&cells, align))
+            .collect();
+        let mut text = String::new();
+        for number in 0..self.lines.len() {
+            let cells: Vec<&str> = columns.iter().map(|column| column[number].as_str()).collect();
+            let _ = writeln!(text, "  {}", cells.join("  ").trim_end());
+        }
+        text
+    }
 }
 
 /// The cells of a column, equally wide.
@@ -95,5 +134,15 @@ mod tests {
     #[test]
     fn no_lines_are_no_table() {
         assert_eq!(table(&[], &[Align::Left]), "");
+    }
+
+    #[test]
+    fn columns_are_aligned_and_empty_ones_left_out() {
+        let mut table =
+            Columns::new(&[("name", Align::Left), ("none", Align::Left), ("n", Align::Right)]);
+        table.line(["a", "", "100"]);
+        table.line(["longer", "", "7"]);
+        table.line(["last"]);
+        assert_eq!(table.render(), "  name      n\n  a       100\n  longer    7\n  last\n");
     }
 }

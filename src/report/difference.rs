@@ -5,7 +5,8 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::quantity::compared;
-use super::statistics::{Statistics, shape_text};
+use super::shape_text;
+use super::statistics::Statistics;
 use super::{count, grouped};
 use crate::inspect::{ComparedPart, Difference, Unmatched};
 

@@ -34,6 +34,7 @@ pub use quantity::{COMPARED, Form, INSPECTED, Quantity, compared};
 pub use statistics::Statistics;
 pub use table::closing_text;
 
+pub(crate) use columns::{Align, Columns};
 use quantity::grouped;
 
 use crate::search::{Reference, Role, Row};
@@ -80,19 +81,43 @@ impl Named for Row {
     }
 }
 
-/// Names short enough to read: models by their last path component, unless two share it.
+/// `[4096, 14336]`; `scalar` for no dimension.
+pub(crate) fn shape_text(shape: &[usize]) -> String {
+    if shape.is_empty() { "scalar".to_owned() } else { format!("{shape:?}") }
+}
+
+/// Paths by their last component, unless two share it.
+pub(crate) struct ShortNames {
+    all_differ: bool,
+}
+
+impl ShortNames {
+    /// For all of `names`.
+    pub(crate) fn new<S: AsRef<str>>(names: impl ExactSizeIterator<Item = S>) -> Self {
+        let n = names.len();
+        let short: IndexSet<String> = names.map(|name| last(name.as_ref()).to_owned()).collect();
+        Self { all_differ: short.len() == n }
+    }
+
+    /// What to call one of them.
+    pub(crate) fn of<'n>(&self, name: &'n str) -> &'n str {
+        if self.all_differ { last(name) } else { name }
+    }
+}
+
+fn last(name: &str) -> &str {
+    let name = name.trim_end_matches('/');
+    name.rsplit('/').next().unwrap_or(name)
+}
+
+/// Names short enough to read; only models have paths.
 fn short_names<T: Named>(named: &[T]) -> Vec<String> {
-    let last =
-        |name: &str| name.trim_end_matches('/').rsplit('/').next().unwrap_or(name).to_owned();
-    let short: IndexSet<String> = named.iter().map(|one| last(one.name())).collect();
-    let all_differ = short.len() == named.len();
-    named
-        .iter()
-        .map(|one| match one.role() {
-            Role::Parent if all_differ => last(one.name()),
-            _ => one.name().to_owned(),
-        })
-        .collect()
+    let short = ShortNames::new(named.iter().map(Named::name));
+    let name = |one: &T| match one.role() {
+        Role::Parent => short.of(one.name()).to_owned(),
+        _ => one.name().to_owned(),
+    };
+    named.iter().map(name).collect()
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! The files of a search beside its journal. All of them can be made again from the journal, the model
 //! with the input models' help.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use super::{PlotError, closing_text, convergence_svg, history_csv};
-use crate::search::{Results, Role, SearchError, write_atomically};
+use crate::files;
+use crate::search::{Results, Role, SearchError};
 
 /// The winner's merge config.
 pub const BEST_CONFIG_FILE: &str = "best_config.yaml";
@@ -20,7 +22,16 @@ pub const SUMMARY_FILE: &str = "summary.txt";
 /// An output could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
-    /// A file or the model could not be written.
+    /// A file could not be written.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// What was to be written.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+
+    /// The model could not be written.
     #[error(transparent)]
     Search(#[from] SearchError),
 
@@ -34,7 +45,7 @@ impl OutputError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Search(error) => error.hint(),
-            Self::Plot(_) => None,
+            Self::Write { .. } | Self::Plot(_) => None,
         }
     }
 
@@ -42,15 +53,21 @@ impl OutputError {
     pub fn is_users_mistake(&self) -> bool {
         match self {
             Self::Search(error) => error.is_users_mistake(),
+            Self::Write { source, .. } => files::is_users_mistake(source),
             Self::Plot(_) => false,
         }
     }
 }
 
+fn write(path: &Path, contents: &[u8]) -> Result<(), OutputError> {
+    files::write_atomically(path, contents)
+        .map_err(|source| OutputError::Write { path: path.to_owned(), source })
+}
+
 /// Writes the table and the plot of the history, of a running search too.
 pub fn write_history(results: &Results, directory: &Path) -> Result<(), OutputError> {
-    write_atomically(&directory.join(HISTORY_FILE), history_csv(results).as_bytes())?;
-    write_atomically(&directory.join(PLOT_FILE), convergence_svg(results)?.as_bytes())?;
+    write(&directory.join(HISTORY_FILE), history_csv(results).as_bytes())?;
+    write(&directory.join(PLOT_FILE), convergence_svg(results)?.as_bytes())?;
     Ok(())
 }
 
@@ -66,7 +83,7 @@ pub fn write_outputs(
     let wanted = |name: &str| !(only_missing && directory.join(name).exists());
     let config = results.reference(Role::Winner).map(|winner| winner.config.as_str());
     if let Some(config) = config.filter(|_| wanted(BEST_CONFIG_FILE)) {
-        write_atomically(&directory.join(BEST_CONFIG_FILE), config.as_bytes())?;
+        write(&directory.join(BEST_CONFIG_FILE), config.as_bytes())?;
     }
     if wanted(HISTORY_FILE) || wanted(PLOT_FILE) {
         write_history(results, directory)?;
@@ -75,7 +92,7 @@ pub fn write_outputs(
         write_model(config, &directory.join(BEST_MODEL_DIRECTORY))?;
     }
     if wanted(SUMMARY_FILE) {
-        write_atomically(&directory.join(SUMMARY_FILE), closing_text(results).as_bytes())?;
+        write(&directory.join(SUMMARY_FILE), closing_text(results).as_bytes())?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::columns::{Align, table};
 use super::quantity::Quantity;
+use super::shape_text;
 use crate::architecture::Location;
 use crate::inspect::{Accumulate, Groups, Measured};
 use crate::kernels::dtype::DType;
@@ -147,12 +148,4 @@ fn dtypes_text(dtypes: &[DType]) -> String {
     let all_equal = dtypes.windows(2).all(|pair| pair[0] == pair[1]);
     let shown = if all_equal { &dtypes[..dtypes.len().min(1)] } else { dtypes };
     shown.iter().map(DType::to_string).collect::<Vec<_>>().join("/")
-}
-
-/// `64×160`; `scalar` for no dimension.
-pub(super) fn shape_text(shape: &[usize]) -> String {
-    if shape.is_empty() {
-        return "scalar".to_owned();
-    }
-    shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×")
 }

@@ -34,9 +34,7 @@ pub use evolution::{Budget, Event, Interrupt, best};
 pub use identity::{model_digest, text_digest};
 pub use journal::{JOURNAL_FILE, Journal};
 pub use objective::{Objective, find_metric};
-pub use open_search::{
-    Closing, Comparison, OpenSearch, Run, SEARCH_FILE_COPY, Search, write_atomically,
-};
+pub use open_search::{Closing, Comparison, OpenSearch, Run, SEARCH_FILE_COPY, Search};
 pub use prepared::{PrepareOptions, PreparedSearch};
 pub use record::{
     Ending, Estimate, Evaluation, FORMAT, Finish, Header, ItemValues, Record, Reference, Role, Row,

@@ -1,7 +1,7 @@
 //! One search in one directory, from the first record to the last.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::SearchError;
 use super::bootstrap::Aggregate;
@@ -15,13 +15,11 @@ use super::results::Results;
 use super::scorer::{CandidateScorer, ItemSets, Measurement, ScoreFailure};
 use super::workers::{Job, score_all};
 use crate::checkpoint::is_unfinished_output;
+use crate::files;
 use crate::optimize::Optimizer;
 
 /// Name of the search file's copy in the output directory.
 pub const SEARCH_FILE_COPY: &str = "search.yml";
-
-/// How the names of files begin that [`write_atomically`] has not finished.
-const TEMPORARY: &str = ".mergekit-tmp-";
 
 /// Name of the winner in the closing table.
 const WINNER: &str = "evolved merge";
@@ -115,7 +113,8 @@ impl OpenSearch {
             }
         };
         if is_new || !copy.exists() {
-            write_atomically(&copy, search_file.as_bytes())?;
+            files::write_atomically(&copy, search_file.as_bytes())
+                .map_err(|source| SearchError::Write { path: copy, source })?;
         }
         let clock = Clock::continued(results.elapsed_seconds());
         Ok(Self { journal, results, clock })
@@ -308,7 +307,7 @@ fn remove_leftovers(directory: &Path) {
         let name = name.to_string_lossy();
         // What cannot be removed is in nobody's way.
         let _ = match entry.file_type() {
-            Ok(kind) if kind.is_file() && name.starts_with(TEMPORARY) => {
+            Ok(kind) if kind.is_file() && name.starts_with(files::UNFINISHED) => {
                 fs::remove_file(entry.path())
             }
             Ok(kind) if kind.is_dir() && is_unfinished_output(&name) => {
@@ -352,25 +351,6 @@ pub(super) fn check_unchanged(
         return Ok(());
     }
     Err(SearchError::Changed { path: directory.join(super::JOURNAL_FILE), differences })
-}
-
-/// Replaces a file as a whole: it has its old contents or its new ones at any moment.
-pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), SearchError> {
-    let failed = |source| SearchError::Write { path: path.to_owned(), source };
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY);
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(parent).map_err(failed)?;
-    std::io::Write::write_all(&mut file, contents)
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
 }
 
 #[cfg(test)]

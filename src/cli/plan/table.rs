@@ -5,10 +5,9 @@ use std::fmt::Write;
 use indicatif::DecimalBytes;
 
 use super::View;
-use super::words::{self, ShortNames};
-use crate::cli::columns::{Columns, Side};
+use super::words;
 use crate::plan::{Action, Overview, ParameterOverview, TensorKind, Tensors};
-use crate::report::count;
+use crate::report::{Align, Columns, count, shape_text};
 
 /// Models without parameters of their own, in the column of models.
 const SHARED: &str = "";
@@ -40,12 +39,12 @@ fn heading(view: &View<'_>) -> String {
 
 fn models(view: &View<'_>) -> String {
     let mut table = Columns::new(&[
-        ("model", Side::Left),
-        ("role", Side::Left),
-        ("architecture", Side::Left),
-        ("tensors", Side::Right),
-        ("parameters", Side::Right),
-        ("size", Side::Right),
+        ("model", Align::Left),
+        ("role", Align::Left),
+        ("architecture", Align::Left),
+        ("tensors", Align::Right),
+        ("parameters", Align::Right),
+        ("size", Align::Right),
     ]);
     let base = view.plan.base().map(|base| base.id());
     for model in view.plan.models() {
@@ -66,12 +65,12 @@ fn models(view: &View<'_>) -> String {
 
 fn parameters(view: &View<'_>, overview: &Overview<'_>) -> String {
     let mut table = Columns::new(&[
-        ("parameter", Side::Left),
-        ("model", Side::Left),
-        ("value", Side::Left),
-        ("for", Side::Left),
+        ("parameter", Align::Left),
+        ("model", Align::Left),
+        ("value", Align::Left),
+        ("for", Align::Left),
     ]);
-    let short = ShortNames::new(view.plan);
+    let short = words::short_names(view.plan);
     let mut defaults: Vec<String> = Vec::new();
     let mut rest = overview.parameters.as_slice();
     let mut is_empty = true;
@@ -132,13 +131,13 @@ fn listed(parts: &[String]) -> String {
 
 fn tensors(view: &View<'_>, overview: &Overview<'_>) -> String {
     let mut table = Columns::new(&[
-        ("tensor", Side::Left),
-        ("layers", Side::Left),
-        ("count", Side::Right),
-        ("shape", Side::Left),
-        ("type", Side::Left),
-        ("parameters", Side::Right),
-        ("method", Side::Left),
+        ("tensor", Align::Left),
+        ("layers", Align::Left),
+        ("count", Align::Right),
+        ("shape", Align::Left),
+        ("type", Align::Left),
+        ("parameters", Align::Right),
+        ("method", Align::Left),
     ]);
     let mut dtypes = std::collections::BTreeSet::new();
     for kind in &overview.kinds {
@@ -148,7 +147,7 @@ fn tensors(view: &View<'_>, overview: &Overview<'_>) -> String {
             kind.name.clone(),
             kind.layer_numbers(),
             kind.tensors.len().to_string(),
-            words::shape(&first.info.shape),
+            shape_text(&first.info.shape),
             first.info.dtype.to_string(),
             words::weights(kind.elements()),
             method(view, kind),
@@ -177,7 +176,7 @@ fn method(view: &View<'_>, kind: &TensorKind<'_>) -> String {
         Action::Merge { .. } => false,
     };
     match kind.tensors.iter().all(is_same) {
-        true => format!("copy of {}", ShortNames::new(view.plan).of(&from.model.label())),
+        true => format!("copy of {}", words::short_names(view.plan).of(&from.model.label())),
         false => "copy".to_owned(),
     }
 }

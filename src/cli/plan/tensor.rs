@@ -5,9 +5,9 @@ use std::fmt::Write;
 use indicatif::DecimalBytes;
 
 use super::View;
-use super::words::{self, ShortNames};
-use crate::cli::columns::{Columns, Side};
+use super::words;
 use crate::plan::{PlannedTensor, ResolvedParameter};
+use crate::report::{Align, Columns, shape_text};
 
 /// The tensors at `chosen` positions, one after the other.
 pub(super) fn render(view: &View<'_>, chosen: &[usize]) -> String {
@@ -24,7 +24,7 @@ fn one(view: &View<'_>, index: usize) -> String {
         text,
         "  {} {}, {} in {}, by {}\n",
         info.dtype,
-        words::shape(&info.shape),
+        shape_text(&info.shape),
         DecimalBytes(info.bytes() as u64),
         view.layout.file_name(view.layout.place(index).shard),
         words::method(view.plan, tensor),
@@ -40,12 +40,12 @@ fn one(view: &View<'_>, index: usize) -> String {
 
 fn inputs(tensor: &PlannedTensor) -> String {
     let mut table = Columns::new(&[
-        ("role", Side::Left),
-        ("model", Side::Left),
-        ("tensor", Side::Left),
-        ("type", Side::Left),
-        ("read as", Side::Left),
-        ("shape", Side::Left),
+        ("role", Align::Left),
+        ("model", Align::Left),
+        ("tensor", Align::Left),
+        ("type", Align::Left),
+        ("read as", Align::Left),
+        ("shape", Align::Left),
     ]);
     for (role, operand) in words::inputs(tensor) {
         let stored = &operand.model.checkpoint.tensors()[&operand.tensor];
@@ -59,7 +59,7 @@ fn inputs(tensor: &PlannedTensor) -> String {
             operand.tensor.clone(),
             operand.dtype.to_string(),
             read_as,
-            words::shape(&stored.shape),
+            shape_text(&stored.shape),
         ]);
     }
     table.render()
@@ -67,12 +67,12 @@ fn inputs(tensor: &PlannedTensor) -> String {
 
 fn parameters(view: &View<'_>, tensor: &PlannedTensor) -> String {
     let mut table = Columns::new(&[
-        ("parameter", Side::Left),
-        ("model", Side::Left),
-        ("value", Side::Left),
-        ("from", Side::Left),
+        ("parameter", Align::Left),
+        ("model", Align::Left),
+        ("value", Align::Left),
+        ("from", Align::Left),
     ]);
-    let short = ShortNames::new(view.plan);
+    let short = words::short_names(view.plan);
     let mut is_empty = true;
     let mut line = |name: &str, model: &str, resolved: &ResolvedParameter| {
         let from = match &resolved.origin {

@@ -1,10 +1,8 @@
 //! Numbers, shapes and inputs as a plan shows them.
 
-use indexmap::IndexSet;
-
 use crate::methods::ParameterValue;
 use crate::plan::{Action, Course, MergePlan, Operand, PlannedTensor};
-use crate::report::count;
+use crate::report::{ShortNames, count};
 
 /// Significant digits of parameters that were interpolated.
 const DIGITS: i32 = 5;
@@ -58,11 +56,6 @@ pub(in crate::cli) fn heading(plan: &MergePlan) -> String {
     }
 }
 
-/// `[4096, 14336]`.
-pub(super) fn shape(shape: &[usize]) -> String {
-    format!("{shape:?}")
-}
-
 /// `12.4 k`, `6.74 B`: how many weights.
 pub(super) fn weights(number: u64) -> String {
     for (factor, suffix) in [(1e12, " T"), (1e9, " B"), (1e6, " M"), (1e3, " k")] {
@@ -75,30 +68,9 @@ pub(super) fn weights(number: u64) -> String {
     number.to_string()
 }
 
-/// Models by the last part of their paths, where that tells them apart.
-pub(super) struct ShortNames {
-    /// By label.
-    last: Option<()>,
-}
-
-impl ShortNames {
-    pub(super) fn new(plan: &MergePlan) -> Self {
-        let labels = plan.models().iter().map(|model| model.label());
-        let short: IndexSet<String> = labels.map(|label| last_part(&label).to_owned()).collect();
-        Self { last: (short.len() == plan.models().len()).then_some(()) }
-    }
-
-    pub(super) fn of<'l>(&self, label: &'l str) -> &'l str {
-        match self.last {
-            Some(()) => last_part(label),
-            None => label,
-        }
-    }
-}
-
-fn last_part(label: &str) -> &str {
-    let trimmed = label.trim_end_matches('/');
-    trimmed.rsplit('/').next().unwrap_or(trimmed)
+/// The models by the last part of their paths, where that tells them apart.
+pub(super) fn short_names(plan: &MergePlan) -> ShortNames {
+    ShortNames::new(plan.models().iter().map(|model| model.label()))
 }
 
 /// What happens to a tensor.
