@@ -74,31 +74,23 @@ impl Bracket {
 
 /// Σ |x| over those of `values` whose magnitude has at least the bits `smallest`.
 ///
-/// Short runs are added in `f32` and their sums in `f64`, always in the same order. To be called inside
-/// [`vectorized`](super::simd::vectorized).
+/// To be called inside [`vectorized`](super::simd::vectorized).
 #[inline(always)]
 pub fn sum_from(smallest: u32, values: &[f32]) -> f64 {
     const LANES: usize = 8;
-    const RUN: usize = 16;
     let masked = |value: f32| {
         let bits = magnitude_bits(value);
-        f32::from_bits(bits & 0u32.wrapping_sub(u32::from(bits >= smallest)))
+        f64::from(f32::from_bits(bits & 0u32.wrapping_sub(u32::from(bits >= smallest))))
     };
     let mut lanes = [0.0f64; LANES];
-    for run in values.chunks(LANES * RUN) {
-        let mut sums = [0.0f32; LANES];
-        let (blocks, rest) = run.as_chunks::<LANES>();
-        for block in blocks {
-            for lane in 0..LANES {
-                sums[lane] += masked(block[lane]);
-            }
-        }
-        for (sum, &value) in sums.iter_mut().zip(rest) {
-            *sum += masked(value);
-        }
+    let (blocks, rest) = values.as_chunks::<LANES>();
+    for block in blocks {
         for lane in 0..LANES {
-            lanes[lane] += f64::from(sums[lane]);
+            lanes[lane] += masked(block[lane]);
         }
+    }
+    for (lane, &value) in lanes.iter_mut().zip(rest) {
+        *lane += masked(value);
     }
     lanes.iter().sum()
 }
