@@ -13,11 +13,21 @@ pub(crate) fn write_atomically(path: &Path, contents: &[u8]) -> io::Result<()> {
     builder.prefix(UNFINISHED);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(parent.unwrap_or(Path::new(".")))?;
+    let directory = parent.unwrap_or(Path::new("."));
+    let mut file = builder.tempfile_in(directory).map_err(without_temporary_name)?;
     io::Write::write_all(&mut file, contents)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
+}
+
+/// What the system said about a temporary file or directory, whose name means nothing to people.
+pub(crate) fn without_temporary_name(error: io::Error) -> io::Error {
+    let cause = error.get_ref().and_then(|named| named.source());
+    match cause.and_then(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error()) {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => error,
+    }
 }
 
 /// Whether another path would help, as opposed to another machine.
@@ -41,4 +51,18 @@ pub(crate) fn flush_directory(directory: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 pub(crate) fn flush_directory(_directory: &Path) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_do_not_have_names_that_nobody_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("absent").join("file.txt");
+        let error = write_atomically(&path, b"").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(!error.to_string().contains(UNFINISHED), "{error}");
+    }
 }

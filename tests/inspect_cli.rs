@@ -1,5 +1,6 @@
 //! `mergekit inspect` and `mergekit diff` as a person runs them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -136,6 +137,47 @@ fn diff_computes_what_plain_code_computes() {
     let tensors = report["tensors"].as_array().unwrap();
     let square = |tensor: &Value| tensor["difference"].as_f64().unwrap().powi(2);
     close(&layer["difference"], tensors.iter().filter(in_layer).map(square).sum::<f64>().sqrt());
+}
+
+/// The names of fields in `value`, without those of `open` objects, which are names from the model.
+fn gather(value: &Value, open: &[&str], names: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                names.insert(name.clone());
+                if !open.contains(&name.as_str()) {
+                    gather(value, open, names);
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| gather(item, open, names)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_page_about_numbers_names_every_field_and_no_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/inspect.md")).unwrap();
+    let mut names = BTreeSet::new();
+    for arguments in [
+        &["inspect", "base", "--json"][..],
+        &["diff", "adder", "sorter", "--base", "base", "--json"],
+    ] {
+        gather(&json(arguments), &["dtypes", "tied"], &mut names);
+    }
+    let csv = printed(&["diff", "adder", "sorter", "--base", "base", "--csv", "-"]);
+    names.extend(csv.lines().next().unwrap().split(',').map(str::to_owned));
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.flat_map(|row| row.split('|').nth(1).unwrap().split(", "));
+    for name in cells.map(|cell| cell.trim().trim_matches('`').trim_end_matches("[]")) {
+        let name = name.rsplit('.').next().unwrap();
+        assert!(names.contains(name), "there is no `{name}`");
+    }
+    for name in names {
+        let is_named = [format!("`{name}`"), format!("`{name}[]`")];
+        assert!(is_named.iter().any(|text| page.contains(text)), "the page lacks `{name}`");
+    }
 }
 
 #[test]

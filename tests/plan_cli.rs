@@ -254,21 +254,52 @@ slices_: 1
     let outcome = plan(&config.replace("slices_: 1\n", ""), &[]);
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
     let expected = "\
-warning: merge.yml:14:41: models[2].parameters.lamda: `ties` does not read `lamda`
-  hint: did you mean `lambda`?
-warning: merge.yml:17:3: parameters.t: `ties` does not read `t`
-warning: merge.yml:12:18: all weights are 0, so that the base model is left, for 26 tensors such as \
-`model.embed_tokens.weight`
-warning: merge.yml:10:32: all weights are 0, so that the base model is left, for 12 tensors such as \
-`model.layers.0.mlp.gate_proj.weight`
 warning: merge.yml:5:26: `weight` has no effect here: the base model has none
 warning: merge.yml:9:20: filter `self_atn` matches no tensor
   hint: did you mean `self_attn`?
+warning: merge.yml:10:32: all weights are 0, so that the base model is left, for 12 tensors such as \
+`model.layers.0.mlp.gate_proj.weight`
 warning: merge.yml:11:20: filter `up_proj` decides about no tensor: others come first for all it \
 matches
   hint: of several conditions the first that matches decides
+warning: merge.yml:12:18: all weights are 0, so that the base model is left, for 26 tensors such as \
+`model.embed_tokens.weight`
+warning: merge.yml:14:41: models[2].parameters.lamda: `ties` does not read `lamda`
+  hint: did you mean `lambda`?
+warning: merge.yml:17:3: parameters.t: `ties` does not read `t`
 ";
     assert_eq!(outcome.stderr, expected);
+}
+
+#[test]
+fn what_an_anchor_repeats_is_warned_of_once() {
+    let config = "\
+merge_method: ties
+base_model: examples/demo/base
+models:
+  - model: examples/demo/adder
+    parameters: &shared
+      weight: [{filter: self_atn, value: 1}, {value: 0.5}]
+      lamda: 3
+  - {model: examples/demo/sorter, parameters: *shared}
+  - {model: examples/demo/dater, parameters: *shared}
+";
+    let outcome = plan(config, &[]);
+    let expected = "\
+warning: merge.yml:6:25: filter `self_atn` matches no tensor
+  hint: did you mean `self_attn`?
+warning: merge.yml:7:7: models[0].parameters.lamda: `ties` does not read `lamda`
+  hint: did you mean `lambda`?
+";
+    assert_eq!((outcome.code, outcome.stderr.as_str()), (0, expected));
+    let listed = json(&plan(config, &["--json"]))["warnings"].as_array().unwrap().len();
+    assert_eq!(listed, 2);
+}
+
+#[test]
+fn more_is_said_the_more_it_is_asked_for() {
+    let lines = |options: &[&str]| plan(SLERP, options).stderr.lines().count();
+    assert_eq!([&[][..], &["-v"], &["-vv"]].map(lines), [0, 2, 2 + 38]);
 }
 
 #[test]

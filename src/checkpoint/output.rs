@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::CheckpointError;
-use crate::files::flush_directory;
+use crate::files::{flush_directory, without_temporary_name};
 
 /// In the names of directories that are not complete.
 const PARTIAL: &str = "partial";
@@ -72,7 +72,7 @@ impl OutputDirectory {
         let parents = CreatedParents::create(parent)
             .map_err(|source| CheckpointError::Write { path: parent.to_owned(), source })?;
         let partial = sibling(parent, name, PARTIAL)
-            .map_err(|source| CheckpointError::Write { path: parent.to_owned(), source })?;
+            .map_err(|source| CheckpointError::Write { path: path.to_owned(), source })?;
         Ok(Self { target, partial, overwrite, _parents: parents })
     }
 
@@ -179,7 +179,7 @@ fn sibling(parent: &Path, name: &OsStr, kind: &str) -> io::Result<TempDir> {
     builder.prefix(&prefix).rand_bytes(RANDOM_LETTERS);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-    builder.tempdir_in(parent)
+    builder.tempdir_in(parent).map_err(without_temporary_name)
 }
 
 /// Renames `finished` to `target`. To overwrite, what was there is moved aside first, removed when the

@@ -27,7 +27,7 @@ Examples:
   mergekit diff a b --base c --heat-map signs.svg --quantity sign_agreement
       a picture of it
   mergekit diff a b --tensors --csv numbers.csv
-      every tensor, and all numbers for a spreadsheet")]
+      every tensor, and all numbers for a spreadsheet; docs/inspect.md explains them")]
 pub(super) struct Arguments {
     /// Model A: a directory, or a safetensors file
     a: PathBuf,

@@ -10,7 +10,7 @@ use clap::Args;
 use super::interrupt::on_ctrl_c;
 use super::search_progress::SearchProgress;
 use super::terminal::print;
-use super::{Failure, Talk, Verbosity, memory_limit, useful_threads};
+use super::{Failure, Talk, Verbosity, memory_limit, thread_count, useful_threads};
 use crate::files::write_atomically;
 use crate::report::{
     BEST_CONFIG_FILE, BEST_MODEL_DIRECTORY, HISTORY_FILE, PLOT_FILE, closing_text, count,
@@ -64,6 +64,7 @@ pub(super) struct Arguments {
 
     /// Threads to use; all cores if not given
     #[arg(short = 'j', long, visible_alias = "num-threads", value_name = "N")]
+    #[arg(value_parser = thread_count)]
     threads: Option<NonZeroUsize>,
 
     /// Most bytes of memory for merges, with k, m or b for 10^3, 10^6 or 10^9; half of what is free

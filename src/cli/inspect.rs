@@ -23,7 +23,7 @@ Examples:
   mergekit inspect model --csv numbers.csv --heat-map rms.svg
       all numbers for a spreadsheet, and a picture
   mergekit inspect model --json | jq .total.parameters
-      numbers for programs")]
+      numbers for programs; docs/inspect.md explains them")]
 pub(super) struct Arguments {
     /// A model directory, or a safetensors file
     model: PathBuf,

@@ -7,10 +7,9 @@ use clap::Args;
 use indicatif::DecimalBytes;
 
 use super::compatibility::Compatibility;
-use super::failure::in_config;
 use super::options::MergeSettings;
-use super::plan::heading;
-use super::{Failure, Talk, Verbosity};
+use super::plan::{heading, introduce};
+use super::{Failure, Talk, Verbosity, warnings};
 use crate::config::ConfigFile;
 use crate::engine::{Anomaly, WriteOptions};
 use crate::plan::{MergePlan, ModelStore};
@@ -74,30 +73,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let settings = &arguments.settings;
     arguments.compatibility.answer(talk)?;
     let file = ConfigFile::read(&arguments.config)?;
-    for warning in &file.warnings {
-        talk.warn(warning, warning.hint());
-    }
-    let plan = MergePlan::new(&file.config, &ModelStore::new(), &settings.plan_options())
-        .map_err(|error| Failure::in_config(error, &file))?;
-    for warning in plan.warnings() {
-        talk.warn(&in_config(warning, &file), warning.hint());
-    }
-    for model in plan.models() {
-        let tensors = count(model.checkpoint.tensors().len(), "tensor");
-        let architecture = model.architecture.name();
-        talk.detail(&format_args!("{}: {tensors}, {architecture}", model.label()));
-    }
-    for tensor in plan.tensors() {
-        let info = &tensor.info;
-        talk.fine_detail(&format_args!("{} {} {:?}", tensor.name, info.dtype, info.shape));
-    }
+    let plan = MergePlan::new(&file.config, &ModelStore::new(), &settings.plan_options());
+    warnings::show(&file, plan.as_ref().map(MergePlan::warnings).unwrap_or_default(), talk);
+    let plan = plan.map_err(|error| Failure::in_config(error, &file))?;
+    introduce(&plan, talk);
 
     let engine = settings.engine(talk)?;
+    let estimate = engine.estimate(&plan)?;
     talk.detail(&format_args!(
         "merging {} with {} on {}",
         count(plan.tensors().len(), "tensor"),
         plan.method().name,
-        count(engine.threads(), "thread"),
+        count(estimate.threads, "thread"),
     ));
     let options = WriteOptions {
         shard_size: settings.out_shard_size,
@@ -106,7 +93,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         recipe: (!arguments.no_write_model_card).then(|| file.document.text().to_owned()),
         strict: arguments.strict,
     };
-    let bytes_read = engine.estimate(&plan)?.bytes_read;
     let bar = talk.byte_progress(plan.output_bytes());
     let result =
         engine.merge_to_directory(&plan, &arguments.out, &options, &|bytes| bar.inc(bytes));
@@ -119,7 +105,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         arguments.out.display(),
         count(plan.tensors().len(), "tensor"),
         DecimalBytes(plan.output_bytes()),
-        rate(bytes_read + plan.output_bytes(), seconds),
+        rate(estimate.bytes_read + plan.output_bytes(), seconds),
         peak_memory()
             .map(|peak| format!(", at most {} resident", DecimalBytes(peak)))
             .unwrap_or_default(),

@@ -16,6 +16,7 @@ mod plan;
 mod search_progress;
 mod statistics;
 mod terminal;
+mod warnings;
 
 use std::process::ExitCode;
 
@@ -26,7 +27,7 @@ pub use interrupt::cancelled_by_ctrl_c;
 pub use terminal::{Talk, Verbosity};
 
 use failure::INTERRUPTED;
-use options::{memory_limit, useful_threads};
+use options::{memory_limit, thread_count, useful_threads};
 
 /// Merge language models, and search for the best merge.
 #[derive(Debug, Parser)]
@@ -68,6 +69,15 @@ struct EvolveArguments {
 // `mergekit merge` under the name that it has in mergekit.
 #[derive(Debug, Parser)]
 #[command(name = "mergekit-yaml", version, arg_required_else_help = true)]
+#[command(after_help = "\
+Every flag of mergekit is accepted; those that ask for nothing here are not listed above. The page
+docs/flags.md of the project has the table of all flags and says what each does here.
+
+Examples:
+  mergekit-yaml configs/ties.yml merged
+      write the model to `merged`, which must not exist yet, or be empty
+  mergekit-yaml merge.yml merged --overwrite --out-shard-size 2b
+      replace `merged`, in files of at most 2 GB")]
 struct YamlArguments {
     #[command(flatten)]
     arguments: merge::Arguments,
@@ -117,5 +127,25 @@ mod tests {
         Arguments::command().debug_assert();
         EvolveArguments::command().debug_assert();
         YamlArguments::command().debug_assert();
+    }
+
+    #[test]
+    fn help_of_mergekit_yaml_says_where_the_flags_are() {
+        let help = YamlArguments::command().render_help().to_string();
+        assert!(help.contains("docs/flags.md"), "{help}");
+        assert!(help.contains("224m"), "{help}");
+    }
+
+    #[test]
+    fn no_threads_are_refused_with_what_to_write() {
+        let of = |arguments: &[&str]| Arguments::try_parse_from(arguments).unwrap_err().to_string();
+        for command in [
+            &["mergekit", "merge", "a", "b", "--threads", "0"][..],
+            &["mergekit", "inspect", "a", "--threads", "0"],
+            &["mergekit", "evolve", "a", "--threads", "0"],
+        ] {
+            let error = of(command);
+            assert!(error.contains("write 1 or more, or leave it out for all cores"), "{error}");
+        }
     }
 }

@@ -40,9 +40,11 @@ pub(super) struct MergeSettings {
 
     /// Threads to use; all cores if not given
     #[arg(short = 'j', long, visible_alias = "num-threads", value_name = "N")]
+    #[arg(value_parser = thread_count)]
     threads: Option<NonZeroUsize>,
 
-    /// Most bytes of working memory, with k, m or b for 10^3, 10^6 or 10^9
+    /// Most bytes of working memory, with k, m or b for 10^3, 10^6 or 10^9; 224m if not given, or what
+    /// one thread needs where that is more
     #[arg(long, value_name = "SIZE", value_parser = memory_limit)]
     pub(super) memory_limit: Option<u64>,
 }
@@ -76,6 +78,16 @@ pub(super) fn useful_threads(threads: NonZeroUsize, talk: Talk) -> NonZeroUsize 
         talk.warn(&text, None);
     }
     threads.min(most)
+}
+
+/// Reads how many threads to use.
+pub(super) fn thread_count(text: &str) -> Result<NonZeroUsize, String> {
+    let number: Result<usize, _> = text.trim().parse();
+    match number.map(NonZeroUsize::new) {
+        Ok(Some(threads)) => Ok(threads),
+        Ok(None) => Err("write 1 or more, or leave it out for all cores".to_owned()),
+        Err(_) => Err("write a whole number, 1 or more".to_owned()),
+    }
 }
 
 /// Reads a size such as `500m`.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::Value;
 
+use super::options::thread_count;
 use super::terminal::print;
 use super::{Failure, Talk, Verbosity, cancelled_by_ctrl_c};
 use crate::files::write_atomically;
@@ -34,6 +35,7 @@ pub(super) struct StatisticsArguments {
 
     /// Threads to use; all cores if not given
     #[arg(short = 'j', long, visible_alias = "num-threads", value_name = "N")]
+    #[arg(value_parser = thread_count)]
     threads: Option<NonZeroUsize>,
 
     #[command(flatten)]

@@ -14,7 +14,7 @@ use super::Failure;
 /// How much to say.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct Verbosity {
-    /// Say more about what is done; twice for still more
+    /// Say more about what is done; merge, plan and evolve say still more with -vv
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 

@@ -206,6 +206,13 @@ pub trait TensorMethod: Send + Sync {
         false
     }
 
+    /// Why the parameter `name` changes nothing as the others are set, as the end of a sentence; `None`
+    /// for one that counts. A value that happens to change nothing, such as a density of 1, counts.
+    fn unread(&self, name: &str) -> Option<&'static str> {
+        let _ = name;
+        None
+    }
+
     /// Most bytes that [`TensorMethod::prepare`] holds for a tensor of so many elements, beside the blocks
     /// that it reads into. Where this is much, few tensors are worked on at once.
     fn statistics_memory(&self, elements: usize) -> u64 {

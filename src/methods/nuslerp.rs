@@ -87,6 +87,11 @@ impl TensorMethod for NuSlerp {
         1
     }
 
+    fn unread(&self, name: &str) -> Option<&'static str> {
+        (name == "nuslerp_row_wise" && matches!(self.along, Along::Everything))
+            .then_some("`nuslerp_flatten` takes each tensor as one vector, without rows")
+    }
+
     fn needs_rows(&self, shape: &[usize]) -> bool {
         !matches!(self.along, Along::Everything) && shape.len() > 1
     }

@@ -180,6 +180,13 @@ impl TensorMethod for TaskVectors {
         self.normalize && !self.consensus
     }
 
+    fn unread(&self, name: &str) -> Option<&'static str> {
+        let keeps_everything =
+            || self.rules.iter().all(|(rule, _)| matches!(rule, Rule::Everything));
+        (matches!(name, "density" | "rescale") && keeps_everything())
+            .then_some("`task_arithmetic` keeps every element of the task vectors")
+    }
+
     fn statistics_memory(&self, elements: usize) -> u64 {
         match self.statistics_passes() {
             0 => 0,

@@ -3,7 +3,7 @@
 //! A [`MergePlan`] knows each output tensor's name, shape, type, inputs and parameters before one
 //! weight is read, so everything that is wrong with a merge is found here. What a merge does to
 //! tensors follows from two things: the architecture's list of tensors, and slices, the form that
-//! every recipe is brought into.
+//! every merge config is brought into.
 
 mod error;
 mod models;
@@ -30,7 +30,7 @@ pub use error::PlanError;
 pub use models::{InputModel, ModelStore};
 pub use overview::{Course, Overview, ParameterOverview, TensorKind, Tensors};
 pub use parameters::{Origin, ResolvedParameter, ResolvedParameters};
-pub use warning::{PlanWarning, Unused};
+pub use warning::{PlanWarning, Unmatched, Unused};
 
 use recipe::{ModuleRecipe, Scope};
 use usage::{Usage, ZeroSums};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::config::{Scalar, Value};
+use crate::config::{Scalar, Setting, Value};
 use crate::methods::{
     MethodDefinition, MethodError, ParameterDefault, ParameterDefinition, ParameterScope,
     ParameterValue, Parameters, TensorMethod,
@@ -91,20 +91,32 @@ pub(super) fn bind(
 ) -> Result<(Box<dyn TensorMethod>, ResolvedParameters), PlanError> {
     let mut parameters = ResolvedParameters::default();
     parameters.inputs.resize(place.inputs.len(), IndexMap::new());
+    let mut taken = Vec::new();
+    let mut resolve = |definition: &ParameterDefinition, input| {
+        for setting in place.settings(definition.name, input) {
+            usage.reach(setting, place.name(input));
+        }
+        let found = place.find(definition.name, input);
+        taken.extend(found.iter().map(|found| (definition.name, found.value)));
+        place.resolve(method, definition, input, found)
+    };
     for definition in method.parameters {
         if definition.scope == ParameterScope::Shared {
-            if let Some(value) = place.resolve(method, definition, None, usage)? {
+            if let Some(value) = resolve(definition, None)? {
                 parameters.shared.insert(definition.name, value);
             }
             continue;
         }
         for (index, values) in parameters.inputs.iter_mut().enumerate() {
-            if let Some(value) = place.resolve(method, definition, Some(index), usage)? {
+            if let Some(value) = resolve(definition, Some(index))? {
                 values.insert(definition.name, value);
             }
         }
     }
     let bound = (method.bind)(&parameters.values()).map_err(|error| place.explain(error))?;
+    for (name, value) in taken {
+        usage.note(value, place.slice_layers, bound.unread(name));
+    }
     Ok((bound, parameters))
 }
 
@@ -122,11 +134,10 @@ impl<'c> Place<'_, 'c> {
         method: &'static MethodDefinition,
         definition: &ParameterDefinition,
         input: Option<usize>,
-        usage: &mut Usage,
+        found: Option<Found<'_, 'c>>,
     ) -> Result<Option<ResolvedParameter>, PlanError> {
         let name = definition.name;
-        if let Some(Found { scalar, scope, condition, value }) = self.find(name, input) {
-            usage.note(value, self.slice_layers);
+        if let Some(Found { scalar, scope, condition, .. }) = found {
             let (parameter, scope_field) = (name, Arc::clone(&scope.field));
             let origin = Some(Origin { parameter, scope: scope_field, condition });
             return match scalar.to_parameter(definition) {
@@ -144,22 +155,47 @@ impl<'c> Place<'_, 'c> {
             ParameterDefault::Absent => Ok(None),
             ParameterDefault::Required => {
                 let source = input.map(|input| self.inputs[input].0);
+                let (method, parameter) = (method.name, name);
+                let model = source.map(|source| source.model.label());
+                let tensor = self.name(input).to_owned();
+                // Given, but for other tensors only.
+                let given = self.scopes(input).find(|scope| scope.settings.contains_key(name));
+                if let Some(scope) = given {
+                    let field = scope.path(name);
+                    return Err(PlanError::UnmatchedParameter {
+                        field,
+                        method,
+                        parameter,
+                        model,
+                        tensor,
+                    });
+                }
                 Err(PlanError::MissingParameter {
                     field: self.field(name, input),
-                    method: method.name,
-                    parameter: name,
-                    model: source.map(|source| source.model.label()),
-                    tensor: self.name(input).to_owned(),
+                    method,
+                    parameter,
+                    model,
+                    tensor,
                     is_added_base: source.is_some_and(|source| source.scope.is_none()),
                 })
             }
         }
     }
 
+    /// Where parameters stand, innermost first.
+    fn scopes(&self, input: Option<usize>) -> impl Iterator<Item = &Scope<'c>> {
+        let own = input.and_then(|input| self.inputs[input].0.scope.as_ref());
+        own.into_iter().chain(self.scopes.iter().copied())
+    }
+
+    /// What all scopes say about a parameter.
+    fn settings(&self, name: &str, input: Option<usize>) -> impl Iterator<Item = &'c Setting> {
+        self.scopes(input).filter_map(move |scope| scope.settings.get(name))
+    }
+
     /// The innermost value of a parameter, and where it is written.
     fn find(&self, name: &str, input: Option<usize>) -> Option<Found<'_, 'c>> {
-        let own = input.and_then(|input| self.inputs[input].0.scope.as_ref());
-        own.into_iter().chain(self.scopes.iter().copied()).find_map(|scope| {
+        self.scopes(input).find_map(|scope| {
             let (condition, value) = scope.settings.get(name)?.choose(self.name(input))?;
             let scalar = value.at(self.position)?;
             Some(Found { scalar, scope, condition, value })

@@ -154,8 +154,14 @@ fn missing_parameters_are_named_with_model_tensor_and_field() {
         for tensor `model.embed_tokens.weight`"
     );
     let filtered = LINEAR.replacen("{weight: 1}", "{weight: [{filter: mlp, value: 1}]}", 1);
-    let message = error(&filtered, &three()).to_string();
-    assert!(message.contains("models[0].parameters.weight"), "{message}");
+    let unmatched = error(&filtered, &three());
+    assert_eq!(
+        unmatched.to_string(),
+        "`models[0].parameters.weight` is given, but none of its filters matches tensor \
+        `model.embed_tokens.weight` of model `a`, for which merge method `linear` needs weight"
+    );
+    assert_eq!(unmatched.field(), Some("models[0].parameters.weight"));
+    assert!(unmatched.hint().unwrap().contains("no `filter`"));
 
     let with_base = error(&format!("{LINEAR}base_model: base\n"), &three());
     assert!(with_base.hint().unwrap().contains("remove `base_model`"), "{with_base}");
@@ -328,14 +334,71 @@ parameters: {weight: 3}
     assert!(planned.warnings().is_empty(), "{:?}", planned.warnings());
 }
 
+/// The field and the text of each warning about a merge of [`three`].
+fn warnings(text: &str) -> Vec<(String, String)> {
+    let planned = plan(text, &three()).unwrap();
+    let text = |warning: &PlanWarning| (warning.field().unwrap().to_owned(), warning.to_string());
+    planned.warnings().iter().map(text).collect()
+}
+
+#[test]
+fn filters_are_told_from_what_other_slices_have() {
+    let found = warnings(
+        "
+merge_method: linear
+slices:
+- sources: [{model: a, layer_range: [0, 1]}]
+  parameters: {weight: [{filter: layers.1., value: 2}, {value: 1}]}
+- sources: [{model: a, layer_range: [1, 2]}]
+  parameters: {weight: [{filter: layers.1., value: 2}, {filter: layers.1.mlp, value: 3}, {value: 1}]}
+",
+    );
+    let [(first, elsewhere), (second, hidden)] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!(first, "slices[0].parameters.weight[0].filter");
+    assert_eq!(
+        elsewhere,
+        "filter `layers.1.` matches no tensor that has its parameters from here, only others such \
+        as `model.layers.1.input_layernorm.weight`"
+    );
+    assert_eq!(second, "slices[1].parameters.weight[1].filter");
+    assert!(hidden.contains("others come first for all it matches"), "{hidden}");
+}
+
+#[test]
+fn parameters_that_others_make_idle_are_warned_of() {
+    let arithmetic = warnings(
+        "
+merge_method: task_arithmetic
+base_model: base
+models: [{model: a, parameters: {weight: 1, density: [{filter: mlp, value: 0.5}, {value: 0.2}]}}]
+parameters: {rescale: true, lambda: 0.5}
+",
+    );
+    let reason = "has no effect: `task_arithmetic` keeps every element of the task vectors";
+    assert_eq!(
+        arithmetic,
+        [
+            ("models[0].parameters.density".to_owned(), format!("`density` {reason}")),
+            ("parameters.rescale".to_owned(), format!("`rescale` {reason}")),
+        ]
+    );
+    let nuslerp = |flatten: &str| {
+        warnings(&format!(
+            "
+merge_method: nuslerp
+models: [{{model: a}}, {{model: b}}]
+parameters: {{weight: 1, nuslerp_row_wise: true, nuslerp_flatten: {flatten}}}
+"
+        ))
+    };
+    let [(field, _)] = &nuslerp("true")[..] else { panic!("{:?}", nuslerp("true")) };
+    assert_eq!(field, "parameters.nuslerp_row_wise");
+    assert!(nuslerp("false").is_empty());
+    assert!(nuslerp("[{filter: mlp, value: false}, {value: true}]").is_empty());
+}
+
 #[test]
 fn settings_without_effect_are_warned_of() {
-    let warnings = |text: &str| {
-        let planned = plan(text, &three()).unwrap();
-        let text =
-            |warning: &PlanWarning| (warning.field().unwrap().to_owned(), warning.to_string());
-        planned.warnings().iter().map(text).collect::<Vec<_>>()
-    };
     let found = warnings(&format!("{LINEAR}parameters: {{weight: 2}}\n"));
     let [(field, text)] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!(field, "parameters.weight");

@@ -1,6 +1,6 @@
 //! Which settings of a config had an effect on a plan, and what to say about the others.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::config::yaml::closest;
 use crate::config::{Conditional, Setting, Value};
@@ -9,39 +9,82 @@ use crate::methods::{MethodDefinition, ParameterScope, TensorMethod};
 use super::parameters::ResolvedParameters;
 use super::recipe::{ModuleRecipe, Scope, path};
 use super::tensors::Planner;
-use super::warning::{PlanWarning, Unused};
+use super::warning::{PlanWarning, Unmatched, Unused};
 use super::{Action, PlannedTensor};
 
 /// Sums of weights nearer to 0 than this cannot be divided by.
 const SMALLEST_SUM: f64 = 1e-8;
 
-/// Where the values of a config were used.
+/// Where the values of a config were used. Settings and values are known by their addresses in the
+/// config, which outlives the planning.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
-    /// By the address of the value in the config, which outlives the planning.
     seen: HashMap<*const Value, Seen>,
+    /// For each setting the names of the tensors that it was, or could have been, asked for.
+    in_reach: HashMap<*const Setting, HashSet<String>>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Seen {
     in_several_layers: bool,
     in_single_layer: bool,
+    /// Whether the method reads it for one of the tensors.
+    is_read: bool,
+    /// Why the method does not read it for another.
+    unread: Option<&'static str>,
 }
 
 impl Usage {
+    /// Notes that the tensor `name` takes its parameters from where `setting` stands.
+    pub(super) fn reach(&mut self, setting: &Setting, name: &str) {
+        let names = self.in_reach.entry(std::ptr::from_ref(setting)).or_default();
+        if !names.contains(name) {
+            names.insert(name.to_owned());
+        }
+    }
+
     /// Notes that a tensor took `value`; `slice_layers` tells the length of its slice when it is in a
-    /// layer.
-    pub(super) fn note(&mut self, value: &Value, slice_layers: Option<usize>) {
+    /// layer, and `unread` why the method does nothing with it when that is so.
+    pub(super) fn note(
+        &mut self,
+        value: &Value,
+        slice_layers: Option<usize>,
+        unread: Option<&'static str>,
+    ) {
         let seen = self.seen.entry(std::ptr::from_ref(value)).or_default();
         match slice_layers {
             Some(1) => seen.in_single_layer = true,
             Some(_) => seen.in_several_layers = true,
             None => {}
         }
+        match unread {
+            Some(reason) => seen.unread = Some(reason),
+            None => seen.is_read = true,
+        }
     }
 
     fn of(&self, value: &Value) -> Option<Seen> {
         self.seen.get(&std::ptr::from_ref(value)).copied()
+    }
+
+    /// Why the method does nothing with any of `values`, where some tensor took one.
+    fn unread(&self, values: &[&Value]) -> Option<&'static str> {
+        let taken: Vec<Seen> = values.iter().filter_map(|value| self.of(value)).collect();
+        if taken.iter().any(|seen| seen.is_read) {
+            return None;
+        }
+        taken.iter().find_map(|seen| seen.unread)
+    }
+
+    /// Whether some tensor takes its parameters from where `setting` stands.
+    fn is_in_reach(&self, setting: &Setting) -> bool {
+        self.in_reach.contains_key(&std::ptr::from_ref(setting))
+    }
+
+    /// Whether `condition` of `setting` matches one of the tensors that take their parameters there.
+    fn matches(&self, setting: &Setting, condition: &Conditional) -> bool {
+        let names = self.in_reach.get(&std::ptr::from_ref(setting));
+        names.is_some_and(|names| names.iter().any(|name| condition.matches(name)))
     }
 }
 
@@ -149,8 +192,8 @@ impl<'p> Names<'p> {
         Self { tensors }
     }
 
-    fn any(&self, condition: &Conditional) -> bool {
-        self.tensors.iter().any(|name| condition.matches(name))
+    fn matched(&self, condition: &Conditional) -> Option<&'p str> {
+        self.tensors.iter().copied().find(|name| condition.matches(name))
     }
 
     /// The part of a name between two dots that is most like `filter`.
@@ -184,10 +227,14 @@ impl Review<'_> {
                     conditions.iter().map(|condition| &condition.value).collect()
                 }
             };
-            if values.iter().all(|value| self.usage.of(value).is_none()) && self.is_hidden(setting)
+            let parameter = definition.name;
+            if let Some(reason) = self.usage.unread(&values) {
+                self.warnings.push(PlanWarning::UnreadParameter { field, parameter, reason });
+                continue;
+            }
+            if values.iter().all(|value| self.usage.of(value).is_none())
+                && let Some(reason) = self.unused(setting, is_base)
             {
-                let reason = if is_base == Some(true) { Unused::Base } else { Unused::Hidden };
-                let parameter = definition.name;
                 self.warnings.push(PlanWarning::UnusedParameter { field, parameter, reason });
                 continue;
             }
@@ -196,7 +243,7 @@ impl Review<'_> {
                 Setting::Conditional(conditions) => {
                     for (index, condition) in conditions.iter().enumerate() {
                         let field = format!("{field}[{index}]");
-                        self.filter(condition, &field);
+                        self.filter(setting, condition, &field);
                         self.gradient(&condition.value, format!("{field}.value"));
                     }
                 }
@@ -204,29 +251,31 @@ impl Review<'_> {
         }
     }
 
-    /// Whether there are tensors that the setting would be for.
-    fn is_hidden(&self, setting: &Setting) -> bool {
+    /// Why no tensor takes a value of `setting`; nothing where that is for its filters.
+    fn unused(&self, setting: &Setting, is_base: Option<bool>) -> Option<Unused> {
+        let matches = |condition| self.usage.matches(setting, condition);
         match setting {
-            Setting::Plain(_) => true,
-            Setting::Conditional(conditions) => {
-                conditions.iter().any(|condition| self.names.any(condition))
-            }
+            _ if is_base == Some(true) => Some(Unused::Base),
+            _ if !self.usage.is_in_reach(setting) => Some(Unused::NoTensor),
+            Setting::Conditional(conditions) if !conditions.iter().any(matches) => None,
+            _ => Some(Unused::Hidden),
         }
     }
 
-    fn filter(&mut self, condition: &Conditional, field: &str) {
+    fn filter(&mut self, setting: &Setting, condition: &Conditional, field: &str) {
         let Some(filter) = condition.filter.as_ref().filter(|filter| *filter != "*") else {
             return; // A last resort that is never needed does no harm.
         };
-        if self.usage.of(&condition.value).is_none() {
-            let matches = self.names.any(condition);
-            self.warnings.push(PlanWarning::UnusedFilter {
-                field: format!("{field}.filter"),
-                filter: filter.clone(),
-                matches,
-                meant: if matches { None } else { self.names.nearest(filter) },
-            });
+        if self.usage.of(&condition.value).is_some() {
+            return;
         }
+        let reason = match self.names.matched(condition) {
+            _ if self.usage.matches(setting, condition) => Unmatched::Hidden,
+            Some(tensor) => Unmatched::Elsewhere { tensor: tensor.to_owned() },
+            None => Unmatched::Nowhere { meant: self.names.nearest(filter) },
+        };
+        let (field, filter) = (format!("{field}.filter"), filter.clone());
+        self.warnings.push(PlanWarning::UnusedFilter { field, filter, reason });
     }
 
     fn gradient(&mut self, value: &Value, field: String) {

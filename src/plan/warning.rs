@@ -40,10 +40,8 @@ pub enum PlanWarning {
         field: String,
         /// As written.
         filter: String,
-        /// Whether it matches tensors, which other values reach first.
-        matches: bool,
-        /// A part of tensors' names that may have been meant.
-        meant: Option<String>,
+        /// Why.
+        reason: Unmatched,
     },
     /// A parameter decides about no tensor.
     UnusedParameter {
@@ -53,6 +51,15 @@ pub enum PlanWarning {
         parameter: &'static str,
         /// Why.
         reason: Unused,
+    },
+    /// The method reads the parameter, but not as the others are set.
+    UnreadParameter {
+        /// Its path in the config.
+        field: String,
+        /// The parameter.
+        parameter: &'static str,
+        /// The end of a sentence.
+        reason: &'static str,
     },
     /// Of a gradient only one value is used.
     FlatGradient {
@@ -85,6 +92,25 @@ pub enum Unused {
     Base,
     /// All tensors find a value elsewhere first.
     Hidden,
+    /// Nothing is computed for the tensors there: they are copied.
+    NoTensor,
+}
+
+/// Why a filter decides about no tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unmatched {
+    /// For all tensors that it matches others come first.
+    Hidden,
+    /// It matches tensors only whose parameters stand in another place, or that have none.
+    Elsewhere {
+        /// One of them.
+        tensor: String,
+    },
+    /// It matches no tensor of the merge.
+    Nowhere {
+        /// A part of tensors' names that may have been meant.
+        meant: Option<String>,
+    },
 }
 
 impl PlanWarning {
@@ -95,6 +121,7 @@ impl PlanWarning {
             | Self::MixedArchitectures { field, .. }
             | Self::UnusedFilter { field, .. }
             | Self::UnusedParameter { field, .. }
+            | Self::UnreadParameter { field, .. }
             | Self::FlatGradient { field, .. }
             | Self::WeightsSumToZero { field, .. } => Some(field),
             Self::OmittedModule { .. } => Some("modules"),
@@ -105,17 +132,22 @@ impl PlanWarning {
     /// What to do about it, printed on its own line as `hint: …`.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::UnusedFilter { meant: Some(meant), .. } => {
-                Some(format!("did you mean `{meant}`?"))
-            }
-            Self::UnusedFilter { matches: true, .. } => {
-                Some("of several conditions the first that matches decides".to_owned())
-            }
-            Self::UnusedFilter { matches: false, .. } => Some(
-                "a filter is a part of tensors' names, such as `self_attn`; \
-                `mergekit plan` lists the tensors"
-                    .to_owned(),
-            ),
+            Self::UnusedFilter { reason, .. } => Some(match reason {
+                Unmatched::Nowhere { meant: Some(meant) } => format!("did you mean `{meant}`?"),
+                Unmatched::Nowhere { meant: None } => {
+                    "a filter is a part of tensors' names, such as \
+                    `self_attn`; `mergekit plan` lists the tensors"
+                        .to_owned()
+                }
+                Unmatched::Hidden => {
+                    "of several conditions the first that matches decides".to_owned()
+                }
+                Unmatched::Elsewhere { .. } => {
+                    "filters are held against the names in the model that the parameter is for, or \
+                    in the output when it is for all models"
+                        .to_owned()
+                }
+            }),
             Self::FlatGradient { .. } => {
                 Some("gradients run from the first layer of a slice to its last".to_owned())
             }
@@ -147,18 +179,28 @@ impl std::fmt::Display for PlanWarning {
                 f,
                 "`{model}` has another architecture than `{first}`, which the output will have"
             ),
-            Self::UnusedFilter { filter, matches: false, .. } => {
-                write!(f, "filter `{filter}` matches no tensor")
+            Self::UnusedFilter { filter, reason, .. } => match reason {
+                Unmatched::Nowhere { .. } => write!(f, "filter `{filter}` matches no tensor"),
+                Unmatched::Elsewhere { tensor } => write!(
+                    f,
+                    "filter `{filter}` matches no tensor that has its parameters from here, only \
+                    others such as `{tensor}`"
+                ),
+                Unmatched::Hidden => write!(
+                    f,
+                    "filter `{filter}` decides about no tensor: others come first for all it matches"
+                ),
+            },
+            Self::UnusedParameter { parameter, reason, .. } => {
+                let reason = match reason {
+                    Unused::Base => "the base model has none",
+                    Unused::Hidden => "every tensor finds a nearer one",
+                    Unused::NoTensor => "all tensors are copied as they are",
+                };
+                write!(f, "`{parameter}` has no effect here: {reason}")
             }
-            Self::UnusedFilter { filter, matches: true, .. } => write!(
-                f,
-                "filter `{filter}` decides about no tensor: others come first for all it matches"
-            ),
-            Self::UnusedParameter { parameter, reason: Unused::Base, .. } => {
-                write!(f, "`{parameter}` has no effect here: the base model has none")
-            }
-            Self::UnusedParameter { parameter, reason: Unused::Hidden, .. } => {
-                write!(f, "`{parameter}` has no effect here: every tensor finds a nearer one")
+            Self::UnreadParameter { parameter, reason, .. } => {
+                write!(f, "`{parameter}` has no effect: {reason}")
             }
             Self::FlatGradient { entries, in_layers: true, .. } => write!(
                 f,

@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 
 use super::View;
 use super::words;
-use crate::cli::failure::in_config;
-use crate::config::yaml::Place;
+use crate::cli::warnings::{Told, of_merge};
 use crate::methods::ParameterValue;
 use crate::plan::{Action, PlannedTensor, ResolvedParameter};
 
@@ -72,8 +71,7 @@ pub(super) fn render(view: &View<'_>, chosen: &[usize]) -> String {
 }
 
 fn warnings(view: &View<'_>) -> Vec<Value> {
-    let warning = |message: String, hint: Option<String>, place: Option<Place>| {
-        let place = place.unwrap_or_default();
+    let warning = |Told { message, hint, place }: Told| {
         json!({
             "message": message,
             "hint": hint,
@@ -82,16 +80,7 @@ fn warnings(view: &View<'_>) -> Vec<Value> {
             "column": place.column,
         })
     };
-    let of_config = view
-        .file
-        .warnings
-        .iter()
-        .map(|one| warning(one.to_string(), one.hint(), Some(one.at().clone())));
-    let of_plan = view.plan.warnings().iter().map(|one| {
-        let place = one.field().map(|field| view.file.place_of(field));
-        warning(in_config(one, view.file), one.hint(), place)
-    });
-    of_config.chain(of_plan).collect()
+    of_merge(view.file, view.plan.warnings()).into_iter().map(warning).collect()
 }
 
 fn tensor(view: &View<'_>, index: usize) -> Value {

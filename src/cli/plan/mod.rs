@@ -6,16 +6,16 @@ mod table;
 mod tensor;
 mod words;
 
-pub(super) use words::heading;
+pub(super) use words::{heading, introduce};
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::failure::{in_config, line_of};
+use super::failure::line_of;
 use super::options::MergeSettings;
 use super::terminal::print;
-use super::{Failure, Talk, Verbosity};
+use super::{Failure, Talk, Verbosity, warnings};
 use crate::checkpoint::Layout;
 use crate::config::ConfigFile;
 use crate::engine::{Engine, EngineError, Estimate};
@@ -77,8 +77,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let talk = Talk::new(arguments.verbosity);
     let settings = &arguments.settings;
     let file = ConfigFile::read(&arguments.config)?;
-    let plan = MergePlan::new(&file.config, &ModelStore::new(), &settings.plan_options())
-        .map_err(|error| Failure::in_config(error, &file))?;
+    let plan = MergePlan::new(&file.config, &ModelStore::new(), &settings.plan_options());
+    warnings::show(&file, plan.as_ref().map(MergePlan::warnings).unwrap_or_default(), talk);
+    let plan = plan.map_err(|error| Failure::in_config(error, &file))?;
     let layout =
         Layout::new(plan.tensor_infos(), settings.out_shard_size).map_err(EngineError::from)?;
     let engine: Engine = settings.engine(talk)?;
@@ -90,12 +91,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         memory_limit: settings.memory_limit,
     };
     let chosen = names::choose(&plan, &arguments.tensors)?;
-    for warning in &file.warnings {
-        talk.warn(warning, warning.hint());
-    }
-    for warning in plan.warnings() {
-        talk.warn(&in_config(warning, &file), warning.hint());
-    }
+    introduce(&plan, talk);
     print(&match (arguments.json, arguments.tensors.is_empty()) {
         (true, _) => json::render(&view, &chosen),
         (false, true) => table::render(&view),

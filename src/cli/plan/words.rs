@@ -1,5 +1,6 @@
 //! Numbers, shapes and inputs as a plan shows them.
 
+use crate::cli::Talk;
 use crate::methods::ParameterValue;
 use crate::plan::{Action, Course, MergePlan, Operand, PlannedTensor};
 use crate::report::{ShortNames, count};
@@ -53,6 +54,19 @@ pub(in crate::cli) fn heading(plan: &MergePlan) -> String {
             format!("{method} of {} on base `{}`", count(others, "model"), base.label())
         }
         _ => format!("{method} of {}", count(plan.models().len(), "model")),
+    }
+}
+
+/// Says with `--verbose` which models there are, and with `-vv` every tensor of the output.
+pub(in crate::cli) fn introduce(plan: &MergePlan, talk: Talk) {
+    for model in plan.models() {
+        let tensors = count(model.checkpoint.tensors().len(), "tensor");
+        let architecture = model.architecture.name();
+        talk.detail(&format_args!("{}: {tensors}, {architecture}", model.label()));
+    }
+    for tensor in plan.tensors() {
+        let info = &tensor.info;
+        talk.fine_detail(&format_args!("{} {} {:?}", tensor.name, info.dtype, info.shape));
     }
 }
 

@@ -110,12 +110,15 @@ fn deep_and_swollen_documents_are_refused() {
 
 #[test]
 fn deep_documents_are_refused_before_they_are_parsed() {
-    let start = std::time::Instant::now();
-    for opening in ["[", "{a: ", "- ", "? ", "&a "] {
+    // The parser's own limit would take a time that grows with the square of the depth.
+    for opening in ["[", "{a: "] {
+        let error = parse(&opening.repeat(50_000)).unwrap_err();
+        assert!(matches!(error, YamlError::TooDeep { limit: DEEPEST, .. }), "{error}");
+    }
+    for opening in ["- ", "? ", "&a "] {
         let error = parse(&opening.repeat(50_000)).unwrap_err();
         assert!(error.is_users_mistake(), "{error}");
     }
-    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
     let text = format!("a: 1\né: {}", "{b: ".repeat(50_000));
     assert_eq!(
         message(&text),
@@ -150,12 +153,12 @@ fn numbers_that_are_too_large_are_called_so() {
 
 #[test]
 fn many_places_are_found_in_one_reading() {
-    let document = parse(&"- {a: 1}\n".repeat(20_000)).unwrap();
-    let start = std::time::Instant::now();
+    let document = parse(&"- {a: 1}\n".repeat(2000)).unwrap();
+    let first: *const Positions = document.positions();
     for (index, item) in document.root().items().unwrap().iter().enumerate() {
         assert_eq!(item.place().line, u32::try_from(index + 1).ok());
     }
-    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    assert!(std::ptr::eq(first, document.positions()));
 }
 
 #[test]
