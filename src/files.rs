@@ -23,9 +23,9 @@ pub(crate) fn write_atomically(path: &Path, contents: &[u8]) -> io::Result<()> {
 
 /// What the system said about a temporary file or directory, whose name means nothing to people.
 pub(crate) fn without_temporary_name(error: io::Error) -> io::Error {
-    let cause = error.get_ref().and_then(|named| named.source());
-    match cause.and_then(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error()) {
-        Some(code) => io::Error::from_raw_os_error(code),
+    // The library puts the name behind the cause, and gives no other way to the cause.
+    match error.to_string().rsplit_once(" at path \"") {
+        Some((cause, _)) => io::Error::new(error.kind(), cause),
         None => error,
     }
 }
