@@ -7,6 +7,10 @@
 //! Among equal magnitudes the elements with the lowest indices are kept, so that exactly k remain and
 //! the result is the same on every machine. NaN counts as larger than infinity.
 
+mod bracket;
+
+pub use bracket::{Bracket, Inside};
+
 /// Buckets of a histogram over one [`Digit`].
 pub const BUCKETS: usize = 1 << 11;
 
@@ -26,50 +30,6 @@ pub struct Tally {
     pub bits: u32,
     /// At least 1.
     pub count: u32,
-}
-
-/// Magnitudes from `low` to `high`, both included, as bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bracket {
-    /// Bits of the smallest magnitude inside.
-    pub low: u32,
-    /// Bits of the largest magnitude inside.
-    pub high: u32,
-}
-
-impl Bracket {
-    /// Every magnitude there is.
-    pub const EVERYTHING: Self = Self { low: 0, high: LARGEST_BITS };
-
-    /// Returns how many magnitudes lie above the bracket, and appends the bits of those inside.
-    ///
-    /// To be called inside [`vectorized`](super::simd::vectorized).
-    #[inline(always)]
-    pub fn scan(self, values: &[f32], inside: &mut Vec<u32>) -> usize {
-        const BLOCK: usize = 1024;
-        let mut total = 0;
-        for values in values.chunks(BLOCK) {
-            let mut flags = [0u8; BLOCK];
-            let mut above = 0u32;
-            for (flag, &value) in flags.iter_mut().zip(values) {
-                let bits = magnitude_bits(value);
-                above += u32::from(bits > self.high);
-                *flag = u8::from((bits >= self.low) & (bits <= self.high));
-            }
-            total += above as usize;
-            inside.reserve(values.len());
-            for (index, flags) in flags.as_chunks::<8>().0.iter().enumerate() {
-                // Few elements are inside as a rule: eight are passed over at a time.
-                let mut flags = u64::from_le_bytes(*flags);
-                while flags != 0 {
-                    let offset = flags.trailing_zeros() as usize / 8;
-                    inside.push(magnitude_bits(values[8 * index + offset]));
-                    flags &= flags - 1;
-                }
-            }
-        }
-        total
-    }
 }
 
 /// Σ |x| over those of `values` whose magnitude has at least the bits `smallest`.
@@ -278,8 +238,9 @@ mod tests {
             let rank = (share * (values.len() - 1) as f64) as usize;
             let low = order[(rank + margins.0).min(order.len() - 1)];
             let bracket = Bracket { low, high: order[rank.saturating_sub(margins.1)] };
-            let mut inside = Vec::new();
-            let above = bracket.scan(&values, &mut inside);
+            let mut inside = Inside::default();
+            let above = bracket.scan(0, &values, &mut inside);
+            let inside = inside.bits_mut();
             prop_assert_eq!(above, order.iter().filter(|bits| **bits > bracket.high).count());
             let middle = inside.len() / 2;
             let (left, right) = inside.split_at_mut(middle);

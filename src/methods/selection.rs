@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Chunk, MethodError, TensorInputs};
 use crate::kernels::select::{
-    BUCKETS, Bracket, Digit, MagnitudeThreshold, Tally, locate, magnitude_bits, sum_from, tally,
+    BUCKETS, Bracket, Digit, Inside, MagnitudeThreshold, Tally, locate, magnitude_bits, sum_from,
+    tally,
 };
 use crate::kernels::simd::vectorized;
 
@@ -107,6 +108,11 @@ pub(super) enum Keep {
 }
 
 impl Keep {
+    /// Whether no threshold has to be looked for.
+    fn is_nothing(self) -> bool {
+        matches!(self, Self::Exactly(0))
+    }
+
     fn rank(self, nonzero: usize, n: usize) -> usize {
         match self {
             Self::Exactly(rank) => rank.min(n),
@@ -163,11 +169,16 @@ pub(super) fn memory(elements: usize, thresholds: usize) -> u64 {
     MOST_MEMORY.min((64 * elements * thresholds) as u64)
 }
 
-/// Elements of a sample that lie beside each other.
-const RUN: usize = 32;
+/// Fewest and most elements of a sample that lie beside each other, where rows do not matter.
+const RUN: (usize, usize) = (32, 128);
 
-/// A tensor is sampled at one of so many elements.
-const SAMPLED: usize = 256;
+/// Fewest runs of a sample, which say how alike neighbours are, and fewest rows.
+const RUNS: usize = 128;
+const ROWS: usize = 64;
+
+/// A tensor is sampled at one of so many elements: with fewer of them more elements lie inside the
+/// brackets, with more of them the sample itself takes longer.
+const SAMPLED: usize = 64;
 
 /// Bounds of the number of sampled elements, of all series together for the upper one.
 const SAMPLE: (usize, usize) = (1 << 12, 1 << 20);
@@ -321,10 +332,16 @@ impl TensorInputs<'_> {
             }
             let elements = part.start..part.start + part.length;
             let tie = self.with_chunk(request.inputs, elements, |chunk| {
-                let mut all = vec![0.0; part.length];
-                score_all(scores, chunk, series, &mut all);
-                let ties = all.iter().enumerate().filter(|(_, s)| magnitude_bits(**s) == bits);
-                ties.map(|(offset, _)| offset).nth(left as usize - 1)
+                let (mut left, mut tie) = (left, None);
+                for_scores(scores, chunk, series, |range, values| {
+                    for (offset, value) in range.zip(values) {
+                        if magnitude_bits(*value) == bits {
+                            left = left.wrapping_sub(1);
+                            tie = if left == 0 { Some(offset) } else { tie };
+                        }
+                    }
+                });
+                tie
             })?;
             // Only a file that changes while it is read has fewer ties now.
             return Ok(part.start + tie.unwrap_or(part.length - 1));
@@ -343,14 +360,14 @@ impl TensorInputs<'_> {
         let (listed, squares_listed) = (AtomicUsize::new(0), AtomicUsize::new(0));
         self.map_blocks(request.inputs, request.whole_rows, |chunk| {
             let mut part = Part::new(chunk, request);
-            let mut inside = vec![Vec::new(); brackets.len()];
+            let mut inside = vec![Inside::default(); brackets.len()];
             vectorized(
                 #[inline(always)]
                 || scan_block(request, scores, brackets, chunk, &mut part, &mut inside),
             );
             for (found, mut inside) in part.found.iter_mut().zip(inside) {
                 if listed.load(Ordering::Relaxed) <= effort.tallies {
-                    found.inside = tally(&mut inside);
+                    found.inside = tally(inside.bits_mut());
                     listed.fetch_add(found.inside.len(), Ordering::Relaxed);
                 }
             }
@@ -438,7 +455,7 @@ fn scan_block<S: Scores>(
     brackets: &[Bracket],
     chunk: &Chunk<'_>,
     part: &mut Part,
-    inside: &mut [Vec<u32>],
+    inside: &mut [Inside],
 ) {
     let block = scores.begin(chunk);
     let mut buffer = [0.0; SCORED_AT_ONCE];
@@ -452,7 +469,7 @@ fn scan_block<S: Scores>(
                 part.norms[series] += sum_from(0, values);
             }
             for (index, wanted) in request.wanted.iter().enumerate() {
-                if wanted.series == series {
+                if wanted.series == series && !wanted.keep.is_nothing() {
                     let found = &mut part.found[index];
                     let (bracket, inside) = (brackets[index], &mut inside[index]);
                     found.above += match &mut part.squares {
@@ -464,7 +481,7 @@ fn scan_block<S: Scores>(
                             values,
                             inside,
                         ),
-                        _ => bracket.scan(values, inside),
+                        _ => bracket.scan(range.start as u32, values, inside),
                     };
                     if request.norms {
                         found.norm_above += sum_from(brackets[index].high + 1, values);
@@ -487,13 +504,22 @@ fn squares_kept(parts: &[Part], n: usize, threshold: &MagnitudeThreshold) -> Opt
     Some(totals)
 }
 
-fn score_all<S: Scores>(scores: &S, chunk: &Chunk<'_>, series: usize, all: &mut [f32]) {
+/// Calls `visit` with the scores of consecutive ranges of the chunk.
+fn for_scores<S: Scores>(
+    scores: &S,
+    chunk: &Chunk<'_>,
+    series: usize,
+    mut visit: impl FnMut(Range<usize>, &[f32]),
+) {
     vectorized(
         #[inline(always)]
         || {
             let block = scores.begin(chunk);
+            let mut buffer = [0.0; SCORED_AT_ONCE];
             for range in ranges(chunk) {
-                scores.score(&block, chunk, series, range.clone(), &mut all[range]);
+                let values = &mut buffer[..range.len()];
+                scores.score(&block, chunk, series, range.clone(), values);
+                visit(range, values);
             }
         },
     );

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Effort, Keep, RUN, Request, SAMPLE, SAMPLED, Scores, Wanted, score_all};
+use super::{Effort, Keep, ROWS, RUN, RUNS, Request, SAMPLE, SAMPLED, Scores, Wanted, for_scores};
 use crate::kernels::random::mix;
 use crate::kernels::select::{Bracket, LARGEST_BITS, magnitude_bits};
 use crate::methods::{MethodError, TensorInputs};
@@ -19,21 +19,22 @@ impl TensorInputs<'_> {
         if n < effort.shortest {
             return Ok(vec![Bracket::EVERYTHING; request.wanted.len()]);
         }
-        let run = if request.whole_rows { self.row_elements().max(1) } else { RUN };
         let largest = SAMPLE.1 / request.series.max(1);
         let wanted = (n / SAMPLED).min(largest).max(SAMPLE.0);
-        let runs = (wanted / run).max(SAMPLE.0 / RUN);
-        if 4 * runs * run > n {
-            // Long rows. Nothing lies in this bracket, as a rule.
-            let nothing = Bracket { low: LARGEST_BITS, high: LARGEST_BITS };
-            return Ok(vec![nothing; request.wanted.len()]);
-        }
+        let (run, fewest) = match request.whole_rows {
+            true => (self.row_elements().max(1), ROWS),
+            false => ((wanted / RUNS).clamp(RUN.0, RUN.1), RUNS),
+        };
+        // All rows where there are few.
+        let runs = (wanted / run).max(fewest).min(n / run);
         // Of each of the fewest rows that say how rows differ, only a part has to be ranked.
         let step = (runs * run / (2 * wanted)).clamp(1, run);
         let samples = self.samples(request, scores, (runs, run, step))?;
-        let run = run / step;
-        let bracket =
-            |wanted: &Wanted| estimate(effort, &samples[wanted.series], run, n, wanted.keep);
+        let (share, run) = ((runs * run) as f64 / n as f64, run / step);
+        let bracket = |wanted: &Wanted| match wanted.keep.is_nothing() {
+            true => Bracket::EVERYTHING,
+            false => estimate(effort, &samples[wanted.series], (run, share), n, wanted.keep),
+        };
         Ok(request.wanted.iter().map(bracket).collect())
     }
 
@@ -61,14 +62,16 @@ impl TensorInputs<'_> {
             .map(|index| {
                 let start = start(index);
                 self.with_chunk(request.inputs, start..start + run, |chunk| {
-                    let mut values = vec![0.0; run];
                     let mut bits = Vec::with_capacity(request.series * kept);
-                    // Other columns in each row.
-                    let first = mix(index as u64) as usize % step;
                     for series in 0..request.series {
-                        score_all(scores, chunk, series, &mut values);
-                        let values = values[first..].iter().step_by(step).take(kept);
-                        bits.extend(values.map(|&value| magnitude_bits(value)));
+                        // Other columns in each row.
+                        let mut next = mix(index as u64) as usize % step;
+                        for_scores(scores, chunk, series, |range, values| {
+                            while next < range.end && bits.len() < (series + 1) * kept {
+                                bits.push(magnitude_bits(values[next - range.start]));
+                                next += step;
+                            }
+                        });
                     }
                     bits
                 })
@@ -82,8 +85,15 @@ impl TensorInputs<'_> {
     }
 }
 
-/// A bracket that should hold the score of the rank asked for in a tensor of `n` elements.
-fn estimate(effort: Effort, sample: &[u32], run: usize, n: usize, keep: Keep) -> Bracket {
+/// A bracket that should hold the score of the rank asked for in a tensor of `n` elements, of which
+/// this `share` lies in the runs of the sample.
+fn estimate(
+    effort: Effort,
+    sample: &[u32],
+    (run, share): (usize, f64),
+    n: usize,
+    keep: Keep,
+) -> Bracket {
     let scale = n as f64 / sample.len() as f64;
     let nonzero = sample.iter().filter(|bits| **bits != 0).count() as f64 * scale;
     let rank = keep.rank(nonzero as usize, n) as f64;
@@ -109,7 +119,11 @@ fn estimate(effort: Effort, sample: &[u32], run: usize, n: usize, keep: Keep) ->
             .chunks(run)
             .map(excess)
             .fold((0.0, 0.0), |(sum, squares), x| (sum + x, squares + x * x));
-        f64::max(squares - sum * sum / runs, 0.0).sqrt()
+        let between = f64::max(squares - sum * sum / runs, 0.0);
+        // The more of all runs are in the sample, the less it matters how they differ: what is left
+        // is which of their elements were taken, whose number varies by no more than this.
+        let within = sample.len() as f64 / 4.0;
+        ((1.0 - share) * between + share * within).sqrt()
     };
     let deviation = f64::max(deviation(&|bits| bits > center), deviation(&|bits| bits >= center));
     let margin = effort.deviations * deviation + effort.slack;

@@ -3,21 +3,21 @@
 use std::ops::Range;
 
 use super::{MOST_MEMORY, SCORED_AT_ONCE, Scores};
-use crate::kernels::select::{Bracket, MagnitudeThreshold, magnitude_bits};
+use crate::kernels::select::{Bracket, Inside, MagnitudeThreshold, magnitude_bits};
 use crate::methods::Chunk;
 
 /// What one block contributes: sums over what lies above the bracket, and what lies inside one by one.
 pub(super) struct Squares {
     above: Vec<f64>,
-    /// Score and offset in the block of each element inside.
-    inside: Vec<(f32, u32)>,
+    /// Bits of the score and offset in the block of each element inside.
+    inside: Vec<(u32, u32)>,
     /// Values of the elements inside, for each value asked for.
     values: Vec<Vec<f32>>,
 }
 
 /// Most elements that are listed where there are so many values of each.
 pub(super) fn most_listed(values: usize) -> usize {
-    MOST_MEMORY as usize / 2 / (size_of::<(f32, u32)>() + values * size_of::<f32>())
+    MOST_MEMORY as usize / 2 / (size_of::<(u32, u32)>() + values * size_of::<f32>())
 }
 
 impl Squares {
@@ -39,29 +39,17 @@ impl Squares {
         range: Range<usize>,
         bracket: Bracket,
         scored: &[f32],
-        bits_inside: &mut Vec<u32>,
+        inside: &mut Inside,
     ) -> usize {
         const LANES: usize = 8;
         let mut masks = [0u32; SCORED_AT_ONCE];
-        let mut flags = [0u8; SCORED_AT_ONCE];
-        let mut n_above = 0;
-        for ((mask, flag), &score) in masks.iter_mut().zip(&mut flags).zip(scored) {
-            let bits = magnitude_bits(score);
-            let is_above = u32::from(bits > bracket.high);
-            n_above += is_above;
-            *mask = 0u32.wrapping_sub(is_above);
-            *flag = u8::from((bits >= bracket.low) & (bits <= bracket.high));
+        for (mask, &score) in masks.iter_mut().zip(scored) {
+            *mask = 0u32.wrapping_sub(u32::from(magnitude_bits(score) > bracket.high));
         }
         let listed = self.inside.len();
-        for (index, flags) in flags.as_chunks::<8>().0.iter().enumerate() {
-            let mut flags = u64::from_le_bytes(*flags);
-            while flags != 0 {
-                let place = 8 * index + flags.trailing_zeros() as usize / 8;
-                self.inside.push((scored[place], (range.start + place) as u32));
-                bits_inside.push(magnitude_bits(scored[place]));
-                flags &= flags - 1;
-            }
-        }
+        let n_above = bracket.scan(range.start as u32, scored, inside);
+        let pairs = inside.bits()[listed..].iter().zip(&inside.places()[listed..]);
+        self.inside.extend(pairs.map(|(&bits, &place)| (bits, place)));
         for (index, (above, values)) in self.above.iter_mut().zip(&mut self.values).enumerate() {
             let mut all = [0.0f32; SCORED_AT_ONCE];
             scores.value(block, chunk, index, range.clone(), &mut all[..scored.len()]);
@@ -78,7 +66,7 @@ impl Squares {
             }
             *above += lanes.iter().sum::<f64>();
         }
-        n_above as usize
+        n_above
     }
 
     /// Adds to `totals` what `threshold` keeps of a block that begins at element `start`.
@@ -91,7 +79,9 @@ impl Squares {
         for ((total, above), values) in totals.iter_mut().zip(&self.above).zip(&self.values) {
             let inside = self.inside.iter().zip(values);
             let kept = inside
-                .filter(|((score, offset), _)| threshold.keeps(start + *offset as usize, *score))
+                .filter(|((bits, offset), _)| {
+                    threshold.keeps(start + *offset as usize, f32::from_bits(*bits))
+                })
                 .map(|(_, &value)| f64::from(value) * f64::from(value));
             *total += above + kept.sum::<f64>();
         }
