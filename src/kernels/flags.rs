@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn bits_choose_elements() {
-        for n in [0, 1, 63, 64, 65, 200, 1024] {
+        for n in [0usize, 1, 63, 64, 65, 200, 1024] {
             let words: Vec<u64> = (0..n.div_ceil(64)).map(|index| mix(index as u64)).collect();
             let is_kept = |index: usize| words[index / 64] >> (index % 64) & 1 == 1;
             for scale in [1.0, 1e34] {
