@@ -7,6 +7,7 @@ pub mod compare;
 pub mod divergence;
 pub mod dtype;
 pub mod elementary;
+pub mod flags;
 pub mod float8;
 pub mod random;
 pub mod rank;

@@ -9,6 +9,8 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 
+use super::flags::pack;
+
 /// Key of the random numbers of one input of one output tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TensorKey(pub [u8; 32]);
@@ -45,37 +47,37 @@ impl TensorKey {
         (mix(salt.wrapping_add(mix(element as u64))) >> 40) as u32
     }
 
-    /// Draws whether to keep each of the elements from `element` on, with the same probability:
-    /// flags of all ones for yes, 0 for no.
+    /// Draws whether to keep each of the elements from `element` on, with the same probability: a bit
+    /// for each of `64 · words.len()` elements.
     ///
     /// To be called inside [`vectorized`](super::simd::vectorized).
     #[inline(always)]
-    pub fn draw(self, element: usize, probability: Probability, flags: &mut [u8]) {
-        const BLOCK: usize = 1024;
-        let mut start = element;
-        let mut rest = flags;
-        while !rest.is_empty() {
-            let length = rest.len().min(BLOCK - start % BLOCK);
-            let (flags, behind) = rest.split_at_mut(length);
-            let mut bytes = [0; BLOCK];
-            let bytes = &mut bytes[..length];
+    pub fn draw(self, element: usize, probability: Probability, words: &mut [u64]) {
+        /// Words that random numbers are made for at once.
+        const RUN: usize = 64;
+        let upper = (probability.0 >> 24) as u8;
+        let mut bytes = [0; 64 * RUN];
+        for (run, words) in words.chunks_mut(RUN).enumerate() {
+            let start = element + 64 * RUN * run;
+            let bytes = &mut bytes[..64 * words.len()];
             self.upper_bits(start, bytes);
-            let upper = (probability.0 >> 24) as u8;
-            for (flag, &byte) in flags.iter_mut().zip(&*bytes) {
-                *flag = 0u8.wrapping_sub(u8::from(byte < upper));
-            }
-            for (group, bytes) in bytes.chunks(32).enumerate() {
-                if bytes.iter().fold(false, |any, &byte| any | (byte == upper)) {
-                    let undecided = bytes.iter().enumerate().filter(|(_, byte)| **byte == upper);
-                    for (offset, _) in undecided {
-                        let index = 32 * group + offset;
-                        let kept = self.lower_bits(start + index) < probability.0 & 0xff_ffff;
-                        flags[index] = 0u8.wrapping_sub(u8::from(kept));
-                    }
+            for (index, (word, bytes)) in
+                words.iter_mut().zip(bytes.as_chunks::<64>().0).enumerate()
+            {
+                let (mut is_below, mut is_equal) = ([0; 64], [0; 64]);
+                for (position, &byte) in bytes.iter().enumerate() {
+                    is_below[position] = u8::from(byte < upper);
+                    is_equal[position] = u8::from(byte == upper);
+                }
+                *word = pack(&is_below);
+                let mut undecided = pack(&is_equal);
+                while undecided != 0 {
+                    let position = undecided.trailing_zeros() as usize;
+                    undecided &= undecided - 1;
+                    let lower = self.lower_bits(start + 64 * index + position);
+                    *word |= u64::from(lower < probability.0 & 0xff_ffff) << position;
                 }
             }
-            start += length;
-            rest = behind;
         }
     }
 }
@@ -109,36 +111,43 @@ mod tests {
     #[test]
     fn numbers_depend_on_the_index_alone() {
         let key = TensorKey::new(1, "w", 0);
-        let (mut whole, mut flags) = ([0; 3000], [0; 3000]);
+        let mut whole = [0; 5 * 1024];
+        let mut words = [0; 80];
         key.upper_bits(0, &mut whole);
         let probability = Probability::new(0.3);
-        key.draw(0, probability, &mut flags);
+        key.draw(0, probability, &mut words);
+        let bit = |words: &[u64], index: usize| words[index / 64] >> (index % 64) & 1;
         for start in [1, 2, 3, 4, 317, 1024, 2047, 2999] {
             for length in [1, 2, 3, 5, 64, 1025].map(|length: usize| length.min(3000 - start)) {
                 let mut part = vec![0; length];
                 key.upper_bits(start, &mut part);
                 assert_eq!(part, whole[start..][..length], "{length} from {start}");
-                key.draw(start, probability, &mut part);
-                assert_eq!(part, flags[start..][..length], "{length} from {start}");
+                let mut drawn = vec![0; length.div_ceil(64)];
+                key.draw(start, probability, &mut drawn);
+                for index in 0..length {
+                    let (found, expected) = (bit(&drawn, index), bit(&words, start + index));
+                    assert_eq!(found, expected, "{index} of {length} from {start}");
+                }
             }
         }
-        for (index, flag) in flags.into_iter().enumerate() {
-            let number = u32::from(whole[index]) << 24 | key.lower_bits(index);
-            assert_eq!(flag != 0, number < probability.0);
+        for (index, &upper) in whole.iter().enumerate() {
+            let number = u32::from(upper) << 24 | key.lower_bits(index);
+            assert_eq!(bit(&words, index) == 1, number < probability.0);
         }
     }
 
     #[test]
     fn successes_are_as_frequent_as_asked_for() {
         let n = 1 << 20;
-        let mut flags = vec![0; n];
+        let mut words = vec![0u64; n / 64];
         // The last two are decided by the lower bits for every success.
         for (input, probability) in
             [0.5, 0.9, 0.1, 1.5 / 256.0, 0.3 / 256.0].into_iter().enumerate()
         {
             let key = TensorKey::new(9, "w", input);
-            key.draw(0, Probability::new(probability), &mut flags);
-            let rate = flags.iter().filter(|flag| **flag != 0).count() as f64 / n as f64;
+            key.draw(0, Probability::new(probability), &mut words);
+            let kept: u32 = words.iter().map(|word| word.count_ones()).sum();
+            let rate = f64::from(kept) / n as f64;
             let deviation = (probability * (1.0 - probability) / n as f64).sqrt();
             assert!((rate - probability).abs() < 5.0 * deviation, "{rate} for {probability}");
         }

@@ -9,6 +9,7 @@ mod repeats;
 use std::cell::Cell;
 use std::ops::Range;
 
+use super::flags::pack;
 use super::random::{Probability, TensorKey};
 use super::select::magnitude_bits;
 use super::simd::vectorized;
@@ -407,18 +408,6 @@ impl Column {
         }
         Magnitudes { smallest: smallest.wrapping_add(1), largest, is_decided: any == 0 }
     }
-}
-
-/// One bit for each of 64 flags that are 1 or 0, or all ones or 0.
-#[inline(always)]
-pub fn pack(flags: &[u8; 64]) -> u64 {
-    let mut word = 0;
-    for (index, eight) in flags.as_chunks::<8>().0.iter().enumerate() {
-        // The lowest bit of each of eight bytes moves into the uppermost byte.
-        let bits = u64::from_le_bytes(*eight) & 0x0101_0101_0101_0101;
-        word |= (bits.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * index);
-    }
-    word
 }
 
 /// How many of `magnitudes` rank below the one at position `at`: smaller ones, and equal ones before it.

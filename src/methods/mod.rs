@@ -321,6 +321,13 @@ pub enum MethodError {
         problem: String,
     },
 
+    /// A row has more elements than can be ranked.
+    #[error("its rows have {elements} elements, and at most {} can be ranked", u32::MAX)]
+    LongRow {
+        /// Of a row.
+        elements: usize,
+    },
+
     /// A mean direction was asked for where there is none.
     #[error("the weighted directions of the models cancel out, so that they have no mean")]
     NoDirection,

@@ -16,6 +16,7 @@ mod flags;
 mod prepare;
 
 use super::{Chunk, MethodError};
+use crate::kernels::flags::keep;
 use crate::kernels::random::{Probability, TensorKey};
 use crate::kernels::rank::RowDraw;
 use crate::kernels::select::MagnitudeThreshold;
@@ -65,7 +66,7 @@ pub(super) enum Mask {
     },
     /// Draws by rank within a row.
     Ranked(RowDraw),
-    /// What [`Mask::Ranked`] has drawn, remembered.
+    /// What [`Mask::Draw`] or [`Mask::Ranked`] has drawn, remembered.
     Drawn(Flags),
 }
 
@@ -128,15 +129,17 @@ impl Mask {
                 inner.keep_largest(start, smaller, kept);
             }
             Self::Draw { key, probability } => {
-                let mut flags = [0; BLOCK];
-                key.draw(start, *probability, &mut flags[..delta.len()]);
-                keep_flagged(&flags, delta, kept);
+                let mut words = [0; BLOCK / 64];
+                let words = &mut words[..delta.len().div_ceil(64)];
+                key.draw(start, *probability, words);
+                keep(words, delta, kept);
             }
             Self::Ranked { .. } => keep_flagged(row_flags, delta, kept),
             Self::Drawn(drawn) => {
-                let mut flags = [0; BLOCK];
-                drawn.read(start, &mut flags[..delta.len()]);
-                keep_flagged(&flags, delta, kept);
+                let mut words = [0; BLOCK / 64];
+                let words = &mut words[..delta.len().div_ceil(64)];
+                drawn.read(start, words);
+                keep(words, delta, kept);
             }
         }
     }

@@ -227,7 +227,7 @@ impl<'c> Place<'_, 'c> {
                 tensor: self.name(input).to_owned(),
                 is_default: self.find(name, input).is_none(),
             },
-            MethodError::Read(_) | MethodError::NoDirection => {
+            MethodError::Read(_) | MethodError::NoDirection | MethodError::LongRow { .. } => {
                 unreachable!("methods read nothing before `prepare`")
             }
         }

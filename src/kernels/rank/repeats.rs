@@ -5,7 +5,8 @@
 //! of elements in the buckets below plus that of elements before it in its own, which the count comes
 //! by on its way. The few elements with more bits are put between by a sort.
 
-use super::{Column, RowDraw, flag, pack};
+use super::super::flags::pack;
+use super::{Column, RowDraw, flag};
 
 /// Longest row: ranks have 16 bits.
 pub(super) const LONGEST: usize = u16::MAX as usize;

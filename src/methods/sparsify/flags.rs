@@ -1,6 +1,8 @@
 //! One bit per element.
 
-use crate::kernels::rank::pack;
+use crate::kernels::flags::pack;
+use crate::kernels::random::{Probability, TensorKey};
+use crate::kernels::simd::vectorized;
 
 /// Which elements of a block are kept: one bit each, from the lowest on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,20 +18,33 @@ impl BlockFlags {
         Self(words.iter().chain(last).map(pack).collect())
     }
 
-    /// Writes the flags of the elements from `start` on: all ones or 0.
+    /// Draws them for `length` elements from `start` on, with the same probability.
+    pub(super) fn draw(
+        key: TensorKey,
+        probability: Probability,
+        start: usize,
+        length: usize,
+    ) -> Self {
+        let mut words = vec![0; length.div_ceil(64)].into_boxed_slice();
+        vectorized(
+            #[inline(always)]
+            || key.draw(start, probability, &mut words),
+        );
+        Self(words)
+    }
+
+    /// The bits of every 64 elements. What is behind the last element means nothing.
+    pub(super) fn words(&self) -> &[u64] {
+        &self.0
+    }
+
+    /// The bits of 64 elements from `start` on.
     #[inline(always)]
-    fn read(&self, start: usize, flags: &mut [u8]) {
+    fn read(&self, start: usize) -> u64 {
         let word = |index: usize| self.0.get(index).copied().unwrap_or(0);
-        let (first, offset) = (start / 64, start % 64);
-        for (index, flags) in flags.chunks_mut(64).enumerate() {
-            let low = word(first + index) >> offset;
-            // In two steps, since by 64 at once is not possible.
-            let high = word(first + index + 1) << 1 << (63 - offset);
-            let bits = (low | high).to_le_bytes();
-            for (flag, position) in flags.iter_mut().zip(0..) {
-                *flag = 0u8.wrapping_sub(bits[position / 8] >> (position % 8) & 1);
-            }
-        }
+        let (index, offset) = (start / 64, start % 64);
+        // In two steps, since by 64 at once is not possible.
+        word(index) >> offset | word(index + 1) << 1 << (63 - offset)
     }
 }
 
@@ -48,37 +63,66 @@ impl Flags {
         Self { blocks, block: block.max(1) }
     }
 
-    /// Writes the flags of the elements from `start` on: all ones or 0.
+    /// Writes the bits of the elements from `start` on.
     #[inline(always)]
-    pub(super) fn read(&self, start: usize, flags: &mut [u8]) {
-        let (mut start, mut rest) = (start, flags);
+    pub(super) fn read(&self, start: usize, words: &mut [u64]) {
+        let (mut start, mut rest) = (start, words);
         while !rest.is_empty() {
             let (index, offset) = (start / self.block, start % self.block);
-            let length = rest.len().min(self.block - offset);
-            let (flags, behind) = rest.split_at_mut(length);
-            self.blocks[index].read(offset, flags);
-            start += length;
+            let inside = rest.len().min((self.block - offset) / 64);
+            let (words, behind) = rest.split_at_mut(inside);
+            for (word, position) in words.iter_mut().zip(0..) {
+                *word = self.blocks[index].read(offset + 64 * position);
+            }
+            start += 64 * inside;
             rest = behind;
+            if inside == 0 {
+                rest[0] = self.read_across(start);
+                start += 64;
+                rest = &mut rest[1..];
+            }
         }
+    }
+
+    /// The bits of 64 elements that may lie in several blocks, or partly behind the last one.
+    fn read_across(&self, start: usize) -> u64 {
+        let (mut word, mut found) = (0, 0);
+        while found < 64 {
+            let (index, offset) = ((start + found) / self.block, (start + found) % self.block);
+            let Some(block) = self.blocks.get(index) else { break };
+            word |= block.read(offset) << found;
+            found += self.block - offset;
+            // What a block holds behind its last element gives way to the next one's.
+            word &= u64::MAX >> 64usize.saturating_sub(found);
+        }
+        word
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::random::{Probability, TensorKey};
 
     #[test]
     fn blocks_hold_the_flags_of_the_whole() {
-        let mut flags = vec![0; 1000];
-        TensorKey::new(3, "w", 0).draw(0, Probability::new(0.5), &mut flags);
+        let (key, probability) = (TensorKey::new(3, "w", 0), Probability::new(0.5));
+        let all = BlockFlags::draw(key, probability, 0, 1000);
+        let is_kept = |index: usize| all.words()[index / 64] >> (index % 64) & 1 == 1;
+        let flags: Vec<u8> = (0..1000).map(|index| u8::from(is_kept(index))).collect();
         for block in [1, 63, 64, 65, 100, 512, 1000, 2000] {
-            let blocks = flags.chunks(block).map(BlockFlags::new).collect();
-            let whole = Flags::new(blocks, block);
-            for start in [0, 1, 63, 64, 65, 500, 999] {
-                let mut read = vec![0; (1000 - start).min(130)];
-                whole.read(start, &mut read);
-                assert_eq!(read, flags[start..][..read.len()], "from {start}, blocks of {block}");
+            let packed = flags.chunks(block).map(BlockFlags::new).collect();
+            let drawn = (0..1000)
+                .step_by(block)
+                .map(|start| BlockFlags::draw(key, probability, start, block.min(1000 - start)));
+            for whole in [Flags::new(packed, block), Flags::new(drawn.collect(), block)] {
+                for start in [0, 1, 63, 64, 65, 500, 999] {
+                    let mut read = [0; 3];
+                    whole.read(start, &mut read[..(1000 - start).div_ceil(64).min(3)]);
+                    for index in start..1000.min(start + 130) {
+                        let bit = read[(index - start) / 64] >> ((index - start) % 64) & 1;
+                        assert_eq!(bit == 1, is_kept(index), "{index} from {start} in {block}");
+                    }
+                }
             }
         }
     }

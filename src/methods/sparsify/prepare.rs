@@ -5,10 +5,10 @@ use std::ops::Range;
 use super::super::selection::{self, Keep, Request, Scores, Wanted};
 use super::super::{Chunk, MethodError, TensorInputs};
 use super::flags::{BlockFlags, Flags};
-use super::{BLOCK, Mask, Rule, Sparsifier, subtract};
+use super::{Mask, Rule, Sparsifier};
+use crate::kernels::flags::norms;
 use crate::kernels::random::Probability;
 use crate::kernels::rank::{RankedDraw, RowDraw};
-use crate::kernels::select::sum_from;
 use crate::kernels::simd::vectorized;
 
 /// Sums of magnitudes below this are not rescaled by; mergekit's constant.
@@ -21,8 +21,8 @@ const MOST_FLAGS: usize = 64 << 20;
 pub(in super::super) fn memory(rules: &[(Rule, f64)], elements: usize) -> u64 {
     let count = |is: fn(&Rule) -> bool| rules.iter().filter(|(rule, _)| is(rule)).count();
     let selects = count(|rule| matches!(rule, Rule::Magnitude | Rule::Outliers { .. }));
-    let ranks = count(|rule| matches!(rule, Rule::Ranked { .. }));
-    let flags = MOST_FLAGS.min(ranks * elements / 8);
+    let draws = count(|rule| matches!(rule, Rule::Bernoulli | Rule::Ranked { .. }));
+    let flags = MOST_FLAGS.min(draws * elements / 8);
     selection::memory(elements, 2 * selects) + flags as u64
 }
 
@@ -47,8 +47,12 @@ pub(in super::super) fn prepare(
             Rule::Ranked { epsilon } => {
                 let key = inputs.keys[index];
                 let draw = RankedDraw { key, lowest: density - epsilon, spread: 2.0 * epsilon };
+                let row = inputs.row_elements();
+                if u32::try_from(row).is_err() {
+                    return Err(MethodError::LongRow { elements: row });
+                }
                 let inner = inputs.shape.get(2..).map_or(1, |shape| shape.iter().product());
-                Mask::Ranked(RowDraw::new(draw, inputs.row_elements(), inner))
+                Mask::Ranked(RowDraw::new(draw, row, inner))
             }
             Rule::Everything | Rule::Magnitude | Rule::Outliers { .. } => {
                 let (keep, larger) = counts(rule, density, n);
@@ -183,21 +187,19 @@ fn rescale_draws(
         return Ok(());
     }
     let needs_rows = which.iter().any(|&index| sparsifiers[index].mask.needs_rows());
-    let remember = needs_rows && which.len() * inputs.elements() / 8 <= MOST_FLAGS;
+    let remember = which.len() * inputs.elements() / 8 <= MOST_FLAGS;
     let mut blocks = inputs.map_blocks(&which, needs_rows, |chunk| {
         let mut drawn = Vec::with_capacity(which.len());
+        let base = chunk.base.expect("the method has a base");
         for (position, &index) in which.iter().enumerate() {
-            let mask = &sparsifiers[index].mask;
-            let flags = mask.row_flags(chunk, position);
+            let flags = draw(&sparsifiers[index].mask, chunk, position);
             let [before, after] = vectorized(
                 #[inline(always)]
-                || norms(mask, chunk, position, &flags),
+                || norms(flags.words(), chunk.inputs[position], base),
             );
-            // The other masks draw in no time, and have no flags here.
-            let flags = (remember && mask.needs_rows()).then(|| BlockFlags::new(&flags));
-            drawn.push(Drawn { before, after, flags });
+            drawn.push(Drawn { before, after, flags: remember.then_some(flags) });
         }
-        (chunk.base.map_or(0, <[f32]>::len), drawn)
+        (base.len(), drawn)
     })?;
     for (position, &index) in which.iter().enumerate() {
         let drawn = || blocks.iter().map(|(_, block)| &block[position]);
@@ -214,21 +216,12 @@ fn rescale_draws(
     Ok(())
 }
 
-/// Σ|δ| and Σ|masked δ| of a chunk's input.
-#[inline(always)]
-fn norms(mask: &Mask, chunk: &Chunk<'_>, input: usize, flags: &[u8]) -> [f64; 2] {
-    let base = chunk.base.expect("the method has a base");
-    let (mut delta, mut kept) = ([0.0; BLOCK], [0.0; BLOCK]);
-    let mut totals = [0.0; 2];
-    let mut offset = 0;
-    for (input, base) in chunk.inputs[input].chunks(BLOCK).zip(base.chunks(BLOCK)) {
-        let (delta, kept) = (&mut delta[..input.len()], &mut kept[..input.len()]);
-        subtract(input, base, delta);
-        totals[0] += sum_from(0, delta);
-        let flags = flags.get(offset..offset + input.len()).unwrap_or_default();
-        mask.apply(chunk.start + offset, flags, delta, kept);
-        totals[1] += sum_from(0, kept);
-        offset += input.len();
+/// Draws which elements of a chunk's input are kept.
+fn draw(mask: &Mask, chunk: &Chunk<'_>, input: usize) -> BlockFlags {
+    match mask {
+        Mask::Draw { key, probability } => {
+            BlockFlags::draw(*key, *probability, chunk.start, chunk.inputs[input].len())
+        }
+        _ => BlockFlags::new(&mask.row_flags(chunk, input)),
     }
-    totals
 }
