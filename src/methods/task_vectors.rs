@@ -180,10 +180,10 @@ impl TensorMethod for TaskVectors {
         self.normalize && !self.consensus
     }
 
-    fn statistics_memory(&self, elements: usize) -> u64 {
+    fn statistics_memory(&self, shape: &[usize]) -> u64 {
         match self.statistics_passes() {
             0 => 0,
-            _ => sparsify::memory(&self.rules, elements),
+            _ => sparsify::memory(&self.rules, shape.iter().product()),
         }
     }
 
