@@ -79,7 +79,7 @@ impl Needs {
                 // Values of every operand, of the result, and a working copy.
                 let values = 4 * block * (n_operands + 2);
                 let blocks = BLOCKS_READ * block * stored + values + 8 * BUCKETS * HISTOGRAMS;
-                let held = method.statistics_memory(tensor.info.elements());
+                let held = method.statistics_memory(&tensor.info.shape);
                 Self { chunk, blocks: blocks as u64, held }
             }
             _ => Self { chunk, blocks: 0, held: 0 },

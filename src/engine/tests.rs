@@ -389,7 +389,7 @@ impl TensorMethod for Hoarder {
         1
     }
 
-    fn statistics_memory(&self, _: usize) -> u64 {
+    fn statistics_memory(&self, _: &[usize]) -> u64 {
         32 << 20
     }
 

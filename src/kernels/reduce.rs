@@ -24,19 +24,22 @@ const GROUP: usize = 4;
 
 /// Σ |`a[i]`|.
 pub fn sum_of_magnitudes(a: &[f32]) -> f64 {
-    vectorized(|| {
-        let mut lanes = [0.0f64; LANES];
-        let (blocks, rest) = a.as_chunks::<LANES>();
-        for block in blocks {
-            for lane in 0..LANES {
-                lanes[lane] += f64::from(block[lane].abs());
+    vectorized(
+        #[inline(always)]
+        || {
+            let mut lanes = [0.0f64; LANES];
+            let (blocks, rest) = a.as_chunks::<LANES>();
+            for block in blocks {
+                for lane in 0..LANES {
+                    lanes[lane] += f64::from(block[lane].abs());
+                }
             }
-        }
-        for (lane, value) in rest.iter().enumerate() {
-            lanes[lane] += f64::from(value.abs());
-        }
-        lanes.iter().sum()
-    })
+            for (lane, value) in rest.iter().enumerate() {
+                lanes[lane] += f64::from(value.abs());
+            }
+            lanes.iter().sum()
+        },
+    )
 }
 
 /// Number of different products of `n` vectors with each other and themselves.
@@ -67,9 +70,7 @@ pub fn inner_products(
     products: &mut [f64],
 ) {
     let n = vectors.len();
-    assert_eq!(products.len(), n_products(n), "there is a place for every product");
-    let origin = origin.map(|origin| &origin[range.clone()]);
-    let part = |index: usize| &vectors[index][range.clone()];
+    let (origin, part) = parts(origin, vectors, range, products);
     if n <= GROUP {
         triangle(origin, from_fn(|index| if index < n { part(index) } else { &[] }), n, products);
         return;
@@ -106,28 +107,45 @@ pub fn exact_inner_products(
     products: &mut [f64],
 ) {
     let n = vectors.len();
-    assert_eq!(products.len(), n_products(n), "there is a place for every product");
-    let origin = origin.map(|origin| &origin[range.clone()]);
+    let (origin, part) = parts(origin, vectors, range, products);
     for i in 0..n {
         for j in i..n {
-            let (x, y) = (&vectors[i][range.clone()], &vectors[j][range.clone()]);
-            products[product_index(n, i, j)] = vectorized(|| match origin {
-                Some(origin) => {
-                    let pairs = x.iter().zip(y).zip(origin);
-                    sum(pairs.map(|((x, y), origin)| f64::from(x - origin) * f64::from(y - origin)))
-                }
-                None => sum(x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y))),
-            });
+            let (x, y) = (part(i), part(j));
+            let product = |x: f32, y: f32| f64::from(x) * f64::from(y);
+            products[product_index(n, i, j)] = vectorized(
+                #[inline(always)]
+                || match origin {
+                    Some(origin) => {
+                        sum(x.len(), |at| product(x[at] - origin[at], y[at] - origin[at]))
+                    }
+                    None => sum(x.len(), |at| product(x[at], y[at])),
+                },
+            );
         }
     }
 }
 
-/// Adds interleaved partial sums, which do not have to wait for each other.
+/// The elements `range` of the origin and, as a function of the index, of the vectors, whose products
+/// have to have their places.
+fn parts<'a>(
+    origin: Option<&'a [f32]>,
+    vectors: &'a [&'a [f32]],
+    range: Range<usize>,
+    products: &[f64],
+) -> (Option<&'a [f32]>, impl Fn(usize) -> &'a [f32] + use<'a>) {
+    assert_eq!(products.len(), n_products(vectors.len()), "there is a place for every product");
+    let origin = origin.map(|origin| &origin[range.clone()]);
+    (origin, move |index: usize| &vectors[index][range.clone()])
+}
+
+/// Adds interleaved partial sums of `n` terms, which do not have to wait for each other.
 #[inline(always)]
-fn sum(terms: impl Iterator<Item = f64>) -> f64 {
+fn sum(n: usize, term: impl Fn(usize) -> f64) -> f64 {
     let mut lanes = [0.0; LANES];
-    for (index, term) in terms.enumerate() {
-        lanes[index % LANES] += term;
+    for start in (0..n).step_by(LANES) {
+        for (lane, at) in lanes.iter_mut().zip(start..n) {
+            *lane += term(at);
+        }
     }
     lanes.iter().sum()
 }
@@ -256,26 +274,29 @@ pub fn add_column_products(
         let xy = &mut xy[columns.clone()];
         let yy = &mut yy[columns];
         let origin = origin.map(|origin| &origin[elements]);
-        vectorized(|| {
-            let mut add = |index: usize, x: f32, y: f32| {
-                let (x, y) = (f64::from(x), f64::from(y));
-                xx[index] += x * x;
-                xy[index] += x * y;
-                yy[index] += y * y;
-            };
-            match origin {
-                Some(origin) => {
-                    for (index, &origin) in origin.iter().enumerate() {
-                        add(index, x[index] - origin, y[index] - origin);
+        vectorized(
+            #[inline(always)]
+            || {
+                let mut add = |index: usize, x: f32, y: f32| {
+                    let (x, y) = (f64::from(x), f64::from(y));
+                    xx[index] += x * x;
+                    xy[index] += x * y;
+                    yy[index] += y * y;
+                };
+                match origin {
+                    Some(origin) => {
+                        for (index, &origin) in origin.iter().enumerate() {
+                            add(index, x[index] - origin, y[index] - origin);
+                        }
+                    }
+                    None => {
+                        for (index, (&x, &y)) in x.iter().zip(y).enumerate() {
+                            add(index, x, y);
+                        }
                     }
                 }
-                None => {
-                    for (index, (&x, &y)) in x.iter().zip(y).enumerate() {
-                        add(index, x, y);
-                    }
-                }
-            }
-        });
+            },
+        );
         start += length;
     }
 }

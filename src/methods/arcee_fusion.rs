@@ -42,7 +42,8 @@ impl TensorMethod for ArceeFusion {
         1
     }
 
-    fn statistics_memory(&self, elements: usize) -> u64 {
+    fn statistics_memory(&self, shape: &[usize]) -> u64 {
+        let elements: usize = shape.iter().product();
         selection::memory(elements, 3)
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{MethodError, STATISTICS_BLOCK, TensorInputs};
+use super::{MethodError, STATISTICS_BLOCK, TensorInputs, row_elements};
 use crate::kernels::reduce::{
     add_column_products, exact_inner_products, inner_products, n_products, product_index,
 };
@@ -122,6 +122,14 @@ impl ColumnProducts {
         Self { columns, sums: vec![0.0; 3 * columns] }
     }
 
+    /// Most bytes that finding them takes for a tensor of this shape.
+    pub(super) fn memory(shape: &[usize]) -> u64 {
+        let n: usize = shape.iter().product();
+        // Sums of every segment, and the total.
+        let sums = 3 * row_elements(shape) * (n.div_ceil(segment(n)) + 1);
+        (sums * size_of::<f64>()) as u64
+    }
+
     fn parts(&mut self) -> [&mut [f64]; 3] {
         let (xx, rest) = self.sums.split_at_mut(self.columns);
         let (xy, yy) = rest.split_at_mut(self.columns);
@@ -138,6 +146,11 @@ impl ColumnProducts {
 /// Runs of rows whose column sums are computed side by side. A fixed number, since
 /// it decides about the order of additions; each needs memory for its sums.
 const SEGMENTS: usize = 16;
+
+/// Elements of a segment of a tensor of `n`.
+fn segment(n: usize) -> usize {
+    n.div_ceil(SEGMENTS).max(STATISTICS_BLOCK)
+}
 
 impl TensorInputs<'_> {
     /// The Gram matrix of all inputs: one pass, or none when it is remembered.
@@ -180,7 +193,7 @@ impl TensorInputs<'_> {
         let n = self.elements();
         let columns = self.row_elements();
         let statistic = self.reader.remember("inner products of columns", &mut || {
-            let segment = n.div_ceil(SEGMENTS).max(STATISTICS_BLOCK);
+            let segment = segment(n);
             let segments: Vec<ColumnProducts> = (0..n.div_ceil(segment))
                 .into_par_iter()
                 .map(|index| {

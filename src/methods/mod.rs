@@ -213,10 +213,10 @@ pub trait TensorMethod: Send + Sync {
         None
     }
 
-    /// Most bytes that [`TensorMethod::prepare`] holds for a tensor of so many elements, beside the blocks
-    /// that it reads into. Where this is much, few tensors are worked on at once.
-    fn statistics_memory(&self, elements: usize) -> u64 {
-        let _ = elements;
+    /// Most bytes that [`TensorMethod::prepare`] holds for a tensor of this shape, beside the blocks that
+    /// it reads into. Where this is much, few tensors are worked on at once.
+    fn statistics_memory(&self, shape: &[usize]) -> u64 {
+        let _ = shape;
         0
     }
 

@@ -13,7 +13,7 @@
 //! axis, which takes a statistics pass with three sums per column.
 
 use super::coefficients::{TaskVectorCombination, combine};
-use super::gram::{Gram, NEARLY_COLLINEAR, Precision, Vectors};
+use super::gram::{ColumnProducts, Gram, NEARLY_COLLINEAR, Precision, Vectors};
 use super::{
     Apply, BaseRole, Chunk, Granularity, Incomplete, MethodDefinition, MethodError,
     ParameterDefault, ParameterDefinition, ParameterScope, ParameterValue, TensorInputs,
@@ -90,6 +90,18 @@ impl TensorMethod for NuSlerp {
     fn unread(&self, name: &str) -> Option<&'static str> {
         (name == "nuslerp_row_wise" && matches!(self.along, Along::Everything))
             .then_some("`nuslerp_flatten` takes each tensor as one vector, without rows")
+    }
+
+    /// Weights that cancel each other place the result half-way, whatever they are.
+    fn divides_by_weights(&self) -> bool {
+        true
+    }
+
+    fn statistics_memory(&self, shape: &[usize]) -> u64 {
+        match (self.along, shape) {
+            (Along::FirstAxis, &[_, _, ..]) => ColumnProducts::memory(shape),
+            _ => 0,
+        }
     }
 
     fn needs_rows(&self, shape: &[usize]) -> bool {
@@ -181,18 +193,21 @@ impl Apply for FirstAxis {
             let (x, y) = (&chunk.inputs[0][elements.clone()], &chunk.inputs[1][elements.clone()]);
             let base = chunk.base.map(|base| &base[elements.clone()]);
             let terms = out[elements].iter_mut().zip(factors).zip(x.iter().zip(y));
-            vectorized(|| match base {
-                Some(base) => {
-                    for (((out, (a, b)), (x, y)), base) in terms.zip(base) {
-                        *out = a * (x - base) + b * (y - base) + base;
+            vectorized(
+                #[inline(always)]
+                || match base {
+                    Some(base) => {
+                        for (((out, (a, b)), (x, y)), base) in terms.zip(base) {
+                            *out = a * (x - base) + b * (y - base) + base;
+                        }
                     }
-                }
-                None => {
-                    for ((out, (a, b)), (x, y)) in terms {
-                        *out = a * x + b * y;
+                    None => {
+                        for ((out, (a, b)), (x, y)) in terms {
+                            *out = a * x + b * y;
+                        }
                     }
-                }
-            });
+                },
+            );
             start += length;
         }
     }

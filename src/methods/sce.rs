@@ -77,7 +77,8 @@ impl TensorMethod for Sce {
         }
     }
 
-    fn statistics_memory(&self, elements: usize) -> u64 {
+    fn statistics_memory(&self, shape: &[usize]) -> u64 {
+        let elements: usize = shape.iter().product();
         selection::memory(elements, 1)
     }
 

@@ -187,10 +187,10 @@ impl TensorMethod for TaskVectors {
             .then_some("`task_arithmetic` keeps every element of the task vectors")
     }
 
-    fn statistics_memory(&self, elements: usize) -> u64 {
+    fn statistics_memory(&self, shape: &[usize]) -> u64 {
         match self.statistics_passes() {
             0 => 0,
-            _ => sparsify::memory(&self.rules, elements),
+            _ => sparsify::memory(&self.rules, shape.iter().product()),
         }
     }
 

@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
+use super::super::TensorMethod;
 use super::super::testing::{B, X1, X2, assert_close, merge, merge_in_chunks};
-use super::arc;
+use super::{Along, NuSlerp, arc};
 
 type Shared<'a> = &'a [(&'static str, f64)];
 
@@ -111,4 +112,14 @@ proptest! {
             prop_assert_eq!(merge(n), merge(chunk * granule));
         }
     }
+}
+
+#[test]
+fn sums_of_columns_are_counted_as_memory() {
+    let memory = |along, shape: &[usize]| NuSlerp { t: 0.5, along }.statistics_memory(shape);
+    let sums = 3 * 8 * 32;
+    assert_eq!(memory(Along::FirstAxis, &[64, 32]), 2 * sums);
+    assert_eq!(memory(Along::FirstAxis, &[1 << 20, 32]), 17 * sums);
+    assert_eq!(memory(Along::FirstAxis, &[32]), 0);
+    assert_eq!(memory(Along::Everything, &[64, 32]), 0);
 }
