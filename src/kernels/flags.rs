@@ -15,24 +15,26 @@ pub fn pack(flags: &[u8; 64]) -> u64 {
     word
 }
 
+/// The reverse of [`pack`]: a byte for each bit, which is 0 if the bit is.
+#[inline(always)]
+fn unpack(word: u64) -> [u8; 64] {
+    let mut flags = [0; 64];
+    for (eight, byte) in flags.as_chunks_mut::<8>().0.iter_mut().zip(word.to_le_bytes()) {
+        // Every byte gets all bits of one, and keeps the one that is its own.
+        let bits = u64::from(byte).wrapping_mul(0x0101_0101_0101_0101) & 0x8040_2010_0804_0201;
+        *eight = bits.to_le_bytes();
+    }
+    flags
+}
+
 /// Copies elements, with zeros for those whose bit is 0. Bits behind the last element mean nothing.
 #[inline(always)]
 pub fn keep(words: &[u64], values: &[f32], kept: &mut [f32]) {
-    let (groups, rest) = values.as_chunks::<64>();
-    let (kept_groups, kept_rest) = kept.as_chunks_mut::<64>();
-    for ((kept, values), &word) in kept_groups.iter_mut().zip(groups).zip(words) {
-        for (quarter, (kept, values)) in
-            kept.as_chunks_mut::<16>().0.iter_mut().zip(values.as_chunks::<16>().0).enumerate()
-        {
-            let bits = (word >> (16 * quarter)) as u32;
-            for lane in 0..16 {
-                kept[lane] = masked(values[lane], bits, lane);
-            }
+    for ((kept, values), &word) in kept.chunks_mut(64).zip(values.chunks(64)).zip(words) {
+        let flags = unpack(word);
+        for ((kept, &value), flag) in kept.iter_mut().zip(values).zip(flags) {
+            *kept = masked(value, flag);
         }
-    }
-    let last = words.get(groups.len()).copied().unwrap_or(0);
-    for (position, (kept, value)) in kept_rest.iter_mut().zip(rest).enumerate() {
-        *kept = masked(*value, (last >> position) as u32, 0);
     }
 }
 
@@ -64,8 +66,8 @@ fn norms_of_huge(words: &[u64], values: &[f32], base: &[f32]) -> [f64; 2] {
     for (index, (value, base)) in values.iter().zip(base).enumerate() {
         let magnitude = (value - base).abs();
         sums[0] += f64::from(magnitude);
-        let bits = (words[index / 64] >> (index % 64)) as u32;
-        sums[1] += f64::from(masked(magnitude, bits, 0));
+        let flag = words[index / 64] >> (index % 64) & 1;
+        sums[1] += f64::from(masked(magnitude, flag as u8));
     }
     sums
 }
@@ -80,27 +82,33 @@ struct Norms {
 impl Norms {
     #[inline(always)]
     fn add(&mut self, word: u64, values: &[f32; 64], base: &[f32; 64]) {
-        let (mut all, mut kept) = ([0.0f32; 16], [0.0f32; 16]);
-        let quarters = values.as_chunks::<16>().0.iter().zip(base.as_chunks::<16>().0);
-        for (quarter, (values, base)) in quarters.enumerate() {
-            let bits = (word >> (16 * quarter)) as u32;
-            for lane in 0..16 {
-                let magnitude = (values[lane] - base[lane]).abs();
-                all[lane] += magnitude;
-                kept[lane] += masked(magnitude, bits, lane);
-            }
+        // Loops of one step each, which compilers turn into vector instructions.
+        let (mut magnitudes, mut kept) = ([0.0; 64], [0.0; 64]);
+        for (magnitude, (value, base)) in magnitudes.iter_mut().zip(values.iter().zip(base)) {
+            *magnitude = (value - base).abs();
         }
-        for lane in 0..16 {
-            self.all[lane] += f64::from(all[lane]);
-            self.kept[lane] += f64::from(kept[lane]);
+        for ((kept, &magnitude), flag) in kept.iter_mut().zip(&magnitudes).zip(unpack(word)) {
+            *kept = masked(magnitude, flag);
         }
+        add_quarters(&mut self.all, &magnitudes);
+        add_quarters(&mut self.kept, &kept);
     }
 }
 
-/// The value if the bit at `position` is 1, otherwise 0; without a jump, which could not be predicted.
+/// Adds 64 values to sums in lanes, four to each.
 #[inline(always)]
-fn masked(value: f32, bits: u32, position: usize) -> f32 {
-    f32::from_bits(value.to_bits() & 0u32.wrapping_sub(bits >> position & 1))
+fn add_quarters(sums: &mut [f64; 16], values: &[f32; 64]) {
+    let quarters = values.as_chunks::<16>().0;
+    for (lane, sum) in sums.iter_mut().enumerate() {
+        let four = [0, 1, 2, 3].map(|quarter: usize| quarters[quarter][lane]);
+        *sum += f64::from((four[0] + four[1]) + (four[2] + four[3]));
+    }
+}
+
+/// The value, or 0 if the flag is; without a jump, which could not be predicted.
+#[inline(always)]
+fn masked(value: f32, flag: u8) -> f32 {
+    f32::from_bits(value.to_bits() & 0u32.wrapping_sub(u32::from(flag != 0)))
 }
 
 #[cfg(test)]
