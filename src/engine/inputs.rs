@@ -11,6 +11,7 @@ use crate::methods::{Chunk, MethodError, ReadInput, Statistic};
 use crate::plan::Operand;
 
 use super::anomaly::{Anomalies, Anomaly};
+use super::buffer::Buffer;
 use super::error::EngineError;
 
 /// Statistics by what they were computed from.
@@ -222,54 +223,45 @@ impl ReadInput for Reader<'_> {
     }
 }
 
-/// Memory for a stretch of some operands: vectors that only ever grow, so that they are not filled anew
-/// for each.
+/// Memory for a stretch of some operands.
 #[derive(Default)]
 pub(super) struct OperandBuffers {
     /// Bytes as stored.
-    stored: Vec<Vec<u8>>,
+    stored: Vec<Buffer<u8>>,
     /// Values of a block of them.
-    values: Vec<Vec<f32>>,
+    values: Vec<Buffer<f32>>,
 }
 
 impl OperandBuffers {
     /// Room for `length` stored bytes of the operand at `index`.
     pub(super) fn stored(&mut self, index: usize, length: usize) -> &mut [u8] {
         if self.stored.len() <= index {
-            self.stored.resize(index + 1, Vec::new());
-            self.values.resize(index + 1, Vec::new());
+            self.stored.resize_with(index + 1, Buffer::default);
+            self.values.resize_with(index + 1, Buffer::default);
         }
-        room(&mut self.stored[index], length)
+        self.stored[index].room(length)
     }
 
     /// The stored bytes of elements `part`, of `size` bytes each, and room for their values.
     fn block(&mut self, index: usize, part: &Range<usize>, size: usize) -> (&[u8], &mut [f32]) {
-        let stored = &self.stored[index][part.start * size..part.end * size];
-        (stored, room(&mut self.values[index], part.len()))
+        let stored = &self.stored[index].filled(part.end * size)[part.start * size..];
+        (stored, self.values[index].room(part.len()))
     }
 }
 
-/// The first `length` elements of a vector, which grows if it is shorter.
-pub(super) fn room<T: Clone + Default>(vector: &mut Vec<T>, length: usize) -> &mut [T] {
-    if vector.len() < length {
-        vector.resize(length, T::default());
-    }
-    &mut vector[..length]
-}
-
-/// Calls `work` with the first `length` elements of the vectors, without allocating for the usual
+/// Calls `work` with the first `length` elements of the buffers, without allocating for the usual
 /// number of models.
-fn with_slices<T>(vectors: &[Vec<f32>], length: usize, work: impl FnOnce(&[&[f32]]) -> T) -> T {
+fn with_slices<T>(buffers: &[Buffer<f32>], length: usize, work: impl FnOnce(&[&[f32]]) -> T) -> T {
     const USUAL: usize = 16;
-    if vectors.len() > USUAL {
-        let slices: Vec<&[f32]> = vectors.iter().map(|vector| &vector[..length]).collect();
+    if buffers.len() > USUAL {
+        let slices: Vec<&[f32]> = buffers.iter().map(|buffer| buffer.filled(length)).collect();
         return work(&slices);
     }
     let mut slices = [[].as_slice(); USUAL];
-    for (slice, vector) in slices.iter_mut().zip(vectors) {
-        *slice = &vector[..length];
+    for (slice, buffer) in slices.iter_mut().zip(buffers) {
+        *slice = buffer.filled(length);
     }
-    work(&slices[..vectors.len()])
+    work(&slices[..buffers.len()])
 }
 
 fn wrap(error: EngineError) -> MethodError {

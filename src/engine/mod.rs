@@ -7,6 +7,7 @@
 //! chunk size nor threads change a single bit of the result.
 
 mod anomaly;
+mod buffer;
 mod directory;
 mod error;
 mod estimate;

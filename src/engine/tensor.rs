@@ -13,8 +13,9 @@ use crate::methods::{Apply, Granularity, TensorInputs};
 use crate::plan::{Action, Operand, PlannedTensor};
 
 use super::anomaly::{Anomalies, Anomaly, RESULT};
+use super::buffer::Buffer;
 use super::error::EngineError;
-use super::inputs::{Inputs, OperandBuffers, Reader, StatisticsCache, room};
+use super::inputs::{Inputs, OperandBuffers, Reader, StatisticsCache};
 use super::memory::{Budget, COPY_OPERANDS};
 
 /// An output tensor whose statistics are known.
@@ -48,9 +49,9 @@ pub(super) struct Buffers {
 struct ChunkBuffers {
     operands: OperandBuffers,
     /// Values of the block of the result.
-    merged: Vec<f32>,
+    merged: Buffer<f32>,
     /// Stored bytes of the chunk of the result.
-    result: Vec<u8>,
+    result: Buffer<u8>,
 }
 
 impl Buffers {
@@ -145,10 +146,10 @@ impl<'p> PreparedTensor<'p> {
             if self.is_unchanged() {
                 return write(start * size, operands.stored(0, length * size));
             }
-            let result = room(result, length * size);
+            let result = result.room(length * size);
             for (index, result) in result.chunks_mut(self.block * size).enumerate() {
                 let offset = index * self.block;
-                let merged = room(merged, result.len() / size);
+                let merged = merged.room(result.len() / size);
                 self.compute(start, offset..offset + merged.len(), operands, merged)?;
                 narrow(self.dtype(), merged, result);
             }

@@ -17,7 +17,7 @@
 //! And with s = r/(2+r), (1+r) ln(1+r) − r = s r (1 + (1+s) s g(s²)), where artanh s = s + s³ g(s²).
 
 use super::elementary::{artanh_tail, exp, exp_m1_near_0, ln};
-use super::simd::vectorized;
+use super::simd::{Aligned, vectorized};
 
 /// Added to every probability; mergekit's constant.
 const OFFSET: f64 = 1e-8;
@@ -152,7 +152,7 @@ fn sum(x: &[f32], base: &[f32], powers: &[f32], term: impl Fn(f32, f32, f32) -> 
     let mut lanes = [0.0f64; LANES];
     let blocks = x.chunks(BLOCK).zip(base.chunks(BLOCK)).zip(powers.chunks(BLOCK));
     for ((x, base), powers) in blocks {
-        let mut terms = [0.0f32; BLOCK];
+        let mut terms = Aligned([0.0f32; BLOCK]);
         for (((out, &x), &base), &power) in terms.iter_mut().zip(x).zip(base).zip(powers) {
             *out = term(x, base, power);
         }
@@ -202,7 +202,7 @@ fn of_near_rows(
     let offset = (OFFSET * total) as f32;
     let mut divergence = [0.0f64; LANES];
     for (powers, moves) in powers.chunks(BLOCK).zip(moves.chunks(BLOCK)) {
-        let mut terms = [0.0f32; BLOCK];
+        let mut terms = Aligned([0.0f32; BLOCK]);
         for (term, (&q, &moved)) in terms.iter_mut().zip(powers.iter().zip(moves)) {
             let difference = scale * moved - shift * q;
             let s = difference / (2.0 * (q + offset) + difference);

@@ -3,6 +3,8 @@
 //! A word holds the flags of 64 elements, from the lowest bit on. All functions are to be called inside
 //! [`vectorized`](super::simd::vectorized).
 
+use super::simd::Aligned;
+
 /// One bit for each of 64 flags that are 1 or 0, or all ones or 0.
 #[inline(always)]
 pub fn pack(flags: &[u8; 64]) -> u64 {
@@ -83,7 +85,7 @@ impl Norms {
     #[inline(always)]
     fn add(&mut self, word: u64, values: &[f32; 64], base: &[f32; 64]) {
         // Loops of one step each, which compilers turn into vector instructions.
-        let (mut magnitudes, mut kept) = ([0.0; 64], [0.0; 64]);
+        let (mut magnitudes, mut kept) = (Aligned([0.0; 64]), Aligned([0.0; 64]));
         for (magnitude, (value, base)) in magnitudes.iter_mut().zip(values.iter().zip(base)) {
             *magnitude = (value - base).abs();
         }

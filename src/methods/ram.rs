@@ -20,7 +20,7 @@ use super::{
     Apply, BaseRole, Chunk, Incomplete, MethodDefinition, MethodError, ParameterDefault,
     ParameterDefinition, ParameterScope, ParameterValue, TensorInputs, TensorMethod,
 };
-use crate::kernels::simd::vectorized;
+use crate::kernels::simd::{Aligned, vectorized};
 
 /// Elements worked on at a time, in arrays that stay in the nearest cache.
 const BLOCK: usize = 256;
@@ -125,7 +125,7 @@ fn count_changes(epsilon: f32, inputs: &TensorInputs<'_>) -> Result<Vec<Changes>
             || {
                 for (index, base) in base.chunks(BLOCK).enumerate() {
                     let start = index * BLOCK;
-                    let mut counts = [0; BLOCK];
+                    let mut counts = Aligned([0; BLOCK]);
                     for input in chunk.inputs {
                         for ((count, &base), &input) in
                             counts.iter_mut().zip(base).zip(&input[start..][..base.len()])
@@ -212,9 +212,9 @@ impl Apply for Prepared {
                     out.chunks_mut(BLOCK).zip(base.chunks(BLOCK)).enumerate()
                 {
                     let start = index * BLOCK;
-                    let mut counts = [0.0f32; BLOCK];
-                    let mut sums = [0.0f32; BLOCK];
-                    let mut scaled = [0.0f32; BLOCK];
+                    let mut counts = Aligned([0.0f32; BLOCK]);
+                    let mut sums = Aligned([0.0f32; BLOCK]);
+                    let mut scaled = Aligned([0.0f32; BLOCK]);
                     for (&factor, input) in self.factors.iter().zip(chunk.inputs) {
                         let input = &input[start..][..base.len()];
                         for ((((count, sum), scaled), &base), &input) in

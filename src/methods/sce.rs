@@ -22,7 +22,7 @@ use super::{
     ParameterDefinition, ParameterScope, ParameterValue, TensorInputs, TensorMethod,
 };
 use crate::kernels::select::MagnitudeThreshold;
-use crate::kernels::simd::vectorized;
+use crate::kernels::simd::{Aligned, vectorized};
 
 /// Weights whose sum is below this are replaced by equal ones; mergekit's constant.
 const SMALLEST_SUM: f64 = 1e-6;
@@ -157,7 +157,7 @@ fn sum_of_squares(selected: Selected, inputs: &TensorInputs<'_>) -> Result<Vec<f
                     |range, masks| {
                         let base = &chunk.base.expect("the method has a base")[range.clone()];
                         for (lanes, input) in squares.iter_mut().zip(chunk.inputs) {
-                            let mut terms = [0.0f32; BLOCK];
+                            let mut terms = Aligned([0.0f32; BLOCK]);
                             for (((term, &base), &input), &mask) in
                                 terms.iter_mut().zip(base).zip(&input[range.clone()]).zip(masks)
                             {
@@ -196,7 +196,7 @@ fn for_blocks(selected: Selected, chunk: &Chunk<'_>, mut visit: impl FnMut(Range
             Selected::All => {}
             Selected::None => masks.fill(0),
             Selected::Largest(threshold) => {
-                let mut variances = [0.0; BLOCK];
+                let mut variances = Aligned([0.0; BLOCK]);
                 let variances = &mut variances[..range.len()];
                 block_of_variances(chunk, range.clone(), variances);
                 threshold.mask(chunk.start + start, variances, masks);
@@ -281,7 +281,7 @@ fn block_of_variances(chunk: &Chunk<'_>, range: Range<usize>, variances: &mut [f
         _ => {}
     }
     let share = 1.0 / chunk.inputs.len() as f32;
-    let mut means = [0.0f32; BLOCK];
+    let mut means = Aligned([0.0f32; BLOCK]);
     for other in others {
         let elements = base.iter().zip(first).zip(&other[range.clone()]);
         for (mean, ((&base, &first), &other)) in means.iter_mut().zip(elements) {
@@ -409,14 +409,14 @@ impl Apply for Arc<Prepared> {
                             }
                             _ => {}
                         }
-                        let mut sums = [0.0f32; BLOCK];
+                        let mut sums = Aligned([0.0f32; BLOCK]);
                         for input in chunk.inputs {
                             let elements = base.iter().zip(&input[range.clone()]).zip(masks);
                             for (sum, ((&base, &input), &mask)) in sums.iter_mut().zip(elements) {
                                 *sum += masked(input - base, mask);
                             }
                         }
-                        let (mut agreed, mut divisors) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
+                        let (mut agreed, mut divisors) = (Aligned([0.0f32; BLOCK]), Aligned([0.0f32; BLOCK]));
                         for (&weight, input) in weights.iter().zip(chunk.inputs) {
                             let elements =
                                 base.iter().zip(&input[range.clone()]).zip(masks).zip(&sums);

@@ -15,7 +15,7 @@ use crate::kernels::select::{
     BUCKETS, Bracket, Digit, Inside, MagnitudeThreshold, Tally, locate, magnitude_bits, sum_from,
     tally,
 };
-use crate::kernels::simd::vectorized;
+use crate::kernels::simd::{Aligned, vectorized};
 
 mod sample;
 mod squares;
@@ -405,7 +405,7 @@ impl TensorInputs<'_> {
                 let mut counts = vec![[0u32; BUCKETS]; digits.len()];
                 let block = scores.begin(chunk);
                 for range in ranges(chunk) {
-                    let mut buffer = [0.0; SCORED_AT_ONCE];
+                    let mut buffer = Aligned([0.0; SCORED_AT_ONCE]);
                     let values = &mut buffer[..range.len()];
                     for ((digit, wanted), counts) in digits.iter().zip(wanted).zip(&mut counts) {
                         scores.score(&block, chunk, wanted.series, range.clone(), values);
@@ -458,7 +458,7 @@ fn scan_block<S: Scores>(
     inside: &mut [Inside],
 ) {
     let block = scores.begin(chunk);
-    let mut buffer = [0.0; SCORED_AT_ONCE];
+    let mut buffer = Aligned([0.0; SCORED_AT_ONCE]);
     for range in ranges(chunk) {
         let values = &mut buffer[..range.len()];
         for series in 0..request.series {
@@ -515,7 +515,7 @@ fn for_scores<S: Scores>(
         #[inline(always)]
         || {
             let block = scores.begin(chunk);
-            let mut buffer = [0.0; SCORED_AT_ONCE];
+            let mut buffer = Aligned([0.0; SCORED_AT_ONCE]);
             for range in ranges(chunk) {
                 let values = &mut buffer[..range.len()];
                 scores.score(&block, chunk, series, range.clone(), values);

@@ -20,6 +20,7 @@ use crate::kernels::flags::keep;
 use crate::kernels::random::{Probability, TensorKey};
 use crate::kernels::rank::RowDraw;
 use crate::kernels::select::MagnitudeThreshold;
+use crate::kernels::simd::Aligned;
 
 use flags::Flags;
 
@@ -123,7 +124,7 @@ impl Mask {
             Self::Largest(threshold) => threshold.keep_largest(start, delta, kept),
             Self::Between { inner, outer: None } => inner.keep_largest(start, delta, kept),
             Self::Between { inner, outer: Some(outer) } => {
-                let mut smaller = [0.0; BLOCK];
+                let mut smaller = Aligned([0.0; BLOCK]);
                 let smaller = &mut smaller[..delta.len()];
                 outer.keep_others(start, delta, smaller);
                 inner.keep_largest(start, smaller, kept);

@@ -21,7 +21,7 @@ use super::{
     ParameterDefault, ParameterDefinition, ParameterScope, ParameterValue, Parameters,
     TensorInputs, TensorMethod,
 };
-use crate::kernels::simd::vectorized;
+use crate::kernels::simd::{Aligned, vectorized};
 
 /// Sums of weights nearer to 0 than this do not normalize; mergekit's constant.
 const SMALLEST_WEIGHT: f32 = 1e-8;
@@ -281,7 +281,7 @@ impl Prepared {
             out,
             #[inline(always)]
             |range, base, out| {
-                let mut sums = [0.0f32; BLOCK];
+                let mut sums = Aligned([0.0f32; BLOCK]);
                 self.for_deltas(
                     chunk,
                     row_flags,
@@ -294,7 +294,7 @@ impl Prepared {
                         }
                     },
                 );
-                for (out, (base, sum)) in out.iter_mut().zip(base.iter().zip(sums)) {
+                for (out, (base, sum)) in out.iter_mut().zip(base.iter().zip(&sums)) {
                     *out = base + self.scale * sum;
                 }
             },
@@ -317,9 +317,9 @@ impl Prepared {
             out,
             #[inline(always)]
             |range, base, out| {
-                let mut sums = [0.0f32; BLOCK];
-                let (mut positive, mut negative) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
-                let (mut divisors, mut negative_divisors) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
+                let mut sums = Aligned([0.0f32; BLOCK]);
+                let (mut positive, mut negative) = (Aligned([0.0f32; BLOCK]), Aligned([0.0f32; BLOCK]));
+                let (mut divisors, mut negative_divisors) = (Aligned([0.0f32; BLOCK]), Aligned([0.0f32; BLOCK]));
                 self.for_deltas(
                     chunk,
                     row_flags,
@@ -391,7 +391,7 @@ impl Prepared {
         base: &[f32],
         mut visit: impl FnMut(f32, &[f32]),
     ) {
-        let (mut delta, mut kept) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
+        let (mut delta, mut kept) = (Aligned([0.0f32; BLOCK]), Aligned([0.0f32; BLOCK]));
         let (delta, kept) = (&mut delta[..range.len()], &mut kept[..range.len()]);
         for (index, (model, input)) in self.models.iter().zip(chunk.inputs).enumerate() {
             subtract(&input[range.clone()], base, delta);

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::{MOST_MEMORY, SCORED_AT_ONCE, Scores};
 use crate::kernels::select::{Bracket, Inside, MagnitudeThreshold, magnitude_bits};
+use crate::kernels::simd::Aligned;
 use crate::methods::Chunk;
 
 /// What one block contributes: sums over what lies above the bracket, and what lies inside one by one.
@@ -42,7 +43,7 @@ impl Squares {
         inside: &mut Inside,
     ) -> usize {
         const LANES: usize = 8;
-        let mut masks = [0u32; SCORED_AT_ONCE];
+        let mut masks = Aligned([0u32; SCORED_AT_ONCE]);
         for (mask, &score) in masks.iter_mut().zip(scored) {
             *mask = 0u32.wrapping_sub(u32::from(magnitude_bits(score) > bracket.high));
         }
@@ -51,7 +52,7 @@ impl Squares {
         let pairs = inside.bits()[listed..].iter().zip(&inside.places()[listed..]);
         self.inside.extend(pairs.map(|(&bits, &place)| (bits, place)));
         for (index, (above, values)) in self.above.iter_mut().zip(&mut self.values).enumerate() {
-            let mut all = [0.0f32; SCORED_AT_ONCE];
+            let mut all = Aligned([0.0f32; SCORED_AT_ONCE]);
             scores.value(block, chunk, index, range.clone(), &mut all[..scored.len()]);
             let places = self.inside[listed..].iter();
             values.extend(places.map(|(_, offset)| all[*offset as usize - range.start]));
