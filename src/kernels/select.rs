@@ -239,7 +239,7 @@ mod tests {
             let low = order[(rank + margins.0).min(order.len() - 1)];
             let bracket = Bracket { low, high: order[rank.saturating_sub(margins.1)] };
             let mut inside = Inside::default();
-            let above = bracket.scan(0, &values, &mut inside);
+            let above = bracket.scan::<false>(0, &values, &mut inside);
             let inside = inside.bits_mut();
             prop_assert_eq!(above, order.iter().filter(|bits| **bits > bracket.high).count());
             let middle = inside.len() / 2;

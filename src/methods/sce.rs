@@ -416,7 +416,8 @@ impl Apply for Arc<Prepared> {
                                 *sum += masked(input - base, mask);
                             }
                         }
-                        let (mut agreed, mut divisors) = (Aligned([0.0f32; BLOCK]), Aligned([0.0f32; BLOCK]));
+                        let (mut agreed, mut divisors) =
+                            (Aligned([0.0f32; BLOCK]), Aligned([0.0f32; BLOCK]));
                         for (&weight, input) in weights.iter().zip(chunk.inputs) {
                             let elements =
                                 base.iter().zip(&input[range.clone()]).zip(masks).zip(&sums);

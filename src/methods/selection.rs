@@ -481,7 +481,7 @@ fn scan_block<S: Scores>(
                             values,
                             inside,
                         ),
-                        _ => bracket.scan(range.start as u32, values, inside),
+                        _ => bracket.scan::<false>(range.start as u32, values, inside),
                     };
                     if request.norms {
                         found.norm_above += sum_from(brackets[index].high + 1, values);

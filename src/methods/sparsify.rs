@@ -27,7 +27,7 @@ use flags::Flags;
 pub(super) use prepare::{memory, prepare};
 
 /// Most elements that a mask is applied to at once: what belongs to them stays in the fastest cache.
-pub(super) const BLOCK: usize = 1024;
+pub(super) const BLOCK: usize = 512;
 
 /// How a method chooses the elements to keep.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -12,16 +12,16 @@
 //! `rescale` restores the L1 norm of δₖ, so it needs a statistics pass; so do rules that select by
 //! magnitude. Task arithmetic: Ilharco et al. 2022, <https://arxiv.org/abs/2212.04089>.
 
-use std::ops::Range;
+mod masked_sum;
 
 use super::coefficients::TaskVectorCombination;
-use super::sparsify::{self, BLOCK, Mask, Rule, Sparsifier, subtract};
+use super::sparsify::{self, Mask, Rule, Sparsifier};
 use super::{
-    Apply, BaseRole, Chunk, Granularity, Incomplete, MethodDefinition, MethodError,
-    ParameterDefault, ParameterDefinition, ParameterScope, ParameterValue, Parameters,
-    TensorInputs, TensorMethod,
+    Apply, BaseRole, Incomplete, MethodDefinition, MethodError, ParameterDefault,
+    ParameterDefinition, ParameterScope, ParameterValue, Parameters, TensorInputs, TensorMethod,
 };
-use crate::kernels::simd::{Aligned, vectorized};
+
+use masked_sum::{MaskedModel, MaskedSum};
 
 /// Sums of weights nearer to 0 than this do not normalize; mergekit's constant.
 const SMALLEST_WEIGHT: f32 = 1e-8;
@@ -212,195 +212,17 @@ impl TensorMethod for TaskVectors {
             return Ok(Box::new(TaskVectorCombination { inputs }));
         }
         let models = sparsifiers.into_iter().zip(&self.weights);
-        let models = models.map(|(Sparsifier { mask, rescale }, &weight)| Model {
+        let models = models.map(|(Sparsifier { mask, rescale }, &weight)| MaskedModel {
             mask,
             factor: rescale * weight,
             weight,
         });
-        Ok(Box::new(Prepared {
+        Ok(Box::new(MaskedSum {
             models: models.collect(),
             consensus: self.consensus,
             normalize: self.normalize,
             scale,
         }))
-    }
-}
-
-struct Prepared {
-    models: Vec<Model>,
-    consensus: bool,
-    /// Whether agreed task vectors are divided by the weights that agreed.
-    normalize: bool,
-    /// Factor of the sum, λ and what normalizes without sign consensus.
-    scale: f32,
-}
-
-struct Model {
-    mask: Mask,
-    /// Factor of the masked task vector: the weight, and what restores the L1 norm.
-    factor: f32,
-    weight: f32,
-}
-
-impl Apply for Prepared {
-    fn granularity(&self) -> Granularity {
-        match self.models.iter().any(|model| model.mask.needs_rows()) {
-            true => Granularity::Row,
-            false => Granularity::Element,
-        }
-    }
-
-    fn apply(&self, chunk: &Chunk<'_>, out: &mut [f32]) {
-        // Empty, and so nothing is allocated, for all rules but one.
-        let row_flags = match self.granularity() {
-            Granularity::Element => Vec::new(),
-            Granularity::Row => self.row_flags(chunk),
-        };
-        vectorized(
-            #[inline(always)]
-            || match (self.consensus, self.normalize) {
-                (false, _) => self.add(chunk, &row_flags, out),
-                (true, false) => self.agree::<false>(chunk, &row_flags, out),
-                (true, true) => self.agree::<true>(chunk, &row_flags, out),
-            },
-        );
-    }
-}
-
-impl Prepared {
-    fn row_flags(&self, chunk: &Chunk<'_>) -> Vec<Vec<u8>> {
-        let models = self.models.iter().enumerate();
-        models.map(|(input, model)| model.mask.row_flags(chunk, input)).collect()
-    }
-
-    /// Adds the models' task vectors to the base.
-    #[inline(always)]
-    fn add(&self, chunk: &Chunk<'_>, row_flags: &[Vec<u8>], out: &mut [f32]) {
-        self.for_blocks(
-            chunk,
-            out,
-            #[inline(always)]
-            |range, base, out| {
-                let mut sums = Aligned([0.0f32; BLOCK]);
-                self.for_deltas(
-                    chunk,
-                    row_flags,
-                    range,
-                    base,
-                    #[inline(always)]
-                    |_, delta| {
-                        for (sum, delta) in sums.iter_mut().zip(delta) {
-                            *sum += delta;
-                        }
-                    },
-                );
-                for (out, (base, sum)) in out.iter_mut().zip(base.iter().zip(&sums)) {
-                    *out = base + self.scale * sum;
-                }
-            },
-        );
-    }
-
-    /// Adds those parts of the models' task vectors to the base that agree with the sign of their sum.
-    ///
-    /// Positive and negative parts are summed apart, so that no task vector is needed twice. A zero
-    /// has no sign and agrees with nobody.
-    #[inline(always)]
-    fn agree<const NORMALIZE: bool>(
-        &self,
-        chunk: &Chunk<'_>,
-        row_flags: &[Vec<u8>],
-        out: &mut [f32],
-    ) {
-        self.for_blocks(
-            chunk,
-            out,
-            #[inline(always)]
-            |range, base, out| {
-                let mut sums = Aligned([0.0f32; BLOCK]);
-                let (mut positive, mut negative) = (Aligned([0.0f32; BLOCK]), Aligned([0.0f32; BLOCK]));
-                let (mut divisors, mut negative_divisors) = (Aligned([0.0f32; BLOCK]), Aligned([0.0f32; BLOCK]));
-                self.for_deltas(
-                    chunk,
-                    row_flags,
-                    range,
-                    base,
-                    #[inline(always)]
-                    |weight, delta| {
-                        let totals = sums.iter_mut().zip(positive.iter_mut().zip(&mut negative));
-                        for ((sum, (positive, negative)), &delta) in totals.zip(delta) {
-                            *sum += delta;
-                            *positive += if delta > 0.0 { delta } else { 0.0 };
-                            *negative += if delta < 0.0 { delta } else { 0.0 };
-                        }
-                        if NORMALIZE {
-                            let divisors = divisors.iter_mut().zip(&mut negative_divisors);
-                            for ((positive, negative), &delta) in divisors.zip(delta) {
-                                *positive += if delta > 0.0 { weight } else { 0.0 };
-                                *negative += if delta < 0.0 { weight } else { 0.0 };
-                            }
-                        }
-                    },
-                );
-                let parts =
-                    positive.iter().zip(&negative).zip(divisors.iter().zip(&negative_divisors));
-                for ((out, base), (&sum, (parts, divisors))) in
-                    out.iter_mut().zip(base).zip(sums.iter().zip(parts))
-                {
-                    // Bits are masked, since the compiler would rather choose between addresses.
-                    let mask = 0u32.wrapping_sub(u32::from(sum >= 0.0));
-                    let choose = |positive: f32, negative: f32| {
-                        f32::from_bits(positive.to_bits() & mask | negative.to_bits() & !mask)
-                    };
-                    let mut agreed = choose(*parts.0, *parts.1);
-                    if NORMALIZE {
-                        let divisor = choose(*divisors.0, *divisors.1);
-                        agreed /= if divisor == 0.0 { 1.0 } else { divisor };
-                    }
-                    // A sum that is not a number must not be hidden by an empty vote.
-                    let agreed = if sum.is_nan() { sum } else { agreed };
-                    *out = base + self.scale * agreed;
-                }
-            },
-        );
-    }
-
-    /// Calls `work` with the base and the output of consecutive parts of a chunk.
-    #[inline(always)]
-    fn for_blocks(
-        &self,
-        chunk: &Chunk<'_>,
-        out: &mut [f32],
-        mut work: impl FnMut(Range<usize>, &[f32], &mut [f32]),
-    ) {
-        let base = chunk.base.expect("the method has a base");
-        let blocks = base.chunks(BLOCK).zip(out.chunks_mut(BLOCK)).enumerate();
-        for (index, (base, out)) in blocks {
-            let start = index * BLOCK;
-            work(start..start + base.len(), base, out);
-        }
-    }
-
-    /// Calls `visit` with the weight and the weighted sparse task vector of every model in turn.
-    #[inline(always)]
-    fn for_deltas(
-        &self,
-        chunk: &Chunk<'_>,
-        row_flags: &[Vec<u8>],
-        range: Range<usize>,
-        base: &[f32],
-        mut visit: impl FnMut(f32, &[f32]),
-    ) {
-        let (mut delta, mut kept) = (Aligned([0.0f32; BLOCK]), Aligned([0.0f32; BLOCK]));
-        let (delta, kept) = (&mut delta[..range.len()], &mut kept[..range.len()]);
-        for (index, (model, input)) in self.models.iter().zip(chunk.inputs).enumerate() {
-            subtract(&input[range.clone()], base, delta);
-            let flags = row_flags.get(index).and_then(|flags| flags.get(range.clone()));
-            let start = chunk.start + range.start;
-            model.mask.apply(start, flags.unwrap_or_default(), delta, kept);
-            kept.iter_mut().for_each(|kept| *kept *= model.factor);
-            visit(model.weight, kept);
-        }
     }
 }
 

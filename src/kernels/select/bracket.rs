@@ -53,16 +53,21 @@ impl Bracket {
     /// Every magnitude there is.
     pub const EVERYTHING: Self = Self { low: 0, high: LARGEST_BITS };
 
-    /// Returns how many magnitudes lie above the bracket, and appends those inside to a list. `values`
-    /// begin at place `start`.
+    /// Returns how many magnitudes lie above the bracket, and appends those inside to a list, with their
+    /// `PLACES` if these are asked for. `values` begin at place `start`.
     ///
     /// To be called inside [`vectorized`](crate::kernels::simd::vectorized).
     #[inline(always)]
-    pub fn scan(self, start: u32, values: &[f32], inside: &mut Inside) -> usize {
+    pub fn scan<const PLACES: bool>(
+        self,
+        start: u32,
+        values: &[f32],
+        inside: &mut Inside,
+    ) -> usize {
         inside.reserve(values.len());
         #[cfg(target_arch = "x86_64")]
         if let Some(simd) = pulp::x86::V4::try_new() {
-            return self.scan_avx512(simd, start, values, inside);
+            return self.scan_avx512::<PLACES>(simd, start, values, inside);
         }
         self.scan_anywhere(start, values, inside)
     }
@@ -99,7 +104,7 @@ impl Bracket {
     /// [`Bracket::scan`] without a jump that depends on the values, which nobody could predict.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    fn scan_avx512(
+    fn scan_avx512<const PLACES: bool>(
         self,
         simd: pulp::x86::V4,
         start: u32,
@@ -120,7 +125,8 @@ impl Bracket {
             let is_above = avx512f._mm512_cmpgt_epu32_mask(bits, high);
             let is_inside = avx512f._mm512_cmpge_epu32_mask(bits, low) & !is_above;
             let length = inside.length;
-            for (list, values) in [(&mut inside.bits, bits), (&mut inside.places, places)] {
+            let lists = [(&mut inside.bits, bits), (&mut inside.places, places)];
+            for (list, values) in lists.into_iter().take(if PLACES { 2 } else { 1 }) {
                 let packed: [u32; LANES] =
                     cast(avx512f._mm512_maskz_compress_epi32(is_inside, values));
                 list[length..length + LANES].copy_from_slice(&packed);
@@ -155,7 +161,7 @@ mod tests {
             let above = values.iter().filter(|value| magnitude_bits(**value) > bracket.high).count();
             let (mut fastest, mut anywhere) = (Inside::default(), Inside::default());
             anywhere.reserve(values.len());
-            prop_assert_eq!(vectorized(|| bracket.scan(7, &values, &mut fastest)), above);
+            prop_assert_eq!(vectorized(|| bracket.scan::<true>(7, &values, &mut fastest)), above);
             prop_assert_eq!(bracket.scan_anywhere(7, &values, &mut anywhere), above);
             for list in [fastest, anywhere] {
                 prop_assert_eq!(list.places(), &expected.0[..]);

@@ -48,7 +48,7 @@ impl Squares {
             *mask = 0u32.wrapping_sub(u32::from(magnitude_bits(score) > bracket.high));
         }
         let listed = self.inside.len();
-        let n_above = bracket.scan(range.start as u32, scored, inside);
+        let n_above = bracket.scan::<true>(range.start as u32, scored, inside);
         let pairs = inside.bits()[listed..].iter().zip(&inside.places()[listed..]);
         self.inside.extend(pairs.map(|(&bits, &place)| (bits, place)));
         for (index, (above, values)) in self.above.iter_mut().zip(&mut self.values).enumerate() {
