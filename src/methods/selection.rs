@@ -178,7 +178,7 @@ const ROWS: usize = 64;
 
 /// A tensor is sampled at one of so many elements: with fewer of them more elements lie inside the
 /// brackets, with more of them the sample itself takes longer.
-const SAMPLED: usize = 64;
+const SAMPLED: usize = 256;
 
 /// Bounds of the number of sampled elements, of all series together for the upper one.
 const SAMPLE: (usize, usize) = (1 << 12, 1 << 20);
