@@ -90,7 +90,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         shard_size: settings.out_shard_size,
         overwrite: arguments.overwrite,
         copy_tokenizer: !arguments.no_copy_tokenizer,
-        recipe: (!arguments.no_write_model_card).then(|| file.document.text().to_owned()),
+        config_text: (!arguments.no_write_model_card).then(|| file.document.text().to_owned()),
         strict: arguments.strict,
     };
     let bar = talk.byte_progress(plan.output_bytes());

@@ -65,11 +65,11 @@ impl Anomaly {
             Self::NotFinite { .. } => {
                 "the model is damaged, or its training diverged: use another checkpoint of it"
             }
-            Self::LoadOverflow { dtype: DType::F16, .. } => {
+            Self::LoadOverflow { dtype: DType::F16 | DType::F8E4M3 | DType::F8E5M2, .. } => {
                 "write `dtype: bfloat16`, which reaches further, or `dtype: float32`"
             }
             Self::LoadOverflow { .. } => "write `dtype: float32`",
-            Self::Overflow { dtype: DType::F16, .. } => {
+            Self::Overflow { dtype: DType::F16 | DType::F8E4M3 | DType::F8E5M2, .. } => {
                 "choose smaller weights, or `out_dtype: bfloat16`, which reaches further"
             }
             Self::Overflow { .. } => "choose smaller weights",

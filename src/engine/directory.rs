@@ -1,4 +1,4 @@
-//! The output directory: weights, config, side files, the recipe and a model card.
+//! The output directory: weights, config, side files, the merge config and a model card.
 
 use std::fs;
 use std::path::Path;
@@ -11,8 +11,8 @@ use super::anomaly::{Anomalies, Anomaly};
 use super::error::EngineError;
 use super::{Engine, model_card};
 
-/// The name under which the recipe lies beside the weights, as in mergekit.
-const RECIPE_FILE: &str = "mergekit_config.yml";
+/// The name under which the merge config lies beside the weights, as in mergekit.
+const CONFIG_FILE: &str = "mergekit_config.yml";
 
 /// What an output directory holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct WriteOptions {
     pub copy_tokenizer: bool,
     /// The merge config's text, to be kept as `mergekit_config.yml` and shown in a model card,
     /// `README.md`. Without it, neither is written.
-    pub recipe: Option<String>,
+    pub config_text: Option<String>,
     /// Makes an error of the first [`Anomaly`] instead of a warning.
     pub strict: bool,
 }
@@ -36,7 +36,7 @@ impl Default for WriteOptions {
             shard_size: ShardSize::default(),
             overwrite: false,
             copy_tokenizer: true,
-            recipe: None,
+            config_text: None,
             strict: false,
         }
     }
@@ -65,9 +65,9 @@ pub(super) fn write(
     let anomalies = Anomalies::new(options.strict);
     engine.merge_to_writer(plan, &anomalies, &writer, progress)?;
     writer.finish()?;
-    if let Some(recipe) = &options.recipe {
-        let card = model_card::model_card(plan, recipe);
-        for (file, text) in [(RECIPE_FILE, recipe), ("README.md", &card)] {
+    if let Some(config_text) = &options.config_text {
+        let card = model_card::model_card(plan, config_text);
+        for (file, text) in [(CONFIG_FILE, config_text), ("README.md", &card)] {
             let path = output.path().join(file);
             fs::write(&path, text).map_err(|source| EngineError::Write { path, source })?;
         }

@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use crate::plan::MergePlan;
 
-/// The card of a merged model. `recipe` is the merge config's text. Where the model lies does not
+/// The card of a merged model. `config_text` is the merge config's text. Where the model lies does not
 /// show, so that the same merge gives the same card everywhere.
-pub(super) fn model_card(plan: &MergePlan, recipe: &str) -> String {
+pub(super) fn model_card(plan: &MergePlan, config_text: &str) -> String {
     let mut card = "---\nlibrary_name: transformers\ntags:\n- mergekit\n- merge\n---\n".to_owned();
     let mut line = |text: &str| {
         writeln!(card, "{text}").expect("writing to a string does not fail");
@@ -24,11 +24,11 @@ pub(super) fn model_card(plan: &MergePlan, recipe: &str) -> String {
     for model in plan.models().iter().filter(|model| Some(model.id()) != base) {
         line(&format!("* {}", quote(&model.label())));
     }
-    line("\n## Recipe\n");
+    line("\n## Merge config\n");
     line("`mergekit merge` makes the same model again from this file, which is also kept as");
     line("`mergekit_config.yml`:\n");
-    let fence = fence(recipe);
-    line(&format!("{fence}yaml\n{}\n{fence}", recipe.trim_end()));
+    let fence = fence(config_text);
+    line(&format!("{fence}yaml\n{}\n{fence}", config_text.trim_end()));
     card
 }
 

@@ -231,17 +231,19 @@ fn overflow_bits(dtype: DType) -> u32 {
         DType::F16 => 65_520f32.to_bits(),
         DType::BF16 => 0x7f7f_8000,
         DType::F8E5M2 => float8::E5M2_OVERFLOW.to_bits(),
+        DType::F8E4M3 => float8::E4M3_LIMIT.to_bits() + 1,
         _ => f32::INFINITY.to_bits(),
     }
 }
 
-/// Index of the first value that `dtype` does not hold as a finite number: NaN, an infinity, or what
-/// would be rounded to one.
+/// Index of the first value that `dtype` does not hold as a finite number near it: NaN, an infinity, or
+/// what would be rounded to one, or cut to the largest number of E4M3.
 pub fn first_beyond(dtype: DType, values: &[f32]) -> Option<usize> {
     first_at_least(overflow_bits(dtype), values, |value| value.to_bits() & MAGNITUDE)
 }
 
-/// Index of the first finite value that is too large for `dtype`: it would be rounded to an infinity.
+/// Index of the first finite value that is too large for `dtype`: it would be rounded to an infinity, or
+/// cut to the largest number of E4M3.
 pub fn first_overflow(dtype: DType, values: &[f32]) -> Option<usize> {
     first_at_least(overflow_bits(dtype), values, |value| {
         let magnitude = value.to_bits() & MAGNITUDE;

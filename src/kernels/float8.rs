@@ -20,6 +20,10 @@ static E5M2: [f32; 256] = table::<2, 15>(0x7d);
 /// Smallest magnitude that is rounded to the infinity of E5M2.
 pub const E5M2_OVERFLOW: f32 = 61_440.0;
 
+/// Largest magnitude that is rounded to the largest E4M3 because it is the nearest, not for want of a
+/// larger one.
+pub const E4M3_LIMIT: f32 = 464.0;
+
 /// The value of an E4M3.
 #[inline(always)]
 pub fn widen_e4m3(bits: u8) -> f32 {

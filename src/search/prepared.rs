@@ -179,9 +179,9 @@ impl PreparedSearch {
     pub fn write_model(&self, config: &str, directory: &Path) -> Result<(), SearchError> {
         let parsed = MergeConfig::parse(config, directory)?;
         let plan = MergePlan::new(&parsed, &self.scorer.store, &PlanOptions::default())?;
-        let recipe = Some(config.to_owned());
+        let config_text = Some(config.to_owned());
         let options =
-            WriteOptions { overwrite: true, recipe, strict: true, ..WriteOptions::default() };
+            WriteOptions { overwrite: true, config_text, strict: true, ..WriteOptions::default() };
         self.scorer.engine.merge_to_directory(&plan, directory, &options, &|_| {})?;
         Ok(())
     }
