@@ -36,7 +36,6 @@ const RECIPES_OF_MODULE: &[&str] = &["models", "slices"];
 const INSTEAD_OF_TOKENIZER: &str =
     "without it the output has the base model's tokenizer, and all models need its vocabulary";
 const INSTEAD_OF_CHAT_TEMPLATE: &str = "without it the output has the base model's chat template";
-const INSTEAD_OF_LORA: &str = "merge the adapter into its model first, and name the result";
 
 /// A merge config with the file it was read from.
 #[derive(Debug, Clone)]
@@ -267,15 +266,7 @@ fn read_method(node: &Node<'_>) -> Result<&'static MethodDefinition, ConfigError
 }
 
 fn read_model(node: &Node<'_>) -> Result<ModelReference, ConfigError> {
-    let model = ModelReference::from_node(node)?;
-    if model.lora.is_some() {
-        return Err(ConfigError::NotAvailable {
-            at: node.place(),
-            what: "a model with an adapter",
-            instead: INSTEAD_OF_LORA,
-        });
-    }
-    Ok(model)
+    ModelReference::from_node(node)
 }
 
 fn read_dtype(node: &Node<'_>) -> Result<DType, ConfigError> {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::architecture::{LayerCount, ModelConfig};
-use crate::checkpoint::TensorInfo;
+use crate::checkpoint::{Holding, TensorInfo};
 use crate::config::{MergeConfig, ModelReference};
 use crate::kernels::dtype::DType;
 use crate::methods::{self, MethodDefinition, TensorMethod};
@@ -105,6 +105,24 @@ pub struct Operand {
     /// The element type to round it to before anything is computed. Rounding is free where the two
     /// are equal, which is the usual case.
     pub loaded_as: DType,
+}
+
+impl PlannedTensor {
+    /// Every input that it is made from, the base first.
+    pub fn operands(&self) -> impl Iterator<Item = &Operand> {
+        let (first, others) = match &self.action {
+            Action::Copy { from, equals } => (Some(from), equals),
+            Action::Merge { base, inputs, .. } => (base.as_ref(), inputs),
+        };
+        first.into_iter().chain(others)
+    }
+}
+
+impl Operand {
+    /// What it takes to have it at hand, where it is computed while it is read.
+    pub fn holding(&self) -> Holding {
+        self.model.checkpoint.holding(&self.tensor)
+    }
 }
 
 impl MergePlan {
