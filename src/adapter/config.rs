@@ -50,7 +50,7 @@ struct Fields {
 }
 
 /// Fields of variants that are no sum of a base and a product.
-const VARIANTS: [&str; 7] = [
+const VARIANTS: [&str; 9] = [
     "layer_replication",
     "target_parameters",
     "trainable_token_indices",
@@ -58,10 +58,12 @@ const VARIANTS: [&str; 7] = [
     "use_qalora",
     "use_bdlora",
     "arrow_config",
+    "kasa_config",
+    "monteclora_config",
 ];
 
 /// Ways to begin a training that change the base as well, so that the adapter alone is not enough.
-const CHANGE_THE_BASE: [&str; 4] = ["pissa", "olora", "corda", "loftq"];
+const CHANGE_THE_BASE: [&str; 5] = ["pissa", "olora", "corda", "loftq", "lora_ga"];
 
 impl AdapterConfig {
     /// Reads the config in `directory`.
