@@ -6,11 +6,11 @@ use std::sync::{Mutex, Weak};
 
 use indexmap::IndexMap;
 
+use super::AdapterError;
 use super::config::AdapterConfig;
 use super::names::{self, Part};
 use super::product::{Layout, Product};
 use super::source::Held;
-use super::AdapterError;
 use crate::architecture::{Architecture, TensorNames};
 use crate::checkpoint::{Checkpoint, TensorInfo, TensorSource};
 use crate::kernels::dtype::DType;
@@ -229,8 +229,8 @@ impl Target<'_> {
             Found::Stored(name) => {
                 let info = self.info(&name)?;
                 let is_table = info.shape.len() == 2 && found.shape.len() == 2;
-                let fits = found.shape == info.shape
-                    || is_table && found.shape[1..] == info.shape[1..];
+                let fits =
+                    found.shape == info.shape || is_table && found.shape[1..] == info.shape[1..];
                 if !fits {
                     return Err(self.misfit(tensor, &name, &info.shape));
                 }

@@ -149,15 +149,14 @@ fn patterns<T>(
     field: &'static str,
     path: &Path,
 ) -> Result<Vec<(Regex, T)>, AdapterError> {
-    let compile = |(pattern, value): (String, T)| match Regex::new(&format!(
-        r"^(?:.*\.)?(?:{pattern})$"
-    )) {
-        Ok(regex) => Ok((regex, value)),
-        Err(source) => {
-            let (path, source) = (path.to_owned(), Box::new(source));
-            Err(AdapterError::Pattern { path, field, pattern, source })
-        }
-    };
+    let compile =
+        |(pattern, value): (String, T)| match Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$")) {
+            Ok(regex) => Ok((regex, value)),
+            Err(source) => {
+                let (path, source) = (path.to_owned(), Box::new(source));
+                Err(AdapterError::Pattern { path, field, pattern, source })
+            }
+        };
     written.unwrap_or_default().into_iter().map(compile).collect()
 }
 

@@ -6,9 +6,9 @@ use std::sync::{Arc, PoisonError};
 use indexmap::IndexMap;
 use rayon::prelude::*;
 
+use super::AdapterError;
 use super::changes::{Adapter, Change, Origin};
 use super::product::{Factors, Layout, PIECE, Product};
-use super::AdapterError;
 use crate::architecture::Architecture;
 use crate::checkpoint::{CheckpointError, Holding, TensorInfo, TensorSource};
 use crate::kernels::dtype::{DType, narrow, round_to};
@@ -139,11 +139,17 @@ impl AdaptedCheckpoint {
                 .collect::<Result<Vec<f64>, _>>()?,
             Layout::Transposed => {
                 let mut squares = vec![0.0; product.cols];
-                self.each_piece(change, factors, 0, product.rows * product.cols, |start, piece| {
-                    for (element, &value) in (start..).zip(piece) {
-                        squares[element % product.cols] += f64::from(value).powi(2);
-                    }
-                })?;
+                self.each_piece(
+                    change,
+                    factors,
+                    0,
+                    product.rows * product.cols,
+                    |start, piece| {
+                        for (element, &value) in (start..).zip(piece) {
+                            squares[element % product.cols] += f64::from(value).powi(2);
+                        }
+                    },
+                )?;
                 squares
             }
         };
@@ -192,7 +198,8 @@ impl AdaptedCheckpoint {
 
     /// Whether the base's bytes are those of the adapted model.
     fn is_unchanged(&self, name: &str) -> bool {
-        let dtype = |tensors: &IndexMap<String, TensorInfo>| tensors.get(name).map(|info| info.dtype);
+        let dtype =
+            |tensors: &IndexMap<String, TensorInfo>| tensors.get(name).map(|info| info.dtype);
         !self.changes.contains_key(name) && dtype(&self.tensors) == dtype(self.base.tensors())
     }
 }

@@ -73,10 +73,18 @@ fn adapted_models_are_those_of_peft() {
         let adapted = AdaptedCheckpoint::new(base, "base", &llama(), adapter, None).unwrap();
         for (name, info) in expected.tensors() {
             assert_eq!(&adapted.tensors()[name], info, "{}: {name}", folder.display());
-            let tolerance = if info.dtype == DType::F32 { 1e-6 } else { 0.0 };
+            // For embeddings alone, peft rounds what it adds before it adds it; here it is rounded once.
+            // That may differ in the last place.
+            let tolerance = match (info.dtype, name.as_str()) {
+                (DType::F32, _) => 1e-6,
+                (DType::F16, "embed.weight") => (-10f32).exp2(),
+                (DType::BF16, "embed.weight") => (-7f32).exp2(),
+                _ => 0.0,
+            };
+            let least = if info.dtype == DType::F32 { 1.0 } else { 0.0 };
             for (actual, expected) in read(&adapted, name).iter().zip(read(&expected, name)) {
                 assert!(
-                    (actual - expected).abs() <= tolerance * expected.abs().max(1.0),
+                    (actual - expected).abs() <= tolerance * expected.abs().max(least),
                     "{}: {name}: {actual} instead of {expected}",
                     folder.display(),
                 );
@@ -161,9 +169,8 @@ fn what_is_held_is_declared() {
 #[test]
 fn the_base_is_converted_before_it_is_adapted() {
     let name = format!("{Q}.weight");
-    let base = || {
-        source(DType::F32, &[(&name, &[6, 4]), ("model.norm.weight", &[4]), ("steps", &[1])])
-    };
+    let base =
+        || source(DType::F32, &[(&name, &[6, 4]), ("model.norm.weight", &[4]), ("steps", &[1])]);
     let mut with_steps = base();
     let steps = TensorInfo { dtype: DType::I64, shape: vec![1] };
     with_steps.insert_bytes("steps", steps, vec![1; 8]).unwrap();

@@ -122,7 +122,11 @@ impl TensorInfo {
     }
 
     /// The number of elements in `bytes` bytes, which must be whole.
-    pub(crate) fn whole_elements(&self, name: &str, bytes: usize) -> Result<usize, CheckpointError> {
+    pub(crate) fn whole_elements(
+        &self,
+        name: &str,
+        bytes: usize,
+    ) -> Result<usize, CheckpointError> {
         let element_bytes = self.dtype.size();
         if !bytes.is_multiple_of(element_bytes) {
             return Err(CheckpointError::PartialElement {

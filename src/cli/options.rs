@@ -7,8 +7,8 @@ use clap::Args;
 
 use super::{Talk, cancelled_by_ctrl_c};
 use crate::checkpoint::ShardSize;
-use crate::kernels::dtype::DType;
 use crate::engine::{Engine, EngineError, EngineOptions};
+use crate::kernels::dtype::DType;
 use crate::plan::{ModelStore, PlanOptions};
 
 /// More threads than this for each core only cost time.

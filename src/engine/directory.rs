@@ -50,7 +50,7 @@ pub(super) fn write(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<Anomaly>, EngineError> {
     for model in plan.models() {
-        if is_same_directory(&model.directory, out) {
+        if model.directories().any(|input| is_same_directory(input, out)) {
             return Err(EngineError::OutputIsInput { path: out.to_owned(), model: model.label() });
         }
     }

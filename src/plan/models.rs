@@ -17,7 +17,7 @@ use super::PlanError;
 pub struct InputModel {
     /// As written in merge configs.
     pub reference: ModelReference,
-    /// Where it was read from.
+    /// Where it was read from, without its adapter.
     pub directory: PathBuf,
     /// Its weights.
     pub checkpoint: Box<dyn TensorSource>,
@@ -33,10 +33,7 @@ impl InputModel {
     /// Opens the model directory that `reference` names, and its adapter. Reads headers only.
     ///
     /// A model with an adapter is converted to `adapted_as`, where given, before the two are combined.
-    pub fn open(
-        reference: &ModelReference,
-        adapted_as: Option<DType>,
-    ) -> Result<Self, PlanError> {
+    pub fn open(reference: &ModelReference, adapted_as: Option<DType>) -> Result<Self, PlanError> {
         let mut paths = std::iter::once(&reference.model).chain(&reference.lora);
         if paths.any(|path| path.revision.is_some()) {
             return Err(PlanError::RevisionNotAvailable { model: reference.to_string() });
@@ -85,6 +82,12 @@ impl InputModel {
     /// The model as messages name it: the way merge configs write it.
     pub fn label(&self) -> String {
         self.reference.to_string()
+    }
+
+    /// The directories that it was read from: its own, and its adapter's.
+    pub fn directories(&self) -> impl Iterator<Item = &Path> {
+        let adapter = self.reference.lora.iter().map(|adapter| Path::new(&adapter.path));
+        std::iter::once(self.directory.as_path()).chain(adapter)
     }
 
     /// Differs between any two models that this process has opened, so that what was computed from

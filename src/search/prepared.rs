@@ -97,7 +97,7 @@ impl PreparedSearch {
             },
             models: models
                 .iter()
-                .map(|model| Ok((model.label(), identity::model_digest(&model.directory)?)))
+                .map(|model| Ok((model.label(), digest_of(model)?)))
                 .collect::<Result<_, SearchError>>()?,
         };
         let engine = Engine::new(EngineOptions {
@@ -214,6 +214,16 @@ fn check_merge(
     };
     let model = Decoder::new(plan.model_config(), tensors, &DecoderOptions::default())?;
     tasks.iter().try_for_each(|task| Ok(task.evaluator.check_length(model.max_length())?))
+}
+
+/// Digest of a model, and of its adapter where it has one.
+fn digest_of(model: &InputModel) -> Result<String, SearchError> {
+    let digests: Vec<String> =
+        model.directories().map(identity::model_digest).collect::<Result<_, _>>()?;
+    Ok(match digests.as_slice() {
+        [digest] => digest.clone(),
+        several => identity::text_digest(&several.join(" ")),
+    })
 }
 
 /// Number of layers of a model's first part.
