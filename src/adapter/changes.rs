@@ -1,6 +1,5 @@
 //! What an adapter changes: its tensors, brought together by the tensor of the base that they change.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Weak};
 
@@ -49,6 +48,10 @@ pub(super) struct Change {
     pub(super) product: Option<Product>,
     /// Name and scale of what is added to a bias.
     pub(super) bias: Option<(String, f32)>,
+    /// Whether the base has another tensor in its place.
+    pub(super) is_untied: bool,
+    /// Its number of rows, when it has one for each token and not as many as the base's.
+    pub(super) vocabulary: Option<usize>,
     /// What was loaded of the product, for as long as somebody needs it.
     pub(super) held: Mutex<Weak<Held>>,
 }
@@ -127,12 +130,14 @@ impl Adapter {
         architecture: &Architecture,
         dtype: Option<DType>,
     ) -> Result<IndexMap<String, Change>, AdapterError> {
-        let target = Target { adapter: self, base, label, dtype, names: names_of(architecture) };
+        let listed = listed_in(architecture);
+        let target = Target { adapter: self, base, label, dtype, listed };
         let mut changes = IndexMap::new();
         for (name, tensor) in &self.wholes {
             let (name, change) = target.whole(name, tensor)?;
             changes.insert(name, change);
         }
+        target.check_vocabularies(&changes)?;
         for (module, parts) in &self.modules {
             let (name, product) = target.product(module, parts, &mut changes)?;
             let change: &mut Change = &mut changes[&name];
@@ -153,8 +158,15 @@ struct Target<'t> {
     label: &'t str,
     /// The type that the model is converted to before it is changed.
     dtype: Option<DType>,
-    /// Other names for the tensors of the architecture.
-    names: HashMap<String, TensorNames>,
+    /// By each name of their own.
+    listed: IndexMap<String, Listed>,
+}
+
+/// A tensor that an architecture lists.
+struct Listed {
+    names: TensorNames,
+    /// Whether it has a row for each token.
+    is_vocabulary: bool,
 }
 
 impl Target<'_> {
@@ -163,7 +175,7 @@ impl Target<'_> {
         if tensors.contains_key(name) {
             return Found::Stored(name.to_owned());
         }
-        if let Some(names) = self.names.get(name)
+        if let Some(Listed { names, .. }) = self.listed.get(name)
             && let Some(found) = names.resolve(self.base)
         {
             let found = found.to_owned();
@@ -221,17 +233,39 @@ impl Target<'_> {
         Ok(info)
     }
 
-    /// The tensor `name`, which `tensor` of the adapter replaces. It may have more or fewer rows, as
-    /// embeddings have when tokens were added, and the base may be without it.
+    fn is_vocabulary(&self, name: &str) -> bool {
+        self.listed.get(name).is_some_and(|listed| listed.is_vocabulary)
+    }
+
+    /// Tensors with a row for each token may have been given more rows, but then all of them.
+    fn check_vocabularies(&self, changes: &IndexMap<String, Change>) -> Result<(), AdapterError> {
+        for (_, change) in changes.iter().filter(|(name, _)| self.is_vocabulary(name)) {
+            let Origin::Adapter(tensor) = &change.from else { continue };
+            for other in self.listed.keys().filter(|other| self.is_vocabulary(other)) {
+                let changed = changes.get(other).map(|change| &change.info);
+                if let Some(info) = changed.or_else(|| self.base.tensors().get(other))
+                    && info.shape.first() != change.info.shape.first()
+                {
+                    return Err(self.misfit(tensor, other, &info.shape));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The tensor `name`, which `tensor` of the adapter replaces. The base may be without it.
     fn whole(&self, name: &str, tensor: &str) -> Result<(String, Change), AdapterError> {
         let found = &self.adapter.weights.tensors()[tensor];
-        let (name, dtype) = match self.find(name) {
+        let place = self.find(name);
+        let is_untied = matches!(place, Found::Tied(_));
+        let (name, dtype) = match place {
             Found::Stored(name) => {
                 let info = self.info(&name)?;
-                let is_table = info.shape.len() == 2 && found.shape.len() == 2;
-                let fits =
-                    found.shape == info.shape || is_table && found.shape[1..] == info.shape[1..];
-                if !fits {
+                let is_resized = self.is_vocabulary(&name)
+                    && info.shape.len() == 2
+                    && found.shape.len() == 2
+                    && found.shape[1] == info.shape[1];
+                if found.shape != info.shape && !is_resized {
                     return Err(self.misfit(tensor, &name, &info.shape));
                 }
                 (name, info.dtype)
@@ -240,7 +274,13 @@ impl Target<'_> {
             Found::Absent => (name.to_owned(), self.dtype.unwrap_or(found.dtype)),
         };
         let info = TensorInfo { dtype, shape: found.shape.clone() };
-        Ok((name, Change::new(info, Origin::Adapter(tensor.to_owned()))))
+        let before = self.base.tensors().get(&name).map(|info| &info.shape);
+        let vocabulary = match before {
+            Some(shape) if *shape != info.shape => Some(info.shape[0]),
+            _ => None,
+        };
+        let change = Change::new(info, Origin::Adapter(tensor.to_owned()));
+        Ok((name, Change { is_untied, vocabulary, ..change }))
     }
 
     /// Finds the weight of `module`, which then has an entry in `changes`, and the product on top of it.
@@ -344,7 +384,9 @@ impl Target<'_> {
         wanted: String,
         changes: &mut IndexMap<String, Change>,
     ) -> Result<String, AdapterError> {
-        let (name, from) = match self.find(&wanted) {
+        let place = self.find(&wanted);
+        let is_untied = matches!(place, Found::Tied(_));
+        let (name, from) = match place {
             Found::Stored(name) => (name.clone(), name),
             Found::Tied(other) => (wanted, other),
             Found::Absent if changes.contains_key(&wanted) => return Ok(wanted),
@@ -352,7 +394,7 @@ impl Target<'_> {
         };
         if !changes.contains_key(&name) {
             let change = Change::new(self.info(&from)?, Origin::Base(from));
-            changes.insert(name.clone(), change);
+            changes.insert(name.clone(), Change { is_untied, ..change });
         }
         Ok(name)
     }
@@ -364,20 +406,22 @@ impl Target<'_> {
 
 impl Change {
     fn new(info: TensorInfo, from: Origin) -> Self {
-        Self { info, from, product: None, bias: None, held: Mutex::default() }
+        let held = Mutex::default();
+        Self { info, from, product: None, bias: None, is_untied: false, vocabulary: None, held }
     }
 }
 
-/// The names of every tensor of `architecture`, by each of them that is its own.
-fn names_of(architecture: &Architecture) -> HashMap<String, TensorNames> {
-    let mut by_name = HashMap::new();
+/// Every tensor of `architecture`, by each name that is its own.
+fn listed_in(architecture: &Architecture) -> IndexMap<String, Listed> {
+    let mut listed = IndexMap::new();
     for (_, module, n_layers) in architecture.modules() {
         for (location, template) in module.tensors(n_layers) {
             let names = template.names_for(location, n_layers);
+            let is_vocabulary = template.vocabulary_axis == Some(0);
             for name in std::iter::once(&names.name).chain(&names.aliases) {
-                by_name.insert(name.clone(), names.clone());
+                listed.insert(name.clone(), Listed { names: names.clone(), is_vocabulary });
             }
         }
     }
-    by_name
+    listed
 }

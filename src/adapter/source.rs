@@ -56,6 +56,16 @@ impl AdaptedCheckpoint {
         Ok(Self { base, adapter, tensors, changes })
     }
 
+    /// Whether a tensor that the base is tied to another one for has become a tensor of its own.
+    pub fn is_untied(&self) -> bool {
+        self.changes.values().any(|change| change.is_untied)
+    }
+
+    /// The number of tokens, when it is not the base's.
+    pub fn vocabulary_size(&self) -> Option<usize> {
+        self.changes.values().find_map(|change| change.vocabulary)
+    }
+
     /// Computes elements `start .. start + out.len()`, at most a [`PIECE`], before they are rounded.
     fn values(
         &self,

@@ -209,10 +209,41 @@ fn a_tied_head_that_is_adapted_becomes_a_tensor_of_its_own() {
     assert_eq!(embeddings, read(&base(), "model.embed_tokens.weight"));
     assert_ne!(embeddings, read(&adapted, "lm_head.weight"));
 
-    let saved = adapter(&json!({}), &[("lm_head.weight", &[11, 4])]);
+    assert!(adapted.is_untied());
+
+    let saved = adapter(&json!({}), &[("lm_head.weight", &[9, 4])]);
     let adapted = put_on(base(), saved, None).unwrap();
-    let info = TensorInfo { dtype: DType::BF16, shape: vec![11, 4] };
     assert_eq!(adapted.tensors()["lm_head.weight"], info);
+    assert!(adapted.is_untied());
+}
+
+#[test]
+fn vocabularies_may_have_grown_but_only_all_of_them() {
+    let base = |head: &[usize]| {
+        let embeddings: (&str, &[usize]) = ("model.embed_tokens.weight", &[9, 4]);
+        match head.is_empty() {
+            true => source(DType::BF16, &[embeddings]),
+            false => source(DType::BF16, &[embeddings, ("lm_head.weight", head)]),
+        }
+    };
+    let grown = || adapter(&json!({}), &[("model.embed_tokens.weight", &[11, 4])]);
+    let adapted = put_on(base(&[]), grown(), None).unwrap();
+    assert_eq!(adapted.vocabulary_size(), Some(11));
+    assert_eq!(adapted.tensors()["model.embed_tokens.weight"].shape, [11, 4]);
+    assert!(!adapted.is_untied());
+
+    let error = put_on(base(&[9, 4]), grown(), None).err().unwrap();
+    insta::assert_snapshot!(
+        error,
+        @"adapter `lora` does not fit `base`: `base_model.model.model.embed_tokens.weight` of shape [11, 4] cannot change `lm_head.weight` of shape [9, 4]"
+    );
+    let both = adapter(
+        &json!({}),
+        &[("model.embed_tokens.weight", &[11, 4]), ("lm_head.weight", &[11, 4])],
+    );
+    assert_eq!(put_on(base(&[9, 4]), both, None).unwrap().vocabulary_size(), Some(11));
+    let head = adapter(&json!({}), &[("lm_head.weight", &[11, 4])]);
+    assert!(put_on(base(&[]), head, None).is_err());
 }
 
 #[test]

@@ -44,11 +44,17 @@ impl InputModel {
         let model = Self::new(reference.clone(), directory.to_owned(), checkpoint, config)?;
         let Some(adapter) = &reference.lora else { return Ok(model) };
         let adapter = Adapter::open(Path::new(&adapter.path))?;
-        let Self { checkpoint, architecture, .. } = model;
+        let Self { checkpoint, architecture, mut config, .. } = model;
         let label = reference.model.to_string();
         let adapted =
             AdaptedCheckpoint::new(checkpoint, &label, &architecture, adapter, adapted_as)?;
-        Ok(Self { checkpoint: Box::new(adapted), architecture, ..model })
+        if adapted.is_untied() {
+            config.set_tie_word_embeddings(false);
+        }
+        if let Some(rows) = adapted.vocabulary_size() {
+            config.set(&architecture.definition().vocabulary_size_key, rows)?;
+        }
+        Ok(Self { checkpoint: Box::new(adapted), architecture, config, ..model })
     }
 
     /// A model from its parts, which may live in memory.
