@@ -74,17 +74,16 @@ fn adapted_models_are_those_of_peft() {
         for (name, info) in expected.tensors() {
             assert_eq!(&adapted.tensors()[name], info, "{}: {name}", folder.display());
             // For embeddings alone, peft rounds what it adds before it adds it; here it is rounded once.
-            // That may differ in the last place.
+            // That may differ in the last place of what is added, which is less than 1.
             let tolerance = match (info.dtype, name.as_str()) {
                 (DType::F32, _) => 1e-6,
-                (DType::F16, "embed.weight") => (-10f32).exp2(),
-                (DType::BF16, "embed.weight") => (-7f32).exp2(),
+                (DType::F16, "embed.weight") => (-11f32).exp2(),
+                (DType::BF16, "embed.weight") => (-8f32).exp2(),
                 _ => 0.0,
             };
-            let least = if info.dtype == DType::F32 { 1.0 } else { 0.0 };
             for (actual, expected) in read(&adapted, name).iter().zip(read(&expected, name)) {
                 assert!(
-                    (actual - expected).abs() <= tolerance * expected.abs().max(least),
+                    (actual - expected).abs() <= tolerance * expected.abs().max(1.0),
                     "{}: {name}: {actual} instead of {expected}",
                     folder.display(),
                 );

@@ -58,10 +58,6 @@ fn what_is_not_available() {
     error: merge.yml:3:16: chat_template: `chat_template` is not available in this version
     hint: without it the output has the base model's chat template
     ");
-    assert_snapshot!(refused("merge_method: ties\nmodels: [{model: a+b}]\n"), @r"
-    error: merge.yml:2:18: models[0].model: a model with an adapter is not available in this version
-    hint: merge the adapter into its model first, and name the result
-    ");
 }
 
 #[test]
