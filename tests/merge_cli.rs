@@ -211,7 +211,7 @@ fn the_chat_template_is_the_one_asked_for() {
 
     fs::write(place.path("a/tokenizer_config.json"), "[]").unwrap();
     let outcome = place.merge(&format!("{TIES}chat_template: auto\n"), &["--overwrite"]);
-    let problem = "merge.yml:8:1: chat_template: the chat template of `a` does not count";
+    let problem = "merge.yml:8:16: the chat template of `a` does not count";
     assert!(outcome.stderr.contains(problem), "{}", outcome.stderr);
 }
 
