@@ -20,3 +20,4 @@ pub mod plan;
 pub mod report;
 pub mod search;
 pub mod space;
+pub mod tokenizer;

@@ -78,6 +78,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let plan = plan.map_err(|error| Failure::in_config(error, &file))?;
     introduce(&plan, talk);
 
+    if plan.chat_template().is_some() && arguments.no_copy_tokenizer {
+        let hint = "leave out either `chat_template` or `--no-copy-tokenizer`".to_owned();
+        talk.warn(&"`chat_template` has no effect without a tokenizer", Some(hint));
+    }
+
     let engine = settings.engine(talk)?;
     let estimate = engine.estimate(&plan)?;
     talk.detail(&format_args!(

@@ -22,9 +22,10 @@ use indexmap::IndexMap;
 
 use crate::architecture::{LayerCount, ModelConfig};
 use crate::checkpoint::{Holding, TensorInfo};
-use crate::config::{MergeConfig, ModelReference};
+use crate::config::{ChatTemplate, MergeConfig, ModelReference};
 use crate::kernels::dtype::DType;
 use crate::methods::{self, MethodDefinition, TensorMethod};
+use crate::tokenizer;
 
 pub use error::PlanError;
 pub use models::{InputModel, ModelStore};
@@ -53,6 +54,7 @@ pub struct MergePlan {
     base: Option<Arc<InputModel>>,
     tensors: Vec<PlannedTensor>,
     config: ModelConfig,
+    chat_template: Option<String>,
     warnings: Vec<PlanWarning>,
     seed: u64,
 }
@@ -165,6 +167,7 @@ impl MergePlan {
         let donor = models.first().ok_or(PlanError::NoTensors)?;
         let definition = donor.architecture.definition();
         let mut warnings = Vec::new();
+        let chat_template = chat_template(config, &models, &mut warnings);
         check_architectures(&models, &references, options, &mut warnings)?;
         for (model, (field, _)) in models.iter().zip(&references) {
             if let [example, ..] = model.unlisted() {
@@ -207,6 +210,7 @@ impl MergePlan {
             method,
             tensors: planned,
             config: output_config,
+            chat_template,
             warnings,
             seed: options.seed,
             base,
@@ -232,6 +236,11 @@ impl MergePlan {
     /// The config's base model.
     pub fn base(&self) -> Option<&InputModel> {
         self.base.as_deref()
+    }
+
+    /// The Jinja text of the chat template that the output's tokenizer gets instead of the donor's.
+    pub fn chat_template(&self) -> Option<&str> {
+        self.chat_template.as_deref()
     }
 
     /// Every output tensor, in output order; at least one.
@@ -267,6 +276,35 @@ impl MergePlan {
     /// Key of all random numbers.
     pub fn seed(&self) -> u64 {
         self.seed
+    }
+}
+
+/// The text of the chat template that `config` asks for.
+fn chat_template(
+    config: &MergeConfig,
+    models: &[Arc<InputModel>],
+    warnings: &mut Vec<PlanWarning>,
+) -> Option<String> {
+    match config.chat_template.as_ref()? {
+        ChatTemplate::BuiltIn(template) => Some(tokenizer::built_in(*template).to_owned()),
+        ChatTemplate::Text(text) => Some(text.clone()),
+        ChatTemplate::Auto => {
+            let mut found = Vec::new();
+            for model in models {
+                match tokenizer::of_model(&model.directory) {
+                    Ok(template) => found.extend(template),
+                    Err(error) => warnings.push(PlanWarning::UnreadableChatTemplate {
+                        model: model.label(),
+                        problem: error.to_string(),
+                    }),
+                }
+            }
+            let template = tokenizer::most_frequent(found);
+            if template.is_none() {
+                warnings.push(PlanWarning::NoChatTemplate);
+            }
+            template
+        }
     }
 }
 

@@ -323,6 +323,7 @@ fn comparisons(references: &[ModelReference], start: &MergeConfig) -> Vec<Compar
         parameters: IndexMap::new(),
         dtype: None,
         out_dtype: None,
+        chat_template: None,
     };
     let mut comparisons: Vec<Comparison> = references
         .iter()
