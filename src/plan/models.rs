@@ -51,14 +51,14 @@ impl InputModel {
     ) -> Result<Self, PlanError> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let architecture = match &reference.override_architecture {
-            None => config.architecture()?,
+            None => Architecture::known_or_inferred(&config, &*checkpoint)?,
             Some(name) => {
                 let mut named = config.clone();
                 named.set("architectures", vec![name.clone()])?;
-                named.architecture()?
+                Architecture::known_or_inferred(&named, &*checkpoint)?
             }
         };
-        architecture.check_layer_counts(&*checkpoint, config.path())?;
+        architecture.check_layer_counts(&*checkpoint, &config)?;
         Ok(Self {
             reference,
             directory,

@@ -306,13 +306,12 @@ fn n_layers(
     definition: &ArchitectureDefinition,
     module: &str,
 ) -> Result<usize, PlanError> {
-    if model.architecture.definition() == definition {
+    if **model.architecture.definition() == *definition {
         let (_, n_layers) = model.architecture.module(module).expect("the definition has it");
         return Ok(n_layers);
     }
-    // An allowed crime: the model is read as if it were of the output's architecture.
-    let config = &model.config;
+    // Inferred for all models together or, an allowed crime, that of the output.
     let definition = Arc::new(definition.clone());
-    let read_as = Architecture::with_definition(definition, config.values(), config.path())?;
+    let read_as = Architecture::with_definition(definition, &model.config, &*model.checkpoint)?;
     Ok(read_as.module(module).expect("the definition has it").1)
 }
