@@ -74,6 +74,9 @@ pub struct TensorTemplate {
     pub forced_dtype: Option<DType>,
     /// The axis that token ids index.
     pub vocabulary_axis: Option<usize>,
+    /// Tensors of another layout that this one consists of: those of each expert in turn, stacked along
+    /// a new first axis, or a single one that only has another name there.
+    pub parts: Vec<NameTemplate>,
 }
 
 /// Where in its module a tensor is.
@@ -163,6 +166,7 @@ impl TensorTemplate {
             tied: Vec::new(),
             forced_dtype: None,
             vocabulary_axis: None,
+            parts: Vec::new(),
         }
     }
 
@@ -190,6 +194,7 @@ impl TensorTemplate {
             name: self.name.clone().with_expert(expert),
             aliases: all(&self.aliases, expert),
             tied: all(&self.tied, expert),
+            parts: Vec::new(),
             ..self
         };
         (0..n_experts).map(tensor).collect()

@@ -8,6 +8,7 @@
 mod built_in;
 mod definition;
 mod error;
+mod experts;
 mod infer;
 mod model_config;
 mod name;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::checkpoint::TensorSource;
+use experts::Relaid;
 
 pub use built_in::built_in_definitions;
 pub use definition::{ArchitectureDefinition, LayerCount, Location, Module, TensorTemplate};
@@ -37,6 +39,10 @@ pub use side_files::copy_side_files;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Architecture {
     definition: Arc<ArchitectureDefinition>,
+    /// The definition of all layouts, which the one of this model comes from.
+    origin: Arc<ArchitectureDefinition>,
+    /// In each layer, where names depend on it.
+    n_experts: usize,
     /// Parallel to the definition's modules.
     n_layers: Vec<usize>,
 }
@@ -88,10 +94,27 @@ impl Architecture {
             true => expert_count(&definition, config, source)?,
             false => 0,
         };
-        let definition = definition.for_source(source, n_experts);
+        let origin = definition;
+        let definition = Arc::clone(&origin).for_source(source, n_experts);
         let n_layers =
             definition.modules.values().map(|module| layer_count(module, config, source));
-        Ok(Self { n_layers: n_layers.collect::<Result<_, _>>()?, definition })
+        Ok(Self { n_layers: n_layers.collect::<Result<_, _>>()?, definition, origin, n_experts })
+    }
+
+    /// `source`, a model of this architecture, in the layout of `other`, when they differ in nothing
+    /// else.
+    pub fn in_layout_of(
+        &self,
+        other: &Self,
+        config: &ModelConfig,
+        source: &Arc<dyn TensorSource>,
+    ) -> Option<(Self, Arc<dyn TensorSource>)> {
+        if self.definition == other.definition || self.origin != other.origin {
+            return None;
+        }
+        let relaid = Relaid::new(&self.origin, &self.n_layers, self.n_experts, Arc::clone(source));
+        let architecture = Self::with_definition(Arc::clone(&self.origin), config, &relaid).ok()?;
+        (architecture.definition == other.definition).then(|| (architecture, Arc::new(relaid) as _))
     }
 
     /// The definition's name, such as `llama`.

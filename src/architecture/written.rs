@@ -18,7 +18,8 @@
 //!
 //! Keys of a tensor: `name`; `optional`, may be absent; `aliases`, other names to read it under;
 //! `tied`, tensors to read in its place; `dtype`, fixed whatever the merge config says;
-//! `vocabulary_axis`, the axis that token ids index. Keys of a module: `pre`, `layer`, `post`;
+//! `vocabulary_axis`, the axis that token ids index; `parts`, what it consists of in another layout of
+//! the layers. Keys of a module: `pre`, `layer`, `post`;
 //! `prefix`, put before all its names; either `layer_count_keys`, dotted paths into `config.json` of
 //! which the first that is there counts (`num_hidden_layers` unless given), or a fixed `layer_count`;
 //! and `layer_variants`, lists of further layer tensors by name, of which a model has one: the first
@@ -136,6 +137,8 @@ struct WrittenTensor {
     #[serde(default, rename = "dtype", deserialize_with = "dtype")]
     forced_dtype: Option<DType>,
     vocabulary_axis: Option<usize>,
+    #[serde(default)]
+    parts: Vec<NameTemplate>,
 }
 
 impl WrittenModule {
@@ -171,7 +174,11 @@ impl WrittenModule {
         };
         // Tied tensors may be outside of the layers, as the embeddings are.
         let own_names = |tensor: &TensorTemplate| {
-            std::iter::once(&tensor.name).chain(&tensor.aliases).cloned().collect::<Vec<_>>()
+            std::iter::once(&tensor.name)
+                .chain(&tensor.aliases)
+                .chain(&tensor.parts)
+                .cloned()
+                .collect::<Vec<_>>()
         };
         let mut layer_names =
             module.layer.iter().chain(module.layer_variants.values().flatten()).flat_map(own_names);
@@ -206,6 +213,7 @@ impl WrittenTensor {
             tied: all(self.tied),
             forced_dtype: self.forced_dtype,
             vocabulary_axis: self.vocabulary_axis,
+            parts: all(self.parts),
         }
     }
 }
@@ -295,7 +303,7 @@ mod tests {
             (
                 json!({"pre": [{"name": "w", "tide": []}]}),
                 "`test.json` is not an architecture definition: unknown field `tide`, expected one of \
-                `name`, `optional`, `aliases`, `tied`, `dtype`, `vocabulary_axis` at line 1 column 107",
+                `name`, `optional`, `aliases`, `tied`, `dtype`, `vocabulary_axis`, `parts` at line 1 column 107",
             ),
             (
                 json!({"pre": [{"name": "w", "dtype": "int7"}]}),

@@ -138,16 +138,22 @@ impl MergePlan {
             }
         }
         let references = recipe::references(config);
-        let models = references
+        let mut models = references
             .iter()
             .map(|(field, reference)| {
                 store.open(reference).map_err(|error| error.of_model(field.clone()))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let donor = models.first().ok_or(PlanError::NoTensors)?;
+        let (donor, others) = models.split_first_mut().ok_or(PlanError::NoTensors)?;
+        for model in others {
+            if let Some(relaid) = model.in_layout_of(donor) {
+                *model = Arc::new(relaid);
+            }
+        }
+        let (models, donor) = (&models, &models[0]);
         let mut warnings = Vec::new();
-        check_architectures(&models, &references, options, &mut warnings)?;
-        let definition = common_definition(&models, &mut warnings);
+        check_architectures(models, &references, options, &mut warnings)?;
+        let definition = common_definition(models, &mut warnings);
         for (model, (field, _)) in models.iter().zip(&references) {
             if let [example, ..] = model.unlisted() {
                 warnings.push(PlanWarning::UnlistedTensors {
@@ -159,7 +165,7 @@ impl MergePlan {
             }
         }
 
-        let modules = recipe::normalise(config, store, method, &definition, &mut warnings)?;
+        let modules = recipe::normalise(config, models, method, &definition, &mut warnings)?;
         let top = Scope { field: "".into(), settings: &config.parameters };
         let mut planner = tensors::Planner {
             method,
@@ -191,7 +197,7 @@ impl MergePlan {
             warnings,
             seed: options.seed,
             base,
-            models,
+            models: models.clone(),
         })
     }
 

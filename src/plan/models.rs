@@ -18,7 +18,7 @@ pub struct InputModel {
     /// Where it was read from.
     pub directory: PathBuf,
     /// Its weights.
-    pub checkpoint: Box<dyn TensorSource>,
+    pub checkpoint: Arc<dyn TensorSource>,
     /// Its `config.json`.
     pub config: ModelConfig,
     /// Its architecture, with its own layer counts.
@@ -62,10 +62,27 @@ impl InputModel {
         Ok(Self {
             reference,
             directory,
-            checkpoint,
+            checkpoint: checkpoint.into(),
             config,
             architecture,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            unlisted: OnceLock::new(),
+        })
+    }
+
+    /// The model with its tensors laid out as those of `other`, when it is of the same architecture in
+    /// another layout. What is known of its tensors by its [`id`](Self::id) stays true, since those
+    /// that the layouts have in common are the same.
+    pub(super) fn in_layout_of(&self, other: &Self) -> Option<Self> {
+        let (architecture, checkpoint) =
+            self.architecture.in_layout_of(&other.architecture, &self.config, &self.checkpoint)?;
+        Some(Self {
+            reference: self.reference.clone(),
+            directory: self.directory.clone(),
+            checkpoint,
+            config: self.config.clone(),
+            architecture,
+            id: self.id,
             unlisted: OnceLock::new(),
         })
     }

@@ -9,7 +9,7 @@ use crate::config::{
 };
 use crate::methods::{BaseRole, MethodDefinition};
 
-use super::models::{InputModel, ModelStore};
+use super::models::InputModel;
 use super::{PlanError, PlanWarning};
 
 /// What one module of the output is made of.
@@ -116,13 +116,13 @@ pub(super) fn references(config: &MergeConfig) -> Vec<(String, &ModelReference)>
 /// Brings the recipe of `config` into the form of modules with slices.
 pub(super) fn normalise<'c>(
     config: &'c MergeConfig,
-    store: &ModelStore,
+    models: &[Arc<InputModel>],
     method: &'static MethodDefinition,
     definition: &ArchitectureDefinition,
     warnings: &mut Vec<PlanWarning>,
 ) -> Result<Vec<ModuleRecipe<'c>>, PlanError> {
     let known = || definition.modules.keys().cloned().collect::<Vec<_>>();
-    let context = Context { config, store, method, definition };
+    let context = Context { config, models, method, definition };
     match &config.recipe {
         Recipe::Models(models) => definition
             .modules
@@ -172,7 +172,8 @@ pub(super) fn normalise<'c>(
 
 struct Context<'c, 's> {
     config: &'c MergeConfig,
-    store: &'s ModelStore,
+    /// Every model that the config mentions.
+    models: &'s [Arc<InputModel>],
     method: &'static MethodDefinition,
     definition: &'s ArchitectureDefinition,
 }
@@ -229,7 +230,8 @@ impl<'c> Context<'c, '_> {
         scope: Option<Scope<'c>>,
         field: String,
     ) -> Result<Source<'c>, PlanError> {
-        let model = self.store.open(reference)?;
+        let model = self.models.iter().find(|model| model.reference == *reference);
+        let model = Arc::clone(model.expect("all models that are mentioned were opened"));
         let n_layers = n_layers(&model, self.definition, module)?;
         let layers = layers.cloned().unwrap_or(0..n_layers);
         let (start, end) = (layers.start, layers.end);
