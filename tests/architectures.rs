@@ -10,21 +10,30 @@ use std::path::Path;
 use mergekit::architecture::{
     Architecture, ArchitectureDefinition, LayerCount, ModelConfig, built_in_definitions,
 };
-use mergekit::checkpoint::MemoryCheckpoint;
+use mergekit::checkpoint::{MemoryCheckpoint, TensorInfo};
 use mergekit::config::MergeConfig;
 use mergekit::engine::{Engine, EngineOptions};
+use mergekit::kernels::dtype::DType;
 use mergekit::plan::{InputModel, MergePlan, ModelStore, PlanOptions, PlanWarning};
 use serde_json::{Map, Value, json};
 
 type Shapes = BTreeMap<String, Vec<usize>>;
 
-/// Two models with these tensors: all elements are 1 in the first, and 2 in the second.
+/// Two models with these tensors: all elements are 1 in the first, and 2 in the second. Position
+/// numbers are 1 in both.
 fn two_models(config: &Value, shapes: &Shapes) -> ModelStore {
     let store = ModelStore::new();
     for (path, value) in [("a", 1.0), ("b", 2.0)] {
         let mut tensors = MemoryCheckpoint::new();
         for (name, shape) in shapes {
-            tensors.insert(name, shape, &vec![value; shape.iter().product()]).unwrap();
+            let n_elements = shape.iter().product();
+            if name.ends_with("position_ids") {
+                let info = TensorInfo { dtype: DType::I64, shape: shape.clone() };
+                let bytes = 1i64.to_le_bytes().repeat(n_elements);
+                tensors.insert_bytes(name, info, bytes).unwrap();
+            } else {
+                tensors.insert(name, shape, &vec![value; n_elements]).unwrap();
+            }
         }
         insert(&store, path, config, tensors);
     }
@@ -52,7 +61,8 @@ fn merge(what: &str, store: &ModelStore) -> (Shapes, Vec<PlanWarning>) {
     let merged = engine.merge_to_memory(&plan).unwrap();
     for (name, tensor) in &merged {
         let values: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
-        assert!(values.iter().all(|value| *value == 1.5), "{what}: {name} is {values:?}");
+        let expected = if name.ends_with("position_ids") { 1.0 } else { 1.5 };
+        assert!(values.iter().all(|value| *value == expected), "{what}: {name} is {values:?}");
     }
     let shapes = merged.iter().map(|(name, tensor)| (name.clone(), tensor.dims().to_vec()));
     (shapes.collect(), plan.warnings().to_vec())
@@ -239,5 +249,65 @@ fn inferred_models_may_lack_heads_and_further_tensors() {
         ["wte.weight", "h.0.w", "h.0.extra", "lm_head.weight"].map(first),
         [1.5, 1.5, 4.0, 2.5]
     );
-    assert!(store.open(&"a".parse().unwrap()).unwrap().checkpoint.tensors().len() == 3);
+}
+
+/// The Mixtral of `saved.json` in the layout that keeps all experts in one tensor, with distinct values,
+/// and the same model with a tensor for every expert.
+#[test]
+fn experts_are_laid_out_as_the_first_model_has_them() {
+    let (_, config, shapes) =
+        saved().into_iter().find(|(class, ..)| class == "MixtralForCausalLM").unwrap();
+    let value = |name: &str, element: usize| {
+        let hash = name.bytes().fold(7u32, |hash, byte| hash.wrapping_mul(31) ^ u32::from(byte));
+        (hash % 997) as f32 + element as f32 / 1024.0
+    };
+    let values = |name: &str| -> Vec<f32> {
+        (0..shapes[name].iter().product()).map(|element| value(name, element)).collect()
+    };
+    let (mut split, mut fused) = (MemoryCheckpoint::new(), MemoryCheckpoint::new());
+    for (name, shape) in &shapes {
+        split.insert(name, shape, &values(name)).unwrap();
+        if !name.contains("block_sparse_moe") {
+            fused.insert(name, shape, &values(name)).unwrap();
+        }
+    }
+    for layer in 0..2 {
+        let moe = format!("model.layers.{layer}.block_sparse_moe");
+        let part =
+            |expert: usize, part: &str| values(&format!("{moe}.experts.{expert}.{part}.weight"));
+        let shape = |part: &str| shapes[&format!("{moe}.experts.0.{part}.weight")].clone();
+        let (up, down) = (shape("w1"), shape("w2"));
+        let gate_up: Vec<f32> =
+            (0..3).flat_map(|e| [part(e, "w1"), part(e, "w3")].concat()).collect();
+        let downs: Vec<f32> = (0..3).flat_map(|e| part(e, "w2")).collect();
+        let gate = format!("{moe}.gate.weight");
+        let mlp = format!("model.layers.{layer}.mlp");
+        fused.insert(&format!("{mlp}.gate.weight"), &shapes[&gate], &values(&gate)).unwrap();
+        let name = format!("{mlp}.experts.gate_up_proj");
+        fused.insert(&name, &[3, 2 * up[0], up[1]], &gate_up).unwrap();
+        let name = format!("{mlp}.experts.down_proj");
+        fused.insert(&name, &[3, down[0], down[1]], &downs).unwrap();
+    }
+    let store = ModelStore::new();
+    insert(&store, "split", &config, split);
+    insert(&store, "fused", &config, fused);
+    for (first, second) in [("split", "fused"), ("fused", "split")] {
+        let text = format!(
+            "merge_method: linear\nmodels: [{{model: {first}}}, {{model: {second}}}]\n\
+             parameters: {{weight: 0.5}}\n"
+        );
+        let plan = plan(&text, &store);
+        assert_eq!(plan.warnings(), []);
+        let merged = Engine::new(EngineOptions::default()).unwrap().merge_to_memory(&plan).unwrap();
+        let expected = &store.open(&first.parse().unwrap()).unwrap().checkpoint;
+        assert_eq!(merged.len(), expected.tensors().len());
+        for (name, tensor) in &merged {
+            let info = &expected.tensors()[name];
+            assert_eq!(tensor.dims(), info.shape, "{name}");
+            let mut values = vec![0.0; info.elements()];
+            expected.read_into(name, 0, &mut values).unwrap();
+            let found: Vec<f32> = tensor.flatten_all().unwrap().to_vec1().unwrap();
+            assert_eq!(found, values, "{name} of {first}");
+        }
+    }
 }

@@ -20,8 +20,9 @@ pub struct ArchitectureDefinition {
     pub architectures: Vec<String>,
     /// By name, in output order. A language model has one, called `default`.
     pub modules: IndexMap<String, Module>,
-    /// Where `config.json` has the vocabulary's size, as a dotted path.
-    pub vocabulary_size_key: String,
+    /// Where `config.json` may have the vocabulary's size, as dotted paths, at least one; the first
+    /// that is there.
+    pub vocabulary_size_keys: Vec<String>,
     /// Where `config.json` may have the number of experts per layer, as dotted paths, the first that
     /// is there. Empty where no name contains `${expert_index}`.
     pub expert_count_keys: Vec<String>,

@@ -98,17 +98,13 @@ pub fn infer_definition(
         modules.insert("default".to_owned(), loose);
     }
     let first = models.first().map(|(config, _)| *config);
-    let vocabulary_size_key = VOCABULARY_SIZE_KEYS
-        .into_iter()
-        .find(|key| first.is_some_and(|config| config.get(key).is_some()))
-        .unwrap_or(VOCABULARY_SIZE_KEYS[0]);
     let model_type = first.and_then(|config| config.get("model_type")).and_then(Value::as_str);
     ArchitectureDefinition {
         name: class.to_owned(),
         model_type: model_type.unwrap_or_default().to_owned(),
         architectures: vec![class.to_owned()],
         modules,
-        vocabulary_size_key: vocabulary_size_key.to_owned(),
+        vocabulary_size_keys: VOCABULARY_SIZE_KEYS.map(str::to_owned).to_vec(),
         expert_count_keys: Vec::new(),
         side_files: Vec::new(),
         is_inferred: true,

@@ -23,7 +23,7 @@
 //! `prefix`, put before all its names; either `layer_count_keys`, dotted paths into `config.json` of
 //! which the first that is there counts (`num_hidden_layers` unless given), or a fixed `layer_count`;
 //! and `layer_variants`, lists of further layer tensors by name, of which a model has one: the first
-//! of which it has any tensor, or else the last. Further keys of the definition: `vocabulary_size_key`
+//! of which it has any tensor, or else the last. Further keys of the definition: `vocabulary_size_keys`
 //! (`vocab_size` unless given); `side_files` to be copied with the model; and `expert_count_keys` as
 //! `layer_count_keys`, for names with `${expert_index}`, which stand for a tensor of each expert.
 //! Unknown keys are errors.
@@ -64,9 +64,10 @@ impl ArchitectureDefinition {
             model_type: written.model_type,
             architectures: written.architectures,
             modules,
-            vocabulary_size_key: written
-                .vocabulary_size_key
-                .unwrap_or_else(|| "vocab_size".to_owned()),
+            vocabulary_size_keys: written
+                .vocabulary_size_keys
+                .filter(|keys| !keys.is_empty())
+                .unwrap_or_else(|| vec!["vocab_size".to_owned()]),
             expert_count_keys: written.expert_count_keys,
             side_files: written.side_files,
             is_inferred: false,
@@ -100,7 +101,7 @@ struct WrittenDefinition {
     model_type: String,
     architectures: Vec<String>,
     modules: IndexMap<String, WrittenModule>,
-    vocabulary_size_key: Option<String>,
+    vocabulary_size_keys: Option<Vec<String>>,
     #[serde(default)]
     expert_count_keys: Vec<String>,
     #[serde(default)]
@@ -280,7 +281,7 @@ mod tests {
         let projector = &definition.modules["projector"];
         assert_eq!(projector.layer_count, LayerCount::Fixed(0));
         assert_eq!(projector.pre[0].vocabulary_axis, Some(1));
-        assert_eq!(definition.vocabulary_size_key, "vocab_size");
+        assert_eq!(definition.vocabulary_size_keys, ["vocab_size"]);
     }
 
     #[test]

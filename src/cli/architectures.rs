@@ -88,7 +88,7 @@ fn definition_json(definition: &ArchitectureDefinition) -> Value {
         "name": definition.name,
         "model_type": definition.model_type,
         "architectures": definition.architectures,
-        "vocabulary_size_key": definition.vocabulary_size_key,
+        "vocabulary_size_keys": definition.vocabulary_size_keys,
         "expert_count_keys": definition.expert_count_keys,
         "side_files": definition.side_files,
         "modules": modules,

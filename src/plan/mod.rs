@@ -343,7 +343,8 @@ fn output_config(
         config.set_tie_word_embeddings(false);
     }
     if let Some(rows) = planner.vocabulary_size {
-        config.set(&definition.vocabulary_size_key, rows)?;
+        let key = config.first_of(&definition.vocabulary_size_keys).to_owned();
+        config.set(&key, rows)?;
     }
     Ok(config)
 }
