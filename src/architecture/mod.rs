@@ -142,6 +142,9 @@ impl Architecture {
     /// Tensors of `source`, a model with these layer counts, that the definition does not mention
     /// under any name. A merge drops them.
     pub fn unlisted<'s>(&self, source: &'s dyn TensorSource) -> Vec<&'s str> {
+        if self.definition.is_inferred {
+            return Vec::new();
+        }
         let is_listed = |name: &str| {
             self.modules().any(|(_, module, n_layers)| {
                 module.templates().any(|tensor| tensor.names(name, n_layers))
@@ -365,5 +368,42 @@ mod tests {
                         but the weights have only 1 tensors";
         assert_eq!(error.to_string(), expected);
         assert!(error.is_users_mistake());
+    }
+
+    fn mixtral(n_experts: Value, names: &[&str]) -> Result<Architecture, ArchitectureError> {
+        let mut source = MemoryCheckpoint::new();
+        for name in names {
+            source.insert(name, &[1], &[0.0]).unwrap();
+        }
+        let config = model_config(json!({
+            "architectures": ["MixtralForCausalLM"], "num_hidden_layers": 1,
+            "num_local_experts": n_experts,
+        }));
+        Architecture::of_model(&config, &source)
+    }
+
+    #[test]
+    fn the_layout_of_experts_is_that_of_the_model() {
+        let split = mixtral(json!(2), &["model.layers.3.block_sparse_moe.experts.0.w1.weight"]);
+        let fused = mixtral(json!(2), &["model.layers.0.mlp.experts.down_proj"]).unwrap();
+        let split = split.unwrap();
+        assert_eq!((split.name(), fused.name()), ("mixtral (per expert)", "mixtral (fused)"));
+        let count = |architecture: &Architecture| {
+            let (module, n_layers) = architecture.module("default").unwrap();
+            module.tensors(n_layers).count()
+        };
+        assert_eq!((count(&split), count(&fused)), (1 + 6 + 1 + 2 * 3 + 2, 1 + 6 + 3 + 2));
+        assert_eq!(mixtral(json!(2), &[]).unwrap().name(), "mixtral (fused)");
+    }
+
+    #[test]
+    fn numbers_of_experts_are_checked() {
+        let message = |n_experts: Value| mixtral(n_experts, &[]).unwrap_err().to_string();
+        let expected =
+            "`config.json`: `num_local_experts` is \"8\", which is not a number of experts";
+        assert_eq!(message(json!("8")), expected);
+        let expected = "`config.json`: `num_local_experts` is 4000000000, but the weights have only 0 \
+                        tensors";
+        assert_eq!(message(json!(4_000_000_000u32)), expected);
     }
 }

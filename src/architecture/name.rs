@@ -278,8 +278,24 @@ mod tests {
     }
 
     #[test]
+    fn names_tell_their_layer() {
+        let name = template("h.${layer_index+1}.w");
+        assert_eq!(name.layer_in("h.1.w"), Some(0));
+        assert_eq!(name.layer_in("h.12.w"), Some(11));
+        for other in ["h.0.w", "h.1.v", "h.1.w.x", "h..w", "g.1.w", "h.1"] {
+            assert_eq!(name.layer_in(other), None, "{other}");
+        }
+        assert_eq!(template("wte").layer_in("wte"), None);
+        let expert = template("h.${layer_index}.e.${expert_index}.w");
+        assert!(expert.has_expert_index());
+        assert_eq!(expert.with_expert(4).layer_in("h.3.e.4.w"), Some(3));
+    }
+
+    #[test]
     fn templates_print_as_written() {
-        for name in ["a.${layer_index}.b", "${num_layers-1}${layer_index+1}", "a}b$c{", ""] {
+        for name in
+            ["a.${layer_index}.${expert_index}.b", "${num_layers-1}${layer_index+1}", "a}b$c{", ""]
+        {
             assert_eq!(template(name).to_string(), name);
         }
     }
