@@ -5,9 +5,9 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use indexmap::IndexMap;
-use mergekit::architecture::ModelConfig;
+use mergekit::architecture::{Architecture, ModelConfig};
 use mergekit::checkpoint::{
-    Checkpoint, CheckpointWriter, Layout, ShardSize, TensorInfo, TensorSource,
+    Checkpoint, CheckpointWriter, Layout, MemoryCheckpoint, ShardSize, TensorInfo, TensorSource,
 };
 use mergekit::kernels::dtype::{DType, narrow};
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ impl Workplace {
         let config = json!({"architectures": ["LlamaForCausalLM"], "num_hidden_layers": 2});
         fs::write(directory.join("config.json"), config.to_string()).unwrap();
         let config = ModelConfig::load(&directory).unwrap();
-        let architecture = config.architecture().unwrap();
+        let architecture = Architecture::of_model(&config, &MemoryCheckpoint::new()).unwrap();
         let (module, n_layers) = architecture.module("default").unwrap();
         let mut tensors = IndexMap::new();
         for (location, template) in module.tensors(n_layers) {

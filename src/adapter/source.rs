@@ -19,7 +19,7 @@ use crate::kernels::dtype::{DType, narrow, round_to};
 /// by `merge_and_unload` of peft. Only the elements asked for are computed; what that needs of the
 /// adapter is loaded by [`TensorSource::hold`], or, without it, anew for every read.
 pub struct AdaptedCheckpoint {
-    base: Box<dyn TensorSource>,
+    base: Arc<dyn TensorSource>,
     adapter: Adapter,
     tensors: IndexMap<String, TensorInfo>,
     changes: IndexMap<String, Change>,
@@ -39,7 +39,7 @@ impl AdaptedCheckpoint {
     ///
     /// Reads no weights; fails when the adapter does not fit.
     pub fn new(
-        base: Box<dyn TensorSource>,
+        base: Arc<dyn TensorSource>,
         label: &str,
         architecture: &Architecture,
         adapter: Adapter,

@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{fs, iter};
 
 use serde_json::{Value, json};
@@ -6,7 +7,7 @@ use serde_json::{Value, json};
 use super::changes::Adapter;
 use super::config::AdapterConfig;
 use super::{AdaptedCheckpoint, AdapterError};
-use crate::architecture::Architecture;
+use crate::architecture::{Architecture, ModelConfig};
 use crate::checkpoint::{Checkpoint, Holding, MemoryCheckpoint, TensorInfo, TensorSource};
 use crate::kernels::dtype::{DType, narrow, widen};
 
@@ -14,7 +15,8 @@ const Q: &str = "model.layers.0.self_attn.q_proj";
 
 fn llama() -> Architecture {
     let config = json!({"architectures": ["LlamaForCausalLM"], "num_hidden_layers": 1});
-    Architecture::for_config(&config, Path::new("config.json")).unwrap()
+    let config = ModelConfig::new(config, "config.json".into()).unwrap();
+    Architecture::of_model(&config, &MemoryCheckpoint::new()).unwrap()
 }
 
 /// Values that no test depends on, but that differ from each other.
@@ -51,7 +53,7 @@ fn put_on(
     adapter: Result<Adapter, AdapterError>,
     dtype: Option<DType>,
 ) -> Result<AdaptedCheckpoint, AdapterError> {
-    AdaptedCheckpoint::new(Box::new(base), "base", &llama(), adapter?, dtype)
+    AdaptedCheckpoint::new(Arc::new(base), "base", &llama(), adapter?, dtype)
 }
 
 fn read(source: &dyn TensorSource, name: &str) -> Vec<f32> {
@@ -67,7 +69,7 @@ fn adapted_models_are_those_of_peft() {
     let mut n_cases = 0;
     for folder in folders.filter(|path| path.is_dir()) {
         let open = |name: &str| Checkpoint::open_file(&folder.join(name)).unwrap();
-        let base = Box::new(open("base.safetensors"));
+        let base = Arc::new(open("base.safetensors"));
         let expected = open("expected.safetensors");
         let adapter = Adapter::open(&folder).unwrap();
         let adapted = AdaptedCheckpoint::new(base, "base", &llama(), adapter, None).unwrap();

@@ -20,7 +20,7 @@ pub struct InputModel {
     /// Where it was read from, without its adapter.
     pub directory: PathBuf,
     /// Its weights.
-    pub checkpoint: Box<dyn TensorSource>,
+    pub checkpoint: Arc<dyn TensorSource>,
     /// Its `config.json`.
     pub config: ModelConfig,
     /// Its architecture, with its own layer counts.
@@ -52,9 +52,11 @@ impl InputModel {
             config.set_tie_word_embeddings(false);
         }
         if let Some(rows) = adapted.vocabulary_size() {
-            config.set(&architecture.definition().vocabulary_size_key, rows)?;
+            let keys = &architecture.definition().vocabulary_size_keys;
+            let key = config.first_of(keys).to_owned();
+            config.set(&key, rows)?;
         }
-        Ok(Self { checkpoint: Box::new(adapted), architecture, config, ..model })
+        Ok(Self { checkpoint: Arc::new(adapted), architecture, config, ..model })
     }
 
     /// A model from its parts, which may live in memory.
@@ -66,21 +68,38 @@ impl InputModel {
     ) -> Result<Self, PlanError> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let architecture = match &reference.override_architecture {
-            None => config.architecture()?,
+            None => Architecture::known_or_inferred(&config, &*checkpoint)?,
             Some(name) => {
                 let mut named = config.clone();
                 named.set("architectures", vec![name.clone()])?;
-                named.architecture()?
+                Architecture::known_or_inferred(&named, &*checkpoint)?
             }
         };
-        architecture.check_layer_counts(&*checkpoint, config.path())?;
+        architecture.check_layer_counts(&*checkpoint, &config)?;
         Ok(Self {
             reference,
             directory,
-            checkpoint,
+            checkpoint: checkpoint.into(),
             config,
             architecture,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            unlisted: OnceLock::new(),
+        })
+    }
+
+    /// The model with its tensors laid out as those of `other`, when it is of the same architecture in
+    /// another layout. What is known of its tensors by its [`id`](Self::id) stays true, since those
+    /// that the layouts have in common are the same.
+    pub(super) fn in_layout_of(&self, other: &Self) -> Option<Self> {
+        let (architecture, checkpoint) =
+            self.architecture.in_layout_of(&other.architecture, &self.config, &self.checkpoint)?;
+        Some(Self {
+            reference: self.reference.clone(),
+            directory: self.directory.clone(),
+            checkpoint,
+            config: self.config.clone(),
+            architecture,
+            id: self.id,
             unlisted: OnceLock::new(),
         })
     }

@@ -34,6 +34,17 @@ pub enum PlanWarning {
         /// The module.
         module: String,
     },
+    /// There is no definition of the models' architecture, so the names of their tensors are all that
+    /// is known.
+    InferredArchitecture {
+        /// The class that the config names.
+        class: String,
+    },
+    /// Layers of a module are rearranged, but the config has no number of them that could be adapted.
+    UnknownLayerCount {
+        /// The module.
+        module: String,
+    },
     /// The models are of different architectures, and the merge was allowed nevertheless.
     MixedArchitectures {
         /// Path in the config of where the one that differs is named.
@@ -135,7 +146,8 @@ impl PlanWarning {
             | Self::WeightsSumToZero { field, .. } => Some(field),
             Self::OmittedModule { .. } => Some("modules"),
             Self::UnreadableChatTemplate { .. } | Self::NoChatTemplate => Some("chat_template"),
-            Self::SkippedTensor { .. } => None,
+            Self::UnknownLayerCount { .. } => Some("slices"),
+            Self::SkippedTensor { .. } | Self::InferredArchitecture { .. } => None,
         }
     }
 
@@ -191,6 +203,16 @@ impl std::fmt::Display for PlanWarning {
             Self::OmittedModule { module } => {
                 write!(f, "module `{module}` is not mentioned and will not be in the output")
             }
+            Self::InferredArchitecture { class } => write!(
+                f,
+                "there is no definition of architecture `{class}`; what its models consist of is \
+                inferred from the names of their tensors"
+            ),
+            Self::UnknownLayerCount { module } => write!(
+                f,
+                "`config.json` of the output keeps its numbers of layers, because none of them is known \
+                to be that of module `{module}`"
+            ),
             Self::MixedArchitectures { first, model, .. } => write!(
                 f,
                 "`{model}` has another architecture than `{first}`, which the output will have"
