@@ -26,6 +26,9 @@ const MAGIC: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 /// The number must begin within this many bytes: behind the version of the pickle and a frame.
 const MAGIC_WITHIN: usize = 12;
 
+/// The same in pickles of the protocols 0 and 1.
+const MAGIC_DIGITS: &[u8] = b"L119547037146038801333356L\n";
+
 const PROTOCOL: i64 = 1001;
 
 /// Bytes of the length before each storage.
@@ -33,11 +36,13 @@ const LENGTH_BYTES: u64 = 8;
 
 /// Whether a file that begins with `head` has this form.
 pub(super) fn is_legacy(head: &[u8]) -> bool {
-    (0..MAGIC_WITHIN).any(|at| head.get(at..).is_some_and(|head| head.starts_with(MAGIC)))
+    head.starts_with(MAGIC_DIGITS)
+        || (0..MAGIC_WITHIN).any(|at| head.get(at..).is_some_and(|head| head.starts_with(MAGIC)))
 }
 
 /// Bytes of a file's beginning that [`is_legacy`] wants to see.
-pub(super) const HEAD_BYTES: usize = MAGIC_WITHIN + MAGIC.len();
+pub(super) const HEAD_BYTES: usize = 32;
+const _: () = assert!(HEAD_BYTES >= MAGIC_WITHIN + MAGIC.len() && HEAD_BYTES >= MAGIC_DIGITS.len());
 
 /// Runs all pickles. The value of what was saved, and the data of every storage by key.
 pub(super) fn run(

@@ -9,10 +9,10 @@ use super::rebuild;
 use super::stream::Stream;
 use super::values::{Global, Text, Value, Values};
 
-/// The most steps that one file may take, where a copied value counts as a step: two orders of
-/// magnitude more than any model needs, some 50 for each tensor. Bounds the memory of the stack, the
-/// memo and all containers at a few hundred megabytes.
-const MAX_STEPS: usize = 1 << 23;
+/// The most steps that one file may take, where a copied value counts as a step. A tensor takes some
+/// 40, so that this is enough for 100 000 tensors in one file. Bounds the memory of the stack, the memo
+/// and all containers at a few hundred megabytes.
+pub(super) const MAX_STEPS: usize = 1 << 22;
 
 /// Runs the pickles of one file.
 pub(super) struct Machine<'a> {
@@ -311,7 +311,7 @@ impl<'a> Machine<'a> {
     /// The last `n` values, oldest first.
     fn pop_many(&mut self, n: usize) -> Result<Vec<Value>, CheckpointError> {
         match self.stack.len().checked_sub(n) {
-            Some(start) if start >= self.floor() => Ok(self.stack.split_off(start)),
+            Some(start) if start >= self.floor() => Ok(self.cut(start)),
             _ => Err(self.broken("takes more than it has put down")),
         }
     }
@@ -321,10 +321,15 @@ impl<'a> Machine<'a> {
         let Some(mark) = self.marks.pop() else {
             return Err(self.broken("takes more than it has put down"));
         };
-        // Not `split_off`, which for a mark at the bottom would keep the stack's own capacity.
-        let items = self.stack[mark..].to_vec();
-        self.stack.truncate(mark);
-        Ok(items)
+        Ok(self.cut(mark))
+    }
+
+    /// The values from `start` on. Not by `split_off`, which gives away the whole allocation of the
+    /// stack when nothing remains on it.
+    fn cut(&mut self, start: usize) -> Vec<Value> {
+        let items = self.stack[start..].to_vec();
+        self.stack.truncate(start);
+        items
     }
 
     pub(super) fn new_dict(&mut self, items: Vec<(Value, Value)>) -> Value {
