@@ -83,7 +83,9 @@ fn safetensors_win_over_pickles_and_indexes_over_single_files() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
     let open = || Checkpoint::open(path).unwrap();
-    let put = |from: &str, to: &str| drop(fs::copy(golden(from), path.join(to)).unwrap());
+    let put = |from: &str, to: &str| {
+        fs::copy(golden(from), path.join(to)).unwrap();
+    };
 
     put("every-type.bin", "pytorch_model.bin");
     assert_equal(&open(), &Checkpoint::open_file(&golden("every-type.bin")).unwrap());
@@ -132,12 +134,41 @@ fn a_file_that_becomes_shorter_is_reported_with_the_tensor() {
 
 #[test]
 fn broken_and_hostile_files_are_described() {
-    let messages: Vec<String> =
-        [("broken-archive-cut", "is no archive of PyTorch: it has no list of entries at its end")]
-            .into_iter()
-            .map(|(name, message)| format!("{name}: {message}"))
-            .collect();
-
+    let messages = [
+        "broken-archive-cut: is no archive of PyTorch: it has no list of entries at its end",
+        "broken-axes: the pickle makes a tensor of an impossible shape at byte 831",
+        "broken-beyond-entry: tensor `w` reaches beyond the 16 bytes of its data in `0`",
+        "broken-beyond-storage: tensor `w` reaches beyond the 16 bytes of its data in `0`",
+        "broken-big-endian: is no archive of PyTorch: its data is not little-endian",
+        "broken-command: the pickle asks for `posix.system` at byte 59, which is refused",
+        "broken-complex: tensor `w` has element type `complex64`, which is not supported",
+        "broken-compressed: is no archive of PyTorch: its entries are compressed or encrypted",
+        "broken-cycle: holds no state dict, but `state_dict`",
+        "broken-deep: holds no state dict",
+        "broken-evaluated: the pickle asks for `builtins.eval` at byte 81, which is refused",
+        "broken-extension: the pickle has the opcode `EXT1` at byte 48, which is refused",
+        "broken-instance: the pickle has the opcode `INST` at byte 47, which is refused",
+        "broken-legacy-cut: has 1465 bytes, but its header describes 1466",
+        "broken-legacy-pickle-cut: the pickle ends too early at byte 399",
+        "broken-list-of-tensors: holds no state dict, but `w`",
+        "broken-mark: the pickle takes more than it has put down at byte 49",
+        "broken-memo-missing: the pickle refers to a value that was never numbered at byte 48",
+        "broken-memo-number: the pickle numbers a value far too high at byte 49",
+        "broken-negative: the pickle makes a tensor of an impossible shape at byte 201",
+        "broken-no-end: the pickle ends too early at byte 49",
+        "broken-no-program: is no archive of PyTorch: it has no entry `data.pkl`",
+        "broken-no-storage: tensor `w` has its data in `7`, which is missing",
+        "broken-not-a-dictionary: holds no state dict",
+        "broken-nothing: was not written by `torch.save`",
+        "broken-object: the pickle has the opcode `NEWOBJ` at byte 81, which is refused",
+        "broken-overflowing: tensor `w` reaches beyond the 16 bytes of its data in `0`",
+        "broken-plain-pickle: was not written by `torch.save`",
+        "broken-repeated: tensor `w` of shape [1099511627776] repeats its elements to more than the whole file",
+        "broken-stack: the pickle takes more than it has put down at byte 49",
+        "broken-text-length: the pickle ends too early at byte 57",
+        "broken-twice: lists tensor `w` twice",
+        "broken-unknown-opcode: the pickle has the opcode `0xff` at byte 48, which is refused",
+    ];
     let corpus = root().join("fuzz/corpus/pickle");
     let mut names: Vec<_> = fs::read_dir(&corpus)
         .unwrap()

@@ -43,7 +43,7 @@ const IGNORED: [Option; 15] = [
     Option {
         name: "lazy-unpickle",
         kind: Kind::Switch("no-lazy-unpickle"),
-        reason: "only safetensors files are read",
+        reason: "tensors of `.bin` files are always read one by one",
     },
     Option {
         name: "async-write",
