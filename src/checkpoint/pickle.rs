@@ -36,6 +36,9 @@ const STATE_DICT: &[u8] = b"state_dict";
 /// Keys that a message lists.
 const MAX_LISTED: usize = 5;
 
+/// The bytes of every storage by its key, counted from the start of the file.
+type Data = HashMap<Vec<u8>, Range<u64>>;
+
 /// Whether a file that begins with `head` was written by `torch.save`.
 pub(super) fn is_pickle(head: &[u8]) -> bool {
     head.starts_with(archive::MAGIC) || legacy::is_legacy(head)

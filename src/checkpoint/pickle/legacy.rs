@@ -12,13 +12,12 @@
 //! ```
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use super::super::CheckpointError;
 use super::super::positioned::PositionedFile;
-use super::element_bytes;
 use super::machine::Machine;
 use super::values::{Element, Value};
+use super::{Data, element_bytes};
 
 /// The magic number as pickles hold it: an integer of ten bytes.
 const MAGIC: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
@@ -49,7 +48,7 @@ pub(super) fn run(
     machine: &mut Machine<'_>,
     file: &PositionedFile,
     bytes: u64,
-) -> Result<(Value, HashMap<Vec<u8>, Range<u64>>), CheckpointError> {
+) -> Result<(Value, Data), CheckpointError> {
     machine.run()?;
     let position = machine.stream.position();
     if machine.run()? != Value::Int(PROTOCOL) {
@@ -69,7 +68,7 @@ pub(super) fn run(
             return Err(machine.stream.broken(position, "has data of two types in one place"));
         }
     }
-    let mut data = HashMap::new();
+    let mut data = Data::new();
     let mut at = machine.stream.position();
     for key in &machine.values.sequences[keys as usize] {
         let known = match *key {
