@@ -4,6 +4,8 @@
 
 #[path = "../fuzz/properties/merge_config.rs"]
 mod merge_config;
+#[path = "../fuzz/properties/pickle.rs"]
+mod pickle;
 #[path = "../fuzz/properties/safetensors.rs"]
 mod safetensors;
 
@@ -97,6 +99,11 @@ fn safetensors_files_are_refused_or_read_whole() {
 }
 
 #[test]
+fn pytorch_files_are_refused_or_read_whole() {
+    run("pickle", 40, pickle::check);
+}
+
+#[test]
 fn the_corpus_has_sound_and_broken_seeds() {
     let is_config = |(name, bytes): &(String, Vec<u8>)| {
         let text = std::str::from_utf8(bytes).unwrap();
@@ -126,4 +133,8 @@ fn the_corpus_has_sound_and_broken_seeds() {
         "reversed-order",
     ];
     assert_eq!(sound, expected);
+
+    for seed in corpus("pickle") {
+        assert_eq!(!is_file(&seed), seed.0.starts_with("broken"), "{}", seed.0);
+    }
 }

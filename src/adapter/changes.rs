@@ -14,11 +14,11 @@ use crate::architecture::{Architecture, TensorNames};
 use crate::checkpoint::{Checkpoint, TensorInfo, TensorSource};
 use crate::kernels::dtype::DType;
 
-const WEIGHTS: &str = "adapter_model.safetensors";
-const PICKLE: &str = "adapter_model.bin";
+/// What weights may be called, the preferred name first.
+const WEIGHTS: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
 
-/// A LoRA adapter: a directory with `adapter_config.json` and `adapter_model.safetensors`, as peft
-/// writes it.
+/// A LoRA adapter: a directory with `adapter_config.json` and `adapter_model.safetensors` or
+/// `adapter_model.bin`, as peft writes it.
 pub struct Adapter {
     path: PathBuf,
     config: AdapterConfig,
@@ -78,14 +78,10 @@ impl Adapter {
     /// Opens the adapter in `directory`. Reads headers only.
     pub fn open(directory: &Path) -> Result<Self, AdapterError> {
         let config = AdapterConfig::load(directory)?;
-        let weights = directory.join(WEIGHTS);
-        if weights.symlink_metadata().is_err() {
-            let path = directory.to_owned();
-            return Err(match directory.join(PICKLE).exists() {
-                true => AdapterError::PickleOnly { path },
-                false => AdapterError::NoWeights { path },
-            });
-        }
+        let mut files = WEIGHTS.iter().map(|name| directory.join(name));
+        let weights = files
+            .find(|file| file.symlink_metadata().is_ok())
+            .ok_or_else(|| AdapterError::NoWeights { path: directory.to_owned() })?;
         Self::new(directory.to_owned(), config, Box::new(Checkpoint::open_file(&weights)?))
     }
 

@@ -50,19 +50,119 @@ pub enum CheckpointError {
     },
 
     /// The directory holds no weights under a known name.
-    #[error("`{}` holds neither `model.safetensors` nor `model.safetensors.index.json`", path.display())]
+    #[error(
+        "`{}` holds neither `model.safetensors` nor `pytorch_model.bin`, nor the index of either",
+        path.display()
+    )]
     NoWeights {
         /// The model directory.
         path: PathBuf,
     },
 
-    /// The only weights are PyTorch pickles.
-    #[error("`{}` holds PyTorch weights (`{found}`), which are not supported yet", path.display())]
-    PickleOnly {
-        /// The model directory.
+    /// A file that should be PyTorch's is neither an archive nor has the magic number of older files.
+    #[error("`{}` was not written by `torch.save`", path.display())]
+    NotPickle {
+        /// The file.
         path: PathBuf,
-        /// The file that was found.
-        found: &'static str,
+    },
+
+    /// The archive around a pickle has not the expected form.
+    #[error("`{}` is no archive of PyTorch: {what}", path.display())]
+    ArchiveSyntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, as a clause.
+        what: &'static str,
+    },
+
+    /// A pickle has not the expected form.
+    #[error("`{}`: the pickle {what} at byte {position}", path.display())]
+    PickleSyntax {
+        /// The file.
+        path: PathBuf,
+        /// Counted from the start of the file.
+        position: u64,
+        /// What it does wrong, as a predicate.
+        what: &'static str,
+    },
+
+    /// A pickle asks for a name that no tensor needs.
+    #[error("`{}`: the pickle asks for `{global}` at byte {position}, which is refused", path.display())]
+    ForbiddenGlobal {
+        /// The file.
+        path: PathBuf,
+        /// Module and name.
+        global: String,
+        /// Counted from the start of the file.
+        position: u64,
+    },
+
+    /// A pickle does what no tensor needs.
+    #[error("`{}`: the pickle has the opcode `{opcode}` at byte {position}, which is refused", path.display())]
+    ForbiddenOpcode {
+        /// The file.
+        path: PathBuf,
+        /// Its name, or its value where it has none.
+        opcode: String,
+        /// Counted from the start of the file.
+        position: u64,
+    },
+
+    /// A pickle that would take more memory than any model needs.
+    #[error("`{}`: the pickle is larger than that of any model", path.display())]
+    PickleTooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// What was saved is no dictionary of tensors.
+    #[error("`{}` holds no state dict{}", path.display(), listed(found))]
+    NoStateDict {
+        /// The file.
+        path: PathBuf,
+        /// The first keys of the dictionary that it holds, if it does.
+        found: Vec<String>,
+    },
+
+    /// A tensor's data is not in the file.
+    #[error("`{}`: tensor `{tensor}` has its data in `{storage}`, which is missing", path.display())]
+    NoStorage {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The key of the data.
+        storage: String,
+    },
+
+    /// A tensor reaches beyond its data.
+    #[error(
+        "`{}`: tensor `{tensor}` reaches beyond the {bytes} bytes of its data in `{storage}`",
+        path.display()
+    )]
+    OutsideStorage {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The key of the data.
+        storage: String,
+        /// Bytes of the data.
+        bytes: u64,
+    },
+
+    /// A tensor repeats its elements to more bytes than the whole file has.
+    #[error(
+        "`{}`: tensor `{tensor}` of shape {shape:?} repeats its elements to more than the whole file",
+        path.display()
+    )]
+    RepeatedBeyondFile {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its shape.
+        shape: Vec<usize>,
     },
 
     /// The shard index is no JSON of the expected form.
@@ -353,9 +453,19 @@ impl CheckpointError {
             Self::NoDirectory { path } if path.is_relative() => {
                 "relative paths begin at the current directory".to_owned()
             }
-            Self::PickleOnly { .. } => {
-                "convert the weights to safetensors first, for example with \
-                `model.save_pretrained(directory)` of transformers"
+            Self::ForbiddenGlobal { .. } | Self::ForbiddenOpcode { .. } => {
+                "nothing was run; if you trust the file, load it with PyTorch and save its tensors as \
+                 safetensors"
+                    .to_owned()
+            }
+            Self::NotPickle { .. } => {
+                "the file may be damaged, or a Git LFS pointer instead of the weights".to_owned()
+            }
+            Self::ArchiveSyntax { .. } | Self::PickleSyntax { .. } => {
+                "the file may be an incomplete download; fetch it again".to_owned()
+            }
+            Self::NoStateDict { .. } => {
+                "the weights must be a dictionary of tensors, or such a dictionary under `state_dict`"
                     .to_owned()
             }
             Self::HeaderTruncated { .. } | Self::FileLength { .. } => {
@@ -410,6 +520,14 @@ impl CheckpointError {
             | Self::Rename { .. } => false,
             _ => true,
         }
+    }
+}
+
+/// Keys as part of a sentence.
+fn listed(keys: &[String]) -> String {
+    match keys {
+        [] => String::new(),
+        _ => format!(", but `{}`", keys.join("`, `")),
     }
 }
 

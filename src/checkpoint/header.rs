@@ -20,6 +20,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 
+use super::strided::Strides;
 use super::{CheckpointError, TensorInfo};
 use crate::kernels::dtype::DType;
 
@@ -37,8 +38,10 @@ pub(super) const METADATA_KEY: &str = "__metadata__";
 pub(super) struct StoredTensor {
     pub(super) name: String,
     pub(super) info: TensorInfo,
-    /// Counted from the start of the file.
+    /// From the first element to the last, counted from the start of the file.
     pub(super) bytes: Range<u64>,
+    /// Where the elements lie among these bytes, if not in row-major order without gaps.
+    pub(super) strides: Option<Strides>,
 }
 
 /// The tensors of the file that `reader` reads from its start, by offset. The file has `actual`
@@ -168,7 +171,7 @@ fn check_entry(
             bytes: end - start,
         });
     }
-    Ok(StoredTensor { name, info, bytes: start..end })
+    Ok(StoredTensor { name, info, bytes: start..end, strides: None })
 }
 
 /// The format's name of a type.

@@ -1,8 +1,8 @@
 //! Where tensors come from and go to.
 //!
-//! Reading: a [`Checkpoint`] is a model directory with one safetensors file or several shards, read
-//! piece by piece where it lies; a [`MemoryCheckpoint`] holds its tensors. The engine sees both as a
-//! [`TensorSource`].
+//! Reading: a [`Checkpoint`] is a model directory with one file or several shards, in safetensors or
+//! pickled by PyTorch, read piece by piece where it lies; a [`MemoryCheckpoint`] holds its tensors. The
+//! engine sees both as a [`TensorSource`].
 //!
 //! Writing: a [`Layout`] fixes where every byte goes before the first one is known, so that a
 //! [`CheckpointWriter`] accepts them in any order and from many threads. An [`OutputDirectory`]
@@ -13,8 +13,10 @@ mod header;
 mod layout;
 mod memory;
 mod output;
+mod pickle;
 mod positioned;
 mod reader;
+mod strided;
 mod writer;
 
 use std::any::Any;

@@ -52,3 +52,24 @@ impl PositionedFile {
         Ok(file)
     }
 }
+
+impl PositionedFile {
+    /// The file from its start, for readers that take one piece after another.
+    pub(super) fn reader(&self) -> impl io::Read {
+        FromStart { file: self, next: 0 }
+    }
+}
+
+struct FromStart<'a> {
+    file: &'a PositionedFile,
+    next: u64,
+}
+
+impl io::Read for FromStart<'_> {
+    /// Fills `out`, or fails at the end of the file.
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.file.read_exact_at(self.next, out)?;
+        self.next += out.len() as u64;
+        Ok(out.len())
+    }
+}

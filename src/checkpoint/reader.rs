@@ -1,6 +1,6 @@
-//! A model directory with safetensors weights, read piece by piece where it lies.
+//! A model directory with safetensors or PyTorch weights, read piece by piece where it lies.
 //!
-//! Opening reads and checks every header; tensor data is copied out of the system's page cache when
+//! Opening reads and checks every header or pickle; tensor data is copied out of the system's page cache when
 //! it is asked for, so a checkpoint of any size costs no memory of its own. A memory map would save
 //! that copy, which costs a few percent of a merge, but it kills the process with SIGBUS when a file
 //! is truncated or a disk fails. Reads report both as errors.
@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
-use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -18,12 +17,36 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::positioned::PositionedFile;
-use super::{CheckpointError, TensorInfo, TensorSource, header};
+use super::strided::Strides;
+use super::{CheckpointError, TensorInfo, TensorSource, header, pickle};
 use crate::kernels::dtype::widen;
 
-const SINGLE_FILE: &str = "model.safetensors";
-const INDEX_FILE: &str = "model.safetensors.index.json";
-const PICKLE_FILES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
+/// What the weights of a directory can be, the preferred first.
+const CANDIDATES: [Candidate; 2] = [
+    Candidate {
+        index: "model.safetensors.index.json",
+        single: "model.safetensors",
+        format: Format::Safetensors,
+    },
+    Candidate {
+        index: "pytorch_model.bin.index.json",
+        single: "pytorch_model.bin",
+        format: Format::Pickle,
+    },
+];
+
+struct Candidate {
+    /// Lists the shards. Decides when both files are there.
+    index: &'static str,
+    single: &'static str,
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Safetensors,
+    Pickle,
+}
 
 /// The weights of a model directory.
 ///
@@ -40,8 +63,10 @@ pub struct Checkpoint {
 #[derive(Debug)]
 struct StoredAt {
     shard: usize,
-    /// Counted from the start of the shard.
-    bytes: Range<u64>,
+    /// First byte, counted from the start of the shard.
+    start: u64,
+    /// `None` for elements in row-major order without gaps.
+    strides: Option<Strides>,
 }
 
 #[derive(Debug)]
@@ -53,6 +78,9 @@ struct Shard {
 /// Bytes that are read at a time on their way to being widened: few enough to stay in a core's cache.
 const PIECE: usize = 1 << 16;
 
+/// The same for elements that are gathered, which are the nearer to each other the more they are.
+const GATHERED_PIECE: usize = 1 << 20;
+
 thread_local! {
     /// Where a thread keeps the piece that it is widening.
     static STORED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -60,10 +88,11 @@ thread_local! {
 
 impl Checkpoint {
     /// Opens the weights in `directory`: the shards that `model.safetensors.index.json` lists or, in
-    /// its absence, `model.safetensors`.
+    /// its absence, `model.safetensors`; in the absence of both, `pytorch_model.bin.index.json` and
+    /// `pytorch_model.bin` in the same way.
     ///
-    /// Every header is checked, so that later reads can only fail for wrong names and ranges, or when
-    /// the disk does.
+    /// Every header or pickle is checked, so that later reads can only fail for wrong names and ranges,
+    /// or when the disk does. Nothing in a pickle is executed.
     pub fn open(directory: &Path) -> Result<Self, CheckpointError> {
         let path = directory.to_owned();
         match fs::metadata(directory) {
@@ -77,24 +106,27 @@ impl Checkpoint {
             Err(source) => return Err(CheckpointError::Read { path, source }),
         }
 
-        let index = directory.join(INDEX_FILE);
-        if is_there(&index) {
-            return Self::open_index(directory, &index);
+        for Candidate { index, single, format } in CANDIDATES {
+            let index = directory.join(index);
+            if is_there(&index) {
+                return Self::open_index(directory, &index, format);
+            }
+            let single = directory.join(single);
+            if is_there(&single) {
+                return Ok(Self { path, ..Self::open_single(&single, Some(format))? });
+            }
         }
-        let single = directory.join(SINGLE_FILE);
-        if is_there(&single) {
-            return Ok(Self { path, ..Self::open_file(&single)? });
-        }
-        Err(match PICKLE_FILES.into_iter().find(|name| directory.join(name).exists()) {
-            Some(found) => CheckpointError::PickleOnly { path, found },
-            None => CheckpointError::NoWeights { path },
-        })
+        Err(CheckpointError::NoWeights { path })
     }
 
-    /// Opens a single safetensors file of any name.
+    /// Opens a single file of any name, whose beginning tells its format.
     pub fn open_file(file: &Path) -> Result<Self, CheckpointError> {
+        Self::open_single(file, None)
+    }
+
+    fn open_single(file: &Path, format: Option<Format>) -> Result<Self, CheckpointError> {
         let mut checkpoint = Self::empty(file);
-        let (shard, stored) = open_shard(file)?;
+        let (shard, stored) = open_shard(file, format)?;
         for tensor in stored {
             checkpoint.add(0, tensor);
         }
@@ -102,10 +134,10 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    fn open_index(directory: &Path, index: &Path) -> Result<Self, CheckpointError> {
+    fn open_index(directory: &Path, index: &Path, format: Format) -> Result<Self, CheckpointError> {
         let mut checkpoint = Self::empty(directory);
         for (name, names) in read_index(index)? {
-            let (shard, stored) = open_shard(&directory.join(&name))?;
+            let (shard, stored) = open_shard(&directory.join(&name), Some(format))?;
             let mut stored: IndexMap<_, _> =
                 stored.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
             if let Some(tensor) = names.iter().find(|&name| !stored.contains_key(name)) {
@@ -138,7 +170,7 @@ impl Checkpoint {
     /// `tensor.name` is new: names are unique within a shard, and an index gives each one shard.
     fn add(&mut self, shard: usize, tensor: header::StoredTensor) {
         self.tensors.insert(tensor.name, tensor.info);
-        self.places.push(StoredAt { shard, bytes: tensor.bytes });
+        self.places.push(StoredAt { shard, start: tensor.bytes.start, strides: tensor.strides });
     }
 
     /// The directory or file that was opened.
@@ -160,24 +192,31 @@ impl Checkpoint {
         }
     }
 
-    /// Reads the bytes of the tensor `name` from its byte `offset` on.
-    fn read_at(
+    /// Reads elements of `size` bytes of the tensor `name`, from its element `start` on.
+    fn read_elements(
         &self,
         name: &str,
         place: &StoredAt,
-        offset: usize,
+        size: usize,
+        start: usize,
         out: &mut [u8],
     ) -> Result<(), CheckpointError> {
         let Shard { path, file } = &self.shards[place.shard];
-        file.read_exact_at(place.bytes.start + offset as u64, out).map_err(|source| {
-            let path = path.clone();
-            match source.kind() {
-                io::ErrorKind::UnexpectedEof => {
-                    CheckpointError::CutOff { path, tensor: name.to_owned() }
+        let read = |offset: u64, out: &mut [u8]| {
+            file.read_exact_at(place.start + offset, out).map_err(|source| {
+                let path = path.clone();
+                match source.kind() {
+                    io::ErrorKind::UnexpectedEof => {
+                        CheckpointError::CutOff { path, tensor: name.to_owned() }
+                    }
+                    _ => CheckpointError::Read { path, source },
                 }
-                _ => CheckpointError::Read { path, source },
-            }
-        })
+            })
+        };
+        match &place.strides {
+            None => read((start * size) as u64, out),
+            Some(strides) => strides.gather(size, start, out, read),
+        }
     }
 }
 
@@ -188,15 +227,16 @@ impl TensorSource for Checkpoint {
 
     fn read_into(&self, name: &str, start: usize, out: &mut [f32]) -> Result<(), CheckpointError> {
         let (info, place) = self.find(name)?;
-        let bytes = info.byte_range(name, start, out.len())?;
+        info.byte_range(name, start, out.len())?;
         let size = info.dtype.size();
+        let piece = if place.strides.is_some() { GATHERED_PIECE } else { PIECE };
         STORED.with_borrow_mut(|stored| {
-            let mut offset = bytes.start;
-            for out in out.chunks_mut(PIECE / size) {
+            let mut start = start;
+            for out in out.chunks_mut(piece / size) {
                 stored.resize(out.len() * size, 0);
-                self.read_at(name, place, offset, stored)?;
+                self.read_elements(name, place, size, start, stored)?;
                 widen(info.dtype, stored, out);
-                offset += stored.len();
+                start += out.len();
             }
             Ok(())
         })
@@ -205,8 +245,8 @@ impl TensorSource for Checkpoint {
     fn copy_bytes(&self, name: &str, start: usize, out: &mut [u8]) -> Result<(), CheckpointError> {
         let (info, place) = self.find(name)?;
         let n_elements = info.whole_elements(name, out.len())?;
-        let bytes = info.byte_range(name, start, n_elements)?;
-        self.read_at(name, place, bytes.start, out)
+        info.byte_range(name, start, n_elements)?;
+        self.read_elements(name, place, info.dtype.size(), start, out)
     }
 }
 
@@ -225,13 +265,29 @@ fn check_regular(path: &Path) -> Result<(), CheckpointError> {
     }
 }
 
-fn open_shard(path: &Path) -> Result<(Shard, Vec<header::StoredTensor>), CheckpointError> {
+/// Without a `format`, the file's beginning decides.
+fn open_shard(
+    path: &Path,
+    format: Option<Format>,
+) -> Result<(Shard, Vec<header::StoredTensor>), CheckpointError> {
     check_regular(path)?;
     let failed = |source| CheckpointError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     let bytes = file.metadata().map_err(failed)?.len();
-    let tensors = header::parse(path, &file, bytes)?;
-    Ok((Shard { path: path.to_owned(), file: PositionedFile::new(file) }, tensors))
+    let file = PositionedFile::new(file);
+    let format = match format {
+        Some(format) => format,
+        None => {
+            let mut head = vec![0; bytes.min(pickle::HEAD_BYTES as u64) as usize];
+            file.read_exact_at(0, &mut head).map_err(failed)?;
+            if pickle::is_pickle(&head) { Format::Pickle } else { Format::Safetensors }
+        }
+    };
+    let tensors = match format {
+        Format::Safetensors => header::parse(path, file.reader(), bytes)?,
+        Format::Pickle => pickle::parse(path, &file, bytes)?,
+    };
+    Ok((Shard { path: path.to_owned(), file }, tensors))
 }
 
 /// The tensors of each shard. By shard name, which is the order in which shards are numbered.
@@ -298,7 +354,7 @@ mod tests {
 
     #[test]
     fn what_is_no_regular_file_is_refused_by_name() {
-        for name in [SINGLE_FILE, INDEX_FILE] {
+        for name in CANDIDATES.iter().flat_map(|candidate| [candidate.index, candidate.single]) {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join(name);
             fs::create_dir(&path).unwrap();
@@ -312,7 +368,7 @@ mod tests {
     #[test]
     fn pipes_are_not_waited_for_and_links_to_nowhere_are_named() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join(SINGLE_FILE);
+        let path = directory.path().join("model.safetensors");
         let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
         assert!(made.success());
         let error = Checkpoint::open(directory.path()).unwrap_err();

@@ -42,7 +42,7 @@ const IGNORED: [Option; 14] = [
     Option {
         name: "lazy-unpickle",
         kind: Kind::Switch("no-lazy-unpickle"),
-        reason: "only safetensors files are read",
+        reason: "tensors of `.bin` files are always read one by one",
     },
     Option {
         name: "async-write",

@@ -14,7 +14,7 @@ import peft
 import torch
 import transformers
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -99,6 +99,10 @@ def main():
         written = json.loads(path.read_text()) | {"auto_mapping": None}
         path.write_text(json.dumps(written, indent=2) + "\n")
         save_file(tensors(adapted.merge_and_unload()), folder / "expected.safetensors")
+    pickle = shutil.copytree(here / "linear", here / "pickle")
+    weights = pickle / "adapter_model.safetensors"
+    torch.save(load_file(weights), pickle / "adapter_model.bin")
+    weights.unlink()
     made_with = {"peft": peft.__version__, "torch": torch.__version__, "transformers": transformers.__version__}
     (here / "made_with.json").write_text(json.dumps(made_with) + "\n")
 
