@@ -49,14 +49,10 @@ pub(super) struct Factors {
 }
 
 impl Product {
-    /// Bytes that [`Factors`] take, with what loading them needs on the way.
+    /// Bytes that [`Factors`] take. Twice their size: transposing makes copies, and the allocator keeps
+    /// what the tensor before had until room of another size fits in.
     pub(super) fn memory(&self) -> u64 {
-        let elements = self.rank * (self.rows + self.cols);
-        let copies = match self.layout {
-            Layout::Plain => 1,
-            Layout::Transposed => 2,
-        };
-        (4 * copies * elements) as u64
+        (2 * 4 * self.rank * (self.rows + self.cols)) as u64
     }
 
     /// Reads both matrices from `adapter`.
@@ -82,27 +78,41 @@ impl Factors {
     /// Adds elements `start .. start + values.len()` of the product, flattened row-major, to `values`.
     pub(super) fn add(&self, start: usize, values: &mut [f32]) {
         let mut sum = [0.0f32; PIECE];
-        let mut start = start;
-        let mut rest = values;
-        while !rest.is_empty() {
-            let (row, col) = (start / self.cols, start % self.cols);
-            let length = rest.len().min(self.cols - col).min(PIECE);
-            let (part, behind) = rest.split_at_mut(length);
+        each_row(self.cols, start, values, |row, col, part| {
             let left = &self.left[row * self.rank..][..self.rank];
-            let sum = &mut sum[..length];
+            let right = &self.right[col.min(self.right.len())..];
+            let sum = &mut sum[..part.len()];
             sum.fill(0.0);
             vectorized(
                 #[inline(always)]
                 || {
-                    combine(left, &self.right[col.min(self.right.len())..], self.cols, sum);
+                    combine(left, right, self.cols, sum);
                     for (value, sum) in part.iter_mut().zip(&*sum) {
                         *value += sum * self.scale;
                     }
                 },
             );
-            start += length;
-            rest = behind;
-        }
+        });
+    }
+}
+
+/// Calls `work` with every part of `values` that lies in one row, at most a [`PIECE`], with its row and
+/// its first column. `values` begin at element `start` of a matrix with `cols` columns.
+pub(super) fn each_row(
+    cols: usize,
+    start: usize,
+    values: &mut [f32],
+    mut work: impl FnMut(usize, usize, &mut [f32]),
+) {
+    let mut place = start;
+    let mut rest = values;
+    while !rest.is_empty() {
+        let (row, col) = (place / cols, place % cols);
+        let length = rest.len().min(cols - col).min(PIECE);
+        let (part, behind) = rest.split_at_mut(length);
+        work(row, col, part);
+        place += length;
+        rest = behind;
     }
 }
 

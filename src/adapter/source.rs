@@ -8,10 +8,11 @@ use rayon::prelude::*;
 
 use super::AdapterError;
 use super::changes::{Adapter, Change, Origin};
-use super::product::{Factors, Layout, PIECE, Product};
+use super::product::{Factors, Layout, PIECE, Product, each_row};
 use crate::architecture::Architecture;
 use crate::checkpoint::{CheckpointError, Holding, TensorInfo, TensorSource};
 use crate::kernels::dtype::{DType, narrow, round_to};
+use crate::kernels::reduce::exact_inner_products;
 
 /// A base model seen through an adapter.
 ///
@@ -80,9 +81,12 @@ impl AdaptedCheckpoint {
         self.unscaled(change, held.map(|held| &held.factors), start, out)?;
         let gains = held.and_then(|held| held.gains.as_deref());
         if let (Some(gains), Some(product)) = (gains, &change.product) {
-            for (element, value) in (start..).zip(out) {
-                *value *= gains[output_of(product, element)];
-            }
+            each_row(product.cols, start, out, |row, col, part| match product.layout {
+                Layout::Plain => part.iter_mut().for_each(|value| *value *= gains[row]),
+                Layout::Transposed => {
+                    part.iter_mut().zip(&gains[col..]).for_each(|(value, gain)| *value *= gain);
+                }
+            });
         }
         Ok(())
     }
@@ -149,17 +153,14 @@ impl AdaptedCheckpoint {
                 .collect::<Result<Vec<f64>, _>>()?,
             Layout::Transposed => {
                 let mut squares = vec![0.0; product.cols];
-                self.each_piece(
-                    change,
-                    factors,
-                    0,
-                    product.rows * product.cols,
-                    |start, piece| {
-                        for (element, &value) in (start..).zip(piece) {
-                            squares[element % product.cols] += f64::from(value).powi(2);
+                let elements = product.rows * product.cols;
+                self.each_piece(change, factors, 0, elements, |start, piece| {
+                    each_row(product.cols, start, piece, |_, col, part| {
+                        for (square, &mut value) in squares[col..].iter_mut().zip(part) {
+                            *square += f64::from(value).powi(2);
                         }
-                    },
-                )?;
+                    });
+                })?;
                 squares
             }
         };
@@ -181,9 +182,9 @@ impl AdaptedCheckpoint {
     ) -> Result<f64, CheckpointError> {
         let mut square = 0.0;
         self.each_piece(change, factors, row * product.cols, product.cols, |_, piece| {
-            for &value in piece {
-                square += f64::from(value).powi(2);
-            }
+            let mut product = [0.0];
+            exact_inner_products(None, &[piece], 0..piece.len(), &mut product);
+            square += product[0];
         })?;
         Ok(square)
     }
@@ -195,7 +196,7 @@ impl AdaptedCheckpoint {
         factors: &Factors,
         start: usize,
         length: usize,
-        mut work: impl FnMut(usize, &[f32]),
+        mut work: impl FnMut(usize, &mut [f32]),
     ) -> Result<(), CheckpointError> {
         let mut piece = [0.0; PIECE];
         for offset in (0..length).step_by(PIECE) {
@@ -270,13 +271,5 @@ impl TensorSource for AdaptedCheckpoint {
             holding.memory += 12 * outputs;
         }
         holding
-    }
-}
-
-/// The output, of those that DoRA gives norms, that `element` belongs to.
-fn output_of(product: &Product, element: usize) -> usize {
-    match product.layout {
-        Layout::Plain => element / product.cols,
-        Layout::Transposed => element % product.cols,
     }
 }

@@ -161,7 +161,7 @@ fn what_is_held_is_declared() {
     let adapted = large(DType::BF16, false);
     let weight = 2 * 37 * 4099;
     let factors = 4 * 7 * (37 + 4099);
-    let expected = Holding { bytes_read: factors + 4 * 37 + weight, memory: factors + 12 * 37 };
+    let expected = Holding { bytes_read: factors + 4 * 37 + weight, memory: 2 * factors + 12 * 37 };
     assert_eq!(adapted.holding(&format!("{Q}.weight")), expected);
     assert_eq!(adapted.holding("model.norm.weight"), Holding::default());
     assert!(adapted.hold("model.norm.weight").unwrap().is_none());
