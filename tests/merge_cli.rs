@@ -179,6 +179,43 @@ fn options_decide_what_is_written() {
 }
 
 #[test]
+fn the_chat_template_is_the_one_asked_for() {
+    let place = Workplace::new();
+    let given = |name: &str, template: &str| {
+        let config = json!({"bos_token": "<s>", "chat_template": template}).to_string();
+        fs::write(place.path(name).join("tokenizer_config.json"), config).unwrap();
+    };
+    for (name, template) in
+        [("base", "{{ first }}"), ("a", "{{ second }}"), ("b", "{{ second }}\n")]
+    {
+        given(name, template);
+    }
+    let written = |template: &str| {
+        let outcome = place.merge(&format!("{TIES}chat_template: {template}\n"), &["--overwrite"]);
+        assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+        let text = fs::read_to_string(place.path("merged/tokenizer_config.json")).unwrap();
+        let config: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(config["bos_token"], "<s>");
+        let file = fs::read_to_string(place.path("merged/chat_template.jinja")).unwrap();
+        assert_eq!(config["chat_template"], file.as_str());
+        file
+    };
+    assert_eq!(written("auto"), "{{ second }}");
+    assert_eq!(written("'{{ bos_token }} and messages'"), "{{ bos_token }} and messages");
+    assert!(written("chatml").contains("<|im_start|>"));
+
+    let outcome = place
+        .merge(&format!("{TIES}chat_template: chatml\n"), &["--overwrite", "--no-copy-tokenizer"]);
+    assert!(outcome.stderr.contains("`chat_template` has no effect"), "{}", outcome.stderr);
+    assert!(!names(&place.path("merged")).iter().any(|name| name.contains("template")));
+
+    fs::write(place.path("a/tokenizer_config.json"), "[]").unwrap();
+    let outcome = place.merge(&format!("{TIES}chat_template: auto\n"), &["--overwrite"]);
+    let problem = "merge.yml:8:16: the chat template of `a` does not count";
+    assert!(outcome.stderr.contains(problem), "{}", outcome.stderr);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bytes() {
     let place = Workplace::new();
     // Matrices of several chunks, which are drawn for and written in any order.

@@ -1,13 +1,14 @@
 //! A checkpoint in another layout: its experts in one tensor instead of a tensor for each, or the
 //! other way round. Nothing is copied, since in both layouts the elements have the same order.
 
+use std::any::Any;
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 
 use super::{ArchitectureDefinition, Location, Module};
-use crate::checkpoint::{CheckpointError, TensorInfo, TensorSource};
+use crate::checkpoint::{CheckpointError, Holding, TensorInfo, TensorSource};
 
 /// A checkpoint whose tensors are made of pieces of another one's.
 pub(super) struct Relaid {
@@ -149,6 +150,11 @@ impl Relaid {
         Ok(())
     }
 
+    /// What `name` consists of; nothing if there is no such tensor.
+    fn pieces_of(&self, name: &str) -> impl Iterator<Item = &Piece> {
+        self.tensors.get_index_of(name).into_iter().flat_map(|index| &self.pieces[index])
+    }
+
     /// What the checkpoint behind says of a tensor that it does not have either.
     fn unknown(&self, name: &str) -> CheckpointError {
         let error = self.source.read_into(name, 0, &mut []).err();
@@ -182,6 +188,23 @@ impl TensorSource for Relaid {
         }
         self.for_pieces(name, start, bytes / size, |tensor, there, here, n| {
             self.source.copy_bytes(tensor, there, &mut out[here * size..(here + n) * size])
+        })
+    }
+
+    fn hold(&self, name: &str) -> Result<Option<Arc<dyn Any + Send + Sync>>, CheckpointError> {
+        let held: Result<Vec<_>, _> =
+            self.pieces_of(name).map(|piece| self.source.hold(&piece.tensor)).collect();
+        let held: Vec<_> = held?.into_iter().flatten().collect();
+        Ok((!held.is_empty()).then(|| Arc::new(held) as _))
+    }
+
+    fn holding(&self, name: &str) -> Holding {
+        self.pieces_of(name).fold(Holding::default(), |total, piece| {
+            let holding = self.source.holding(&piece.tensor);
+            Holding {
+                bytes_read: total.bytes_read + holding.bytes_read,
+                memory: total.memory + holding.memory,
+            }
         })
     }
 }

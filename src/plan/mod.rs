@@ -21,10 +21,11 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::architecture::{ArchitectureDefinition, LayerCount, ModelConfig, infer_definition};
-use crate::checkpoint::TensorInfo;
-use crate::config::{MergeConfig, ModelReference};
+use crate::checkpoint::{Holding, TensorInfo};
+use crate::config::{ChatTemplate, MergeConfig, ModelReference};
 use crate::kernels::dtype::DType;
 use crate::methods::{self, MethodDefinition, TensorMethod};
+use crate::tokenizer;
 
 pub use error::PlanError;
 pub use models::{InputModel, ModelStore};
@@ -53,6 +54,7 @@ pub struct MergePlan {
     base: Option<Arc<InputModel>>,
     tensors: Vec<PlannedTensor>,
     config: ModelConfig,
+    chat_template: Option<String>,
     warnings: Vec<PlanWarning>,
     seed: u64,
 }
@@ -107,6 +109,24 @@ pub struct Operand {
     pub loaded_as: DType,
 }
 
+impl PlannedTensor {
+    /// Every input that it is made from, the base first.
+    pub fn operands(&self) -> impl Iterator<Item = &Operand> {
+        let (first, others) = match &self.action {
+            Action::Copy { from, equals } => (Some(from), equals),
+            Action::Merge { base, inputs, .. } => (base.as_ref(), inputs),
+        };
+        first.into_iter().chain(others)
+    }
+}
+
+impl Operand {
+    /// What it takes to have it at hand, where it is computed while it is read.
+    pub fn holding(&self) -> Holding {
+        self.model.checkpoint.holding(&self.tensor)
+    }
+}
+
 impl MergePlan {
     /// Plans the merge that `config` asks for. Opens models through `store`, reading headers only.
     ///
@@ -152,6 +172,7 @@ impl MergePlan {
         }
         let (models, donor) = (&models, &models[0]);
         let mut warnings = Vec::new();
+        let chat_template = chat_template(config, models, &mut warnings);
         check_architectures(models, &references, options, &mut warnings)?;
         let definition = common_definition(models, &mut warnings);
         for (model, (field, _)) in models.iter().zip(&references) {
@@ -194,6 +215,7 @@ impl MergePlan {
             method,
             tensors: planned,
             config: output_config,
+            chat_template,
             warnings,
             seed: options.seed,
             base,
@@ -219,6 +241,11 @@ impl MergePlan {
     /// The config's base model.
     pub fn base(&self) -> Option<&InputModel> {
         self.base.as_deref()
+    }
+
+    /// The Jinja text of the chat template that the output's tokenizer gets instead of the donor's.
+    pub fn chat_template(&self) -> Option<&str> {
+        self.chat_template.as_deref()
     }
 
     /// Every output tensor, in output order; at least one.
@@ -254,6 +281,35 @@ impl MergePlan {
     /// Key of all random numbers.
     pub fn seed(&self) -> u64 {
         self.seed
+    }
+}
+
+/// The text of the chat template that `config` asks for.
+fn chat_template(
+    config: &MergeConfig,
+    models: &[Arc<InputModel>],
+    warnings: &mut Vec<PlanWarning>,
+) -> Option<String> {
+    match config.chat_template.as_ref()? {
+        ChatTemplate::BuiltIn(template) => Some(tokenizer::built_in(*template).to_owned()),
+        ChatTemplate::Text(text) => Some(text.clone()),
+        ChatTemplate::Auto => {
+            let mut found = Vec::new();
+            for model in models {
+                match tokenizer::of_model(&model.directory) {
+                    Ok(template) => found.extend(template),
+                    Err(error) => warnings.push(PlanWarning::UnreadableChatTemplate {
+                        model: model.label(),
+                        problem: error.to_string(),
+                    }),
+                }
+            }
+            let template = tokenizer::most_frequent(found);
+            if template.is_none() {
+                warnings.push(PlanWarning::NoChatTemplate);
+            }
+            template
+        }
     }
 }
 

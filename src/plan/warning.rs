@@ -15,6 +15,15 @@ pub enum PlanWarning {
         /// One of them.
         example: String,
     },
+    /// A model's chat template cannot be read, and does not count.
+    UnreadableChatTemplate {
+        /// The model.
+        model: String,
+        /// Why, as a sentence.
+        problem: String,
+    },
+    /// No model has a chat template, of which the most frequent one was asked for.
+    NoChatTemplate,
     /// Too few models have an optional tensor. It is not in the output.
     SkippedTensor {
         /// Its name in the output.
@@ -136,6 +145,7 @@ impl PlanWarning {
             | Self::FlatGradient { field, .. }
             | Self::WeightsSumToZero { field, .. } => Some(field),
             Self::OmittedModule { .. } => Some("modules"),
+            Self::UnreadableChatTemplate { .. } | Self::NoChatTemplate => Some("chat_template"),
             Self::UnknownLayerCount { .. } => Some("slices"),
             Self::SkippedTensor { .. } | Self::InferredArchitecture { .. } => None,
         }
@@ -181,6 +191,12 @@ impl std::fmt::Display for PlanWarning {
                 "{count} tensors of `{model}`, such as `{example}`, are unknown to its architecture \
                 and will not be in the output"
             ),
+            Self::UnreadableChatTemplate { model, problem } => {
+                write!(f, "the chat template of `{model}` does not count: {problem}")
+            }
+            Self::NoChatTemplate => {
+                write!(f, "none of the models has a chat template, and the output gets none")
+            }
             Self::SkippedTensor { tensor } => {
                 write!(f, "too few models have tensor `{tensor}`; it will not be in the output")
             }
