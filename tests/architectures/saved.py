@@ -102,13 +102,18 @@ def selected(config):
             for key, value in config.items() if key in KEEP}
 
 
-def save(name, values):
+def make(name, values, seed=0):
+    torch.manual_seed(seed)
     cls = getattr(transformers, name)
     has_parts = "text_config" in values or name.startswith(OWN_SIZES)
     values = {**({} if has_parts else SIZES), **values}
     config = cls.config_class(**values)
     config.architectures = [name]
-    model = cls(config)
+    return cls(config)
+
+
+def save(name, values):
+    model = make(name, values)
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         files = sorted(Path(folder).glob("*.safetensors"))
@@ -121,7 +126,6 @@ def save(name, values):
 
 
 def main():
-    torch.manual_seed(0)
     result = {}
     for name, values in CLASSES.items():
         try:
