@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 
 use super::AdapterError;
 use super::config::AdapterConfig;
+use super::error::Misfit;
 use super::names::{self, Part};
 use super::product::{Layout, Product};
 use super::source::Held;
@@ -203,7 +204,7 @@ impl Target<'_> {
     }
 
     fn misfit(&self, part: &str, tensor: &str, shape: &[usize]) -> AdapterError {
-        AdapterError::Shape {
+        AdapterError::Shape(Box::new(Misfit {
             path: self.adapter.path.clone(),
             base: self.label.to_owned(),
             part: part.to_owned(),
@@ -211,7 +212,7 @@ impl Target<'_> {
             tensor: tensor.to_owned(),
             shape: shape.to_vec(),
             trained_on: self.adapter.config.trained_on.clone(),
-        }
+        }))
     }
 
     /// The base's tensor `name`, in the type that it is changed in.

@@ -146,27 +146,8 @@ pub enum AdapterError {
     },
 
     /// The adapter's tensors do not fit the base's.
-    #[error(
-        "adapter `{}` does not fit `{base}`: `{part}` of shape {found:?} cannot change `{tensor}` \
-         of shape {shape:?}",
-        path.display()
-    )]
-    Shape {
-        /// The adapter.
-        path: PathBuf,
-        /// The model under it.
-        base: String,
-        /// The tensor in the adapter.
-        part: String,
-        /// Its shape.
-        found: Vec<usize>,
-        /// The tensor that it changes.
-        tensor: String,
-        /// The shape of that one.
-        shape: Vec<usize>,
-        /// The model that the adapter names as its base.
-        trained_on: Option<String>,
-    },
+    #[error(transparent)]
+    Shape(Box<Misfit>),
 
     /// The adapter changes whole numbers, as quantised models have.
     #[error("adapter `{}` cannot change `{tensor}` of `{base}`, which has type {dtype}", path.display())]
@@ -180,6 +161,30 @@ pub enum AdapterError {
         /// Its element type.
         dtype: DType,
     },
+}
+
+/// A tensor of an adapter that does not fit the base's.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "adapter `{}` does not fit `{base}`: `{part}` of shape {found:?} cannot change `{tensor}` \
+     of shape {shape:?}",
+    path.display()
+)]
+pub struct Misfit {
+    /// The adapter.
+    pub path: PathBuf,
+    /// The model under it.
+    pub base: String,
+    /// The tensor in the adapter.
+    pub part: String,
+    /// Its shape.
+    pub found: Vec<usize>,
+    /// The tensor that it changes.
+    pub tensor: String,
+    /// The shape of that one.
+    pub shape: Vec<usize>,
+    /// The model that the adapter names as its base.
+    pub trained_on: Option<String>,
 }
 
 impl AdapterError {
@@ -217,10 +222,8 @@ impl AdapterError {
             Self::UnexpectedMagnitude { .. } | Self::Rank { .. } => {
                 "the adapter's config and weights do not belong together; fetch both again".to_owned()
             }
-            Self::NotInBase { trained_on: Some(model), .. }
-            | Self::Shape { trained_on: Some(model), .. } => {
-                format!("the adapter was trained on `{model}`")
-            }
+            Self::NotInBase { trained_on, .. } => return trained_on.as_deref().map(trained_on_hint),
+            Self::Shape(misfit) => return misfit.trained_on.as_deref().map(trained_on_hint),
             Self::NotFloat { .. } => {
                 "name the model before it was quantised".to_owned()
             }
@@ -237,4 +240,8 @@ impl AdapterError {
             _ => true,
         }
     }
+}
+
+fn trained_on_hint(model: &str) -> String {
+    format!("the adapter was trained on `{model}`")
 }

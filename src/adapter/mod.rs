@@ -18,5 +18,5 @@ mod source;
 mod tests;
 
 pub use changes::Adapter;
-pub use error::AdapterError;
+pub use error::{AdapterError, Misfit};
 pub use source::AdaptedCheckpoint;
