@@ -3,6 +3,7 @@
 //! The crate is laid out as a house: each module is a room, and `docs/ARCHITECTURE.md` says
 //! what lives in each and which others it may use. `methods`, `kernels` and `optimize` stand on the ground floor.
 
+pub mod adapter;
 pub mod architecture;
 pub mod checkpoint;
 pub mod cli;
@@ -19,3 +20,4 @@ pub mod plan;
 pub mod report;
 pub mod search;
 pub mod space;
+pub mod tokenizer;

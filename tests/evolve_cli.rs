@@ -7,8 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
-use mergekit::architecture::ModelConfig;
-use mergekit::checkpoint::{CheckpointWriter, Layout, ShardSize, TensorInfo};
+use mergekit::architecture::{Architecture, ModelConfig};
+use mergekit::checkpoint::{CheckpointWriter, Layout, MemoryCheckpoint, ShardSize, TensorInfo};
 use mergekit::kernels::dtype::{DType, narrow};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -85,7 +85,8 @@ impl Workplace {
         });
         fs::write(directory.join("tokenizer.json"), tokenizer.to_string()).unwrap();
 
-        let architecture = ModelConfig::load(&directory).unwrap().architecture().unwrap();
+        let config = ModelConfig::load(&directory).unwrap();
+        let architecture = Architecture::of_model(&config, &MemoryCheckpoint::new()).unwrap();
         let (module, n_layers) = architecture.module("default").unwrap();
         let mut tensors = IndexMap::new();
         for (location, template) in module.tensors(n_layers) {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use mergekit::checkpoint::{Checkpoint, TensorSource};
 use mergekit::config::{ConfigFile, MergeConfig};
 use mergekit::engine::{Engine, EngineOptions, WriteOptions};
+use mergekit::kernels::dtype::DType;
 use mergekit::methods::METHODS;
 use mergekit::plan::{MergePlan, ModelStore, PlanOptions};
 use serde_json::Value;
@@ -21,6 +22,8 @@ struct Case {
     meta: Value,
     config: String,
     options: PlanOptions,
+    /// What models with adapters are converted to.
+    adapted_as: Option<DType>,
 }
 
 impl Case {
@@ -39,6 +42,7 @@ impl Case {
         let config = fs::read_to_string(directory.join("config.yml")).unwrap();
         let config = config.replace("${MODELS}", models.to_str().unwrap());
         let mut options = PlanOptions::default();
+        let mut adapted_as = None;
         let arguments = fs::read_to_string(directory.join("args.txt")).unwrap_or_default();
         let mut arguments = arguments.lines();
         while let Some(argument) = arguments.next() {
@@ -46,10 +50,17 @@ impl Case {
                 "--random-seed" => options.seed = arguments.next().unwrap().parse().unwrap(),
                 "--allow-crimes" => options.allow_mixed_architectures = true,
                 "--unsafe-truncate-embeddings" => options.truncate_embeddings = true,
+                // Where mergekit keeps merged copies.
+                "--lora-merge-cache" => _ = arguments.next(),
+                "--lora-merge-dtype" => {
+                    assert_eq!(arguments.next(), Some("bfloat16"));
+                    adapted_as = Some(DType::BF16);
+                }
                 other => panic!("{}: what is {other}?", directory.display()),
             }
         }
-        Self { meta: json(&directory.join("meta.json")), directory, config, options }
+        let meta = json(&directory.join("meta.json"));
+        Self { meta, directory, config, options, adapted_as }
     }
 
     fn name(&self) -> &str {
@@ -58,7 +69,8 @@ impl Case {
 
     fn plan(&self) -> MergePlan {
         let config = MergeConfig::parse(&self.config, &self.directory.join("config.yml")).unwrap();
-        MergePlan::new(&config, &ModelStore::new(), &self.options).unwrap()
+        let store = ModelStore::with_adapted_as(self.adapted_as);
+        MergePlan::new(&config, &store, &self.options).unwrap()
     }
 
     fn tolerance(&self, key: &str) -> f64 {

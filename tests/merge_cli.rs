@@ -5,9 +5,9 @@ use std::path::Path;
 
 use assert_cmd::Command;
 use indexmap::IndexMap;
-use mergekit::architecture::ModelConfig;
+use mergekit::architecture::{Architecture, ModelConfig};
 use mergekit::checkpoint::{
-    Checkpoint, CheckpointWriter, Layout, ShardSize, TensorInfo, TensorSource,
+    Checkpoint, CheckpointWriter, Layout, MemoryCheckpoint, ShardSize, TensorInfo, TensorSource,
 };
 use mergekit::kernels::dtype::{DType, narrow};
 use serde_json::{Value, json};
@@ -42,7 +42,7 @@ impl Workplace {
         let config = json!({"architectures": ["LlamaForCausalLM"], "num_hidden_layers": 2});
         fs::write(directory.join("config.json"), config.to_string()).unwrap();
         let config = ModelConfig::load(&directory).unwrap();
-        let architecture = config.architecture().unwrap();
+        let architecture = Architecture::of_model(&config, &MemoryCheckpoint::new()).unwrap();
         let (module, n_layers) = architecture.module("default").unwrap();
         let mut tensors = IndexMap::new();
         for (location, template) in module.tensors(n_layers) {
@@ -176,6 +176,43 @@ fn options_decide_what_is_written() {
     assert_eq!(outcome.code, 0, "{}", outcome.stderr);
     assert!(outcome.stderr.contains("lm_head.weight bfloat16 [4, 4]"), "{}", outcome.stderr);
     assert!(names(&place.path("merged")).contains(&"README.md".to_owned()));
+}
+
+#[test]
+fn the_chat_template_is_the_one_asked_for() {
+    let place = Workplace::new();
+    let given = |name: &str, template: &str| {
+        let config = json!({"bos_token": "<s>", "chat_template": template}).to_string();
+        fs::write(place.path(name).join("tokenizer_config.json"), config).unwrap();
+    };
+    for (name, template) in
+        [("base", "{{ first }}"), ("a", "{{ second }}"), ("b", "{{ second }}\n")]
+    {
+        given(name, template);
+    }
+    let written = |template: &str| {
+        let outcome = place.merge(&format!("{TIES}chat_template: {template}\n"), &["--overwrite"]);
+        assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+        let text = fs::read_to_string(place.path("merged/tokenizer_config.json")).unwrap();
+        let config: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(config["bos_token"], "<s>");
+        let file = fs::read_to_string(place.path("merged/chat_template.jinja")).unwrap();
+        assert_eq!(config["chat_template"], file.as_str());
+        file
+    };
+    assert_eq!(written("auto"), "{{ second }}");
+    assert_eq!(written("'{{ bos_token }} and messages'"), "{{ bos_token }} and messages");
+    assert!(written("chatml").contains("<|im_start|>"));
+
+    let outcome = place
+        .merge(&format!("{TIES}chat_template: chatml\n"), &["--overwrite", "--no-copy-tokenizer"]);
+    assert!(outcome.stderr.contains("`chat_template` has no effect"), "{}", outcome.stderr);
+    assert!(!names(&place.path("merged")).iter().any(|name| name.contains("template")));
+
+    fs::write(place.path("a/tokenizer_config.json"), "[]").unwrap();
+    let outcome = place.merge(&format!("{TIES}chat_template: auto\n"), &["--overwrite"]);
+    let problem = "merge.yml:8:16: the chat template of `a` does not count";
+    assert!(outcome.stderr.contains(problem), "{}", outcome.stderr);
 }
 
 #[test]

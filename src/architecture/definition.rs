@@ -1,43 +1,18 @@
-//! Architectures as data.
-//!
-//! ```json
-//! {
-//!   "name": "llama",
-//!   "model_type": "llama",
-//!   "architectures": ["LlamaForCausalLM"],
-//!   "modules": {
-//!     "default": {
-//!       "layer_count_key": "num_hidden_layers",
-//!       "pre": [{"name": "model.embed_tokens.weight", "vocabulary_axis": 0}],
-//!       "layer": [{"name": "model.layers.${layer_index}.mlp.up_proj.weight"}],
-//!       "post": [{"name": "lm_head.weight", "optional": true, "tied": ["model.embed_tokens.weight"]}]
-//!     }
-//!   }
-//! }
-//! ```
-//!
-//! Keys of a tensor: `name`; `optional`, may be absent; `aliases`, other names to read it under;
-//! `tied`, tensors to read in its place; `dtype`, fixed whatever the merge config says;
-//! `vocabulary_axis`, the axis that token ids index. Keys of a module: `pre`, `layer`, `post`;
-//! `prefix`, put before all its names; and either `layer_count_key`, a dotted path into `config.json`
-//! (`num_hidden_layers` unless given), or a fixed `layer_count`. Further keys of the definition:
-//! `vocabulary_size_key` (`vocab_size` unless given) and `side_files` to be copied with the model.
-//! Unknown keys are errors.
+//! What models of one architecture have in common: their modules, and the tensors of each.
 
-use std::collections::HashSet;
-use std::path::Path;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
-use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
 
-use super::{ArchitectureError, NameTemplate, TensorNames};
+use super::{NameTemplate, TensorNames};
+use crate::checkpoint::TensorSource;
 use crate::kernels::dtype::DType;
 
 /// Which tensors the models of one architecture have.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ArchitectureDefinition {
-    /// What this project calls the architecture.
+    /// What this project calls the architecture. Where its models store their layers in several ways,
+    /// a model's own definition also has the name of the way, as in `mixtral (fused)`.
     pub name: String,
     /// The `model_type` of its configs.
     pub model_type: String,
@@ -45,10 +20,17 @@ pub struct ArchitectureDefinition {
     pub architectures: Vec<String>,
     /// By name, in output order. A language model has one, called `default`.
     pub modules: IndexMap<String, Module>,
-    /// Where `config.json` has the vocabulary's size, as a dotted path.
-    pub vocabulary_size_key: String,
+    /// Where `config.json` may have the vocabulary's size, as dotted paths, at least one; the first
+    /// that is there.
+    pub vocabulary_size_keys: Vec<String>,
+    /// Where `config.json` may have the number of experts per layer, as dotted paths, the first that
+    /// is there. Empty where no name contains `${expert_index}`.
+    pub expert_count_keys: Vec<String>,
     /// Files to copy beside those that every model has.
     pub side_files: Vec<String>,
+    /// Whether it was read off the models themselves, so that it lists what they have and not what
+    /// they should have.
+    pub is_inferred: bool,
 }
 
 /// A part of a model: tensors before its layers, in each layer, and after.
@@ -60,6 +42,9 @@ pub struct Module {
     pub pre: Vec<TensorTemplate>,
     /// Tensors of each layer.
     pub layer: Vec<TensorTemplate>,
+    /// Further tensors of each layer, of which a model has one list. The definition of a model has
+    /// that one in `layer`, and no variants.
+    pub layer_variants: IndexMap<String, Vec<TensorTemplate>>,
     /// Tensors after the layers.
     pub post: Vec<TensorTemplate>,
 }
@@ -67,10 +52,12 @@ pub struct Module {
 /// Where a module's number of layers comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LayerCount {
-    /// A dotted path into `config.json`.
-    Key(String),
+    /// Dotted paths into `config.json`, at least one; the first that is there.
+    Keys(Vec<String>),
     /// The same in every model.
     Fixed(usize),
+    /// The highest layer index in the names of the model's tensors.
+    Stored,
 }
 
 /// A tensor that every model of an architecture has, or every layer of it.
@@ -88,6 +75,9 @@ pub struct TensorTemplate {
     pub forced_dtype: Option<DType>,
     /// The axis that token ids index.
     pub vocabulary_axis: Option<usize>,
+    /// Tensors of another layout that this one consists of: those of each expert in turn, stacked along
+    /// a new first axis, or a single one that only has another name there.
+    pub parts: Vec<NameTemplate>,
 }
 
 /// Where in its module a tensor is.
@@ -102,41 +92,44 @@ pub enum Location {
 }
 
 impl ArchitectureDefinition {
-    /// Reads a definition from JSON. `path` is only for errors.
-    pub fn parse(text: &str, path: &Path) -> Result<Self, ArchitectureError> {
-        let written: WrittenDefinition = serde_json::from_str(text)
-            .map_err(|source| ArchitectureError::Definition { path: path.to_owned(), source })?;
-        let empty = |key| Err(ArchitectureError::EmptyDefinition { path: path.to_owned(), key });
-        if written.architectures.is_empty() {
-            return empty("architectures");
-        }
-        if written.modules.is_empty() {
-            return empty("modules");
-        }
-        let mut modules = IndexMap::new();
-        let mut seen = HashSet::new();
-        for (name, module) in written.modules {
-            let module = module.check(&name, path)?;
-            for tensor in module.templates() {
-                if !seen.insert(tensor.name.clone()) {
-                    return Err(ArchitectureError::RepeatedTensor {
-                        path: path.to_owned(),
-                        tensor: tensor.name.to_string(),
-                    });
-                }
-            }
-            modules.insert(name, module);
-        }
-        Ok(Self {
-            name: written.name,
-            model_type: written.model_type,
-            architectures: written.architectures,
-            modules,
-            vocabulary_size_key: written
-                .vocabulary_size_key
-                .unwrap_or_else(|| "vocab_size".to_owned()),
-            side_files: written.side_files,
+    /// Whether names contain `${expert_index}`.
+    pub(super) fn has_experts(&self) -> bool {
+        self.modules.values().any(|module| {
+            let variants = module.layer_variants.values().flatten();
+            module.layer.iter().chain(variants).any(|tensor| tensor.name.has_expert_index())
         })
+    }
+
+    /// The definition of a model that stores its layers as `source` does, with `n_experts` experts in
+    /// each, as far as that makes a difference.
+    pub(super) fn for_source(
+        self: Arc<Self>,
+        source: &dyn TensorSource,
+        n_experts: usize,
+    ) -> Arc<Self> {
+        if !self.has_experts() && self.modules.values().all(|m| m.layer_variants.is_empty()) {
+            return self;
+        }
+        let mut definition = Self::clone(&self);
+        let mut chosen: Option<String> = None;
+        for module in definition.modules.values_mut() {
+            let variants = std::mem::take(&mut module.layer_variants);
+            let is_stored = |tensors: &[TensorTemplate]| {
+                source.tensors().keys().any(|name| tensors.iter().any(|t| t.is_of_some_layer(name)))
+            };
+            let last = variants.len().saturating_sub(1);
+            let index = variants.values().position(|v| is_stored(v)).unwrap_or(last);
+            if let Some((name, tensors)) = variants.into_iter().nth(index) {
+                module.layer.extend(tensors);
+                chosen.get_or_insert(name);
+            }
+            let layer = std::mem::take(&mut module.layer);
+            module.layer = layer.into_iter().flat_map(|t| t.for_experts(n_experts)).collect();
+        }
+        if let Some(variant) = chosen {
+            definition.name = format!("{} ({})", definition.name, variant.replace('_', " "));
+        }
+        Arc::new(definition)
     }
 }
 
@@ -155,13 +148,57 @@ impl Module {
     pub(super) fn templates(&self) -> impl Iterator<Item = &TensorTemplate> {
         self.pre.iter().chain(&self.layer).chain(&self.post)
     }
+
+    /// Layers in the names of `source`: the highest index and one.
+    pub(super) fn stored_layers(&self, source: &dyn TensorSource) -> usize {
+        let index = |name: &str| self.layer.iter().find_map(|tensor| tensor.name.layer_in(name));
+        let highest = source.tensors().keys().filter_map(|name| index(name)).max();
+        highest.map_or(0, |highest| highest + 1)
+    }
 }
 
 impl TensorTemplate {
+    /// A tensor that models must have, under this name only.
+    pub(super) fn named(name: NameTemplate) -> Self {
+        Self {
+            name,
+            optional: false,
+            aliases: Vec::new(),
+            tied: Vec::new(),
+            forced_dtype: None,
+            vocabulary_axis: None,
+            parts: Vec::new(),
+        }
+    }
+
     /// Whether an input with `n_layers` layers may have the tensor of some layer under `name`.
     pub(super) fn names(&self, name: &str, n_layers: usize) -> bool {
         self.name.names(name, n_layers)
             || self.aliases.iter().any(|alias| alias.names(name, n_layers))
+    }
+
+    /// Whether `name` is that of the first expert in a layer, however many layers there are.
+    fn is_of_some_layer(&self, name: &str) -> bool {
+        let names = std::iter::once(&self.name).chain(&self.aliases);
+        names.into_iter().any(|own| own.clone().with_expert(0).layer_in(name).is_some())
+    }
+
+    /// The tensor of each expert, or the tensor itself where it is not one of an expert.
+    fn for_experts(self, n_experts: usize) -> Vec<Self> {
+        if !self.name.has_expert_index() {
+            return vec![self];
+        }
+        let all = |names: &[NameTemplate], expert: usize| {
+            names.iter().map(|name| name.clone().with_expert(expert)).collect()
+        };
+        let tensor = |expert: usize| Self {
+            name: self.name.clone().with_expert(expert),
+            aliases: all(&self.aliases, expert),
+            tied: all(&self.tied, expert),
+            parts: Vec::new(),
+            ..self
+        };
+        (0..n_experts).map(tensor).collect()
     }
 
     /// The name in an output, at `location` of a module with `n_layers` layers.
@@ -179,218 +216,5 @@ impl TensorTemplate {
             aliases: all(&self.aliases),
             tied: all(&self.tied),
         }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenDefinition {
-    name: String,
-    model_type: String,
-    architectures: Vec<String>,
-    modules: IndexMap<String, WrittenModule>,
-    vocabulary_size_key: Option<String>,
-    #[serde(default)]
-    side_files: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenModule {
-    #[serde(default)]
-    prefix: String,
-    layer_count_key: Option<String>,
-    layer_count: Option<usize>,
-    #[serde(default)]
-    pre: Vec<WrittenTensor>,
-    #[serde(default)]
-    layer: Vec<WrittenTensor>,
-    #[serde(default)]
-    post: Vec<WrittenTensor>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenTensor {
-    name: NameTemplate,
-    #[serde(default)]
-    optional: bool,
-    #[serde(default)]
-    aliases: Vec<NameTemplate>,
-    #[serde(default)]
-    tied: Vec<NameTemplate>,
-    #[serde(default, rename = "dtype", deserialize_with = "dtype")]
-    forced_dtype: Option<DType>,
-    vocabulary_axis: Option<usize>,
-}
-
-impl WrittenModule {
-    fn check(self, name: &str, path: &Path) -> Result<Module, ArchitectureError> {
-        let layer_count = match (self.layer_count, self.layer_count_key) {
-            (None, key) => LayerCount::Key(key.unwrap_or_else(|| "num_hidden_layers".to_owned())),
-            (Some(n_layers), None) => LayerCount::Fixed(n_layers),
-            (Some(_), Some(_)) => {
-                return Err(ArchitectureError::LayerCountTwice {
-                    path: path.to_owned(),
-                    module: name.to_owned(),
-                });
-            }
-        };
-        let prefix = |tensors: Vec<WrittenTensor>| {
-            tensors.into_iter().map(|tensor| tensor.with_prefix(&self.prefix)).collect()
-        };
-        let module = Module {
-            layer_count,
-            pre: prefix(self.pre),
-            layer: prefix(self.layer),
-            post: prefix(self.post),
-        };
-        // Tied tensors may be outside of the layers, as the embeddings are.
-        let own_names = |tensor: &TensorTemplate| {
-            std::iter::once(&tensor.name).chain(&tensor.aliases).cloned().collect::<Vec<_>>()
-        };
-        let mut layer_names = module.layer.iter().flat_map(own_names);
-        if let Some(name) = layer_names.find(|name| !name.has_layer_index()) {
-            let (path, tensor) = (path.to_owned(), name.to_string());
-            return Err(ArchitectureError::NameWithoutLayer { path, tensor });
-        }
-        let mut other_names =
-            module.pre.iter().chain(&module.post).flat_map(|tensor| {
-                own_names(tensor).into_iter().chain(tensor.tied.iter().cloned())
-            });
-        if let Some(name) = other_names.find(NameTemplate::has_layer_index) {
-            let (path, tensor) = (path.to_owned(), name.to_string());
-            return Err(ArchitectureError::NameWithLayer { path, tensor });
-        }
-        drop((layer_names, other_names));
-        Ok(module)
-    }
-}
-
-impl WrittenTensor {
-    fn with_prefix(self, prefix: &str) -> TensorTemplate {
-        let all = |names: Vec<NameTemplate>| {
-            names.into_iter().map(|name| name.with_prefix(prefix)).collect()
-        };
-        TensorTemplate {
-            name: self.name.with_prefix(prefix),
-            optional: self.optional,
-            aliases: all(self.aliases),
-            tied: all(self.tied),
-            forced_dtype: self.forced_dtype,
-            vocabulary_axis: self.vocabulary_axis,
-        }
-    }
-}
-
-/// Reads the name that PyTorch uses.
-fn dtype<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DType>, D::Error> {
-    use DType::{BF16, Bool, F16, F32, F64, I8, I16, I32, I64, U8};
-    let name = String::deserialize(deserializer)?;
-    [BF16, F16, F32, F64, I64, I32, I16, I8, U8, Bool]
-        .into_iter()
-        .find(|dtype| dtype.to_string() == name)
-        .map(Some)
-        .ok_or_else(|| D::Error::custom(format!("`{name}` is not an element type")))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn parse(modules: Value) -> Result<ArchitectureDefinition, ArchitectureError> {
-        let definition = json!({
-            "name": "test", "model_type": "test", "architectures": ["Test"], "modules": modules,
-        });
-        ArchitectureDefinition::parse(&definition.to_string(), Path::new("test.json"))
-    }
-
-    fn message(module: Value) -> String {
-        let error = parse(json!({ "default": module })).unwrap_err();
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-        format!("{error}{}", cause.unwrap_or_default())
-    }
-
-    #[test]
-    fn a_prefix_applies_to_every_name_of_its_module() {
-        let definition = parse(json!({
-            "text": {
-                "prefix": "language_model.",
-                "layer_count_key": "text_config.num_hidden_layers",
-                "layer": [{"name": "h.${layer_index}.w", "aliases": ["${layer_index}.w"]}],
-                "post": [{"name": "head", "optional": true, "tied": ["wte"], "dtype": "int64"}],
-            },
-            "projector": {"layer_count": 0, "pre": [{"name": "wte", "vocabulary_axis": 1}]},
-        }));
-        let definition = definition.unwrap();
-        let text = &definition.modules["text"];
-        assert_eq!(text.layer_count, LayerCount::Key("text_config.num_hidden_layers".to_owned()));
-        assert_eq!(
-            text.layer[0].names_for(Location::Layer(3), 4),
-            TensorNames {
-                name: "language_model.h.3.w".to_owned(),
-                aliases: vec!["language_model.3.w".to_owned()],
-                tied: vec![],
-            }
-        );
-        let head = &text.post[0];
-        assert_eq!(head.names_for(Location::Post, 4).tied, ["language_model.wte"]);
-        assert_eq!((head.optional, head.forced_dtype), (true, Some(DType::I64)));
-        let projector = &definition.modules["projector"];
-        assert_eq!(projector.layer_count, LayerCount::Fixed(0));
-        assert_eq!(projector.pre[0].vocabulary_axis, Some(1));
-        assert_eq!(definition.vocabulary_size_key, "vocab_size");
-    }
-
-    #[test]
-    fn tensors_come_layer_by_layer_between_pre_and_post() {
-        let definition = parse(json!({"default": {
-            "pre": [{"name": "in"}],
-            "layer": [{"name": "${layer_index}.a"}, {"name": "${layer_index}.b"}],
-            "post": [{"name": "out"}],
-        }}));
-        let names: Vec<_> = definition.unwrap().modules["default"]
-            .tensors(2)
-            .map(|(location, tensor)| tensor.name_for(location, 2))
-            .collect();
-        assert_eq!(names, ["in", "0.a", "0.b", "1.a", "1.b", "out"]);
-    }
-
-    #[test]
-    fn mistakes_in_definitions_are_described() {
-        let cases = [
-            (
-                json!({"pre": [{"name": "w", "tide": []}]}),
-                "`test.json` is not an architecture definition: unknown field `tide`, expected one of \
-                `name`, `optional`, `aliases`, `tied`, `dtype`, `vocabulary_axis` at line 1 column 107",
-            ),
-            (
-                json!({"pre": [{"name": "w", "dtype": "int7"}]}),
-                "`test.json` is not an architecture definition: `int7` is not an element type \
-                at line 1 column 116",
-            ),
-            (
-                json!({"layer": [{"name": "w"}]}),
-                "`test.json`: layer tensor `w` does not contain `${layer_index}`",
-            ),
-            (
-                json!({"post": [{"name": "w.${layer_index}"}]}),
-                "`test.json`: `w.${layer_index}` is not in a layer, so it cannot use `${layer_index}`",
-            ),
-            (
-                json!({"pre": [{"name": "w"}], "post": [{"name": "w"}]}),
-                "`test.json` lists tensor `w` twice",
-            ),
-            (
-                json!({"layer_count": 1, "layer_count_key": "n"}),
-                "`test.json`: module `default` has both `layer_count` and `layer_count_key`",
-            ),
-        ];
-        for (module, expected) in cases {
-            assert_eq!(message(module), expected);
-        }
-        assert_eq!(parse(json!({})).unwrap_err().to_string(), "`test.json`: `modules` is empty");
     }
 }

@@ -97,29 +97,31 @@ pub enum ArchitectureError {
         key: String,
     },
 
-    /// The number of layers is no number.
-    #[error("`{}`: `{key}` is {value}, which is not a number of layers", path.display())]
-    LayerCount {
+    /// A number of layers or experts is no number.
+    #[error("`{}`: `{key}` is {value}, which is not a number of {what}", path.display())]
+    Count {
         /// The config.
         path: PathBuf,
         /// The key's path.
         key: String,
         /// The value as JSON.
         value: String,
+        /// `layers` or `experts`.
+        what: &'static str,
     },
 
-    /// The config claims more layers than the weights could have.
+    /// The config claims more layers or experts than the weights could have.
     #[error(
-        "`{}`: `{key}` is {n_layers}, but the weights have only {n_tensors} tensors",
+        "`{}`: `{key}` is {count}, but the weights have only {n_tensors} tensors",
         path.display()
     )]
-    TooManyLayers {
+    TooMany {
         /// The config.
         path: PathBuf,
         /// The key's path.
         key: String,
         /// Its value.
-        n_layers: usize,
+        count: usize,
         /// Tensors in the weights.
         n_tensors: usize,
     },
@@ -144,7 +146,7 @@ pub enum ArchitectureError {
 
     /// A module gives its number of layers in two ways.
     #[error(
-        "`{}`: module `{module}` has both `layer_count` and `layer_count_key`",
+        "`{}`: module `{module}` has both `layer_count` and `layer_count_keys`",
         path.display()
     )]
     LayerCountTwice {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use super::ArchitectureError;
 use super::repeated_key::repeated_key;
-use super::{Architecture, ArchitectureError};
 use crate::kernels::dtype::DType;
 
 const FILE: &str = "config.json";
@@ -60,9 +60,15 @@ impl ModelConfig {
         &self.values
     }
 
-    /// The architecture it names, with its layer counts.
-    pub fn architecture(&self) -> Result<Architecture, ArchitectureError> {
-        Architecture::for_config(&self.values, &self.path)
+    /// The only entry of `architectures`.
+    pub fn class(&self) -> Result<&str, ArchitectureError> {
+        super::class_name(&self.values, &self.path)
+    }
+
+    /// The first of the dotted paths `keys` that there is, or else the first of all, of which there is
+    /// one.
+    pub fn first_of<'k>(&self, keys: &'k [String]) -> &'k str {
+        keys.iter().find(|key| self.get(key).is_some()).unwrap_or(&keys[0])
     }
 
     /// The value at a dotted path, such as `text_config.vocab_size`.

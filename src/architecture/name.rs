@@ -7,8 +7,11 @@ use serde::Deserialize;
 use super::Location;
 use crate::checkpoint::TensorSource;
 
+const EXPERT_INDEX: &str = "${expert_index}";
+
 /// A tensor name in which `${layer_index}` and `${num_layers}`, optionally with `+1` or `-1` behind
-/// the word, stand for numbers: `model.layers.${layer_index}.mlp.up_proj.weight`.
+/// the word, stand for numbers: `model.layers.${layer_index}.mlp.up_proj.weight`. `${expert_index}`
+/// is in the names of built-in definitions only, not in those of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct NameTemplate {
@@ -22,6 +25,7 @@ enum Piece {
     LayerIndex(isize),
     /// Added to the number of layers.
     LayerCount(isize),
+    ExpertIndex,
 }
 
 /// A `${…}` that stands for nothing.
@@ -52,6 +56,7 @@ impl NameTemplate {
                 Piece::LayerCount(offset) => {
                     name += &n_layers.saturating_add_signed(*offset).to_string();
                 }
+                Piece::ExpertIndex => name += EXPERT_INDEX,
             }
         }
         name
@@ -60,6 +65,17 @@ impl NameTemplate {
     /// Whether `name` is what the template gives for some layer of a model with `n_layers` layers,
     /// or, without a layer index, outside of them. Takes no longer for more layers.
     pub(super) fn names(&self, name: &str, n_layers: usize) -> bool {
+        // Most names are told apart by their ends alone, without any text being put together.
+        if let Some(Piece::Text(start)) = self.pieces.first()
+            && !name.starts_with(start.as_str())
+        {
+            return false;
+        }
+        if let Some(Piece::Text(end)) = self.pieces.last()
+            && !name.ends_with(end.as_str())
+        {
+            return false;
+        }
         let gives = |location| self.name_for(location, n_layers) == name;
         let Some(index) =
             self.pieces.iter().position(|piece| matches!(piece, Piece::LayerIndex(_)))
@@ -78,6 +94,56 @@ impl NameTemplate {
         let layers = written.filter_map(|number| number.checked_add_signed(-offset));
         let mut layers = std::iter::once(0).chain(layers).filter(|&layer| layer < n_layers);
         layers.any(|layer| gives(Location::Layer(layer)))
+    }
+
+    /// The layer whose name this is, for a template that has text around a plain layer index and no
+    /// other placeholder before it. Text after further placeholders is not looked at.
+    pub(super) fn layer_in(&self, name: &str) -> Option<usize> {
+        let mut pieces = self.pieces.iter();
+        let mut rest = name;
+        let offset = loop {
+            match pieces.next()? {
+                Piece::Text(text) => rest = rest.strip_prefix(text.as_str())?,
+                Piece::LayerIndex(offset) => break *offset,
+                Piece::LayerCount(_) | Piece::ExpertIndex => return None,
+            }
+        };
+        let n_digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let index = rest[..n_digits].parse::<usize>().ok()?;
+        rest = &rest[n_digits..];
+        for piece in pieces {
+            match piece {
+                Piece::Text(text) => rest = rest.strip_prefix(text.as_str())?,
+                _ => return index.checked_add_signed(-offset),
+            }
+        }
+        if rest.is_empty() { index.checked_add_signed(-offset) } else { None }
+    }
+
+    /// The name of tensors called `prefix`, a layer's index and `rest`, whatever characters they have.
+    pub(super) fn of_layer(prefix: &str, rest: &str) -> Self {
+        let text = |text: &str| Piece::Text(text.to_owned());
+        Self { pieces: vec![text(prefix), Piece::LayerIndex(0), text(rest)] }
+    }
+
+    /// The name `name`, whatever characters it has.
+    pub(super) fn literal(name: &str) -> Self {
+        Self { pieces: vec![Piece::Text(name.to_owned())] }
+    }
+
+    /// Whether the name differs from expert to expert.
+    pub(super) fn has_expert_index(&self) -> bool {
+        self.pieces.contains(&Piece::ExpertIndex)
+    }
+
+    /// The name of an expert's tensor.
+    pub(super) fn with_expert(mut self, expert: usize) -> Self {
+        for piece in &mut self.pieces {
+            if *piece == Piece::ExpertIndex {
+                *piece = Piece::Text(expert.to_string());
+            }
+        }
+        self
     }
 
     /// Whether the name differs from layer to layer.
@@ -107,6 +173,7 @@ impl TryFrom<String> for NameTemplate {
                 "${layer_index}" => Piece::LayerIndex(0),
                 "${layer_index+1}" => Piece::LayerIndex(1),
                 "${layer_index-1}" => Piece::LayerIndex(-1),
+                EXPERT_INDEX => Piece::ExpertIndex,
                 "${num_layers}" => Piece::LayerCount(0),
                 "${num_layers+1}" => Piece::LayerCount(1),
                 "${num_layers-1}" => Piece::LayerCount(-1),
@@ -136,6 +203,7 @@ impl fmt::Display for NameTemplate {
                 Piece::Text(text) => f.write_str(text)?,
                 Piece::LayerIndex(0) => f.write_str("${layer_index}")?,
                 Piece::LayerIndex(offset) => write!(f, "${{layer_index{offset:+}}}")?,
+                Piece::ExpertIndex => f.write_str(EXPERT_INDEX)?,
                 Piece::LayerCount(0) => f.write_str("${num_layers}")?,
                 Piece::LayerCount(offset) => write!(f, "${{num_layers{offset:+}}}")?,
             }
@@ -210,8 +278,24 @@ mod tests {
     }
 
     #[test]
+    fn names_tell_their_layer() {
+        let name = template("h.${layer_index+1}.w");
+        assert_eq!(name.layer_in("h.1.w"), Some(0));
+        assert_eq!(name.layer_in("h.12.w"), Some(11));
+        for other in ["h.0.w", "h.1.v", "h.1.w.x", "h..w", "g.1.w", "h.1"] {
+            assert_eq!(name.layer_in(other), None, "{other}");
+        }
+        assert_eq!(template("wte").layer_in("wte"), None);
+        let expert = template("h.${layer_index}.e.${expert_index}.w");
+        assert!(expert.has_expert_index());
+        assert_eq!(expert.with_expert(4).layer_in("h.3.e.4.w"), Some(3));
+    }
+
+    #[test]
     fn templates_print_as_written() {
-        for name in ["a.${layer_index}.b", "${num_layers-1}${layer_index+1}", "a}b$c{", ""] {
+        for name in
+            ["a.${layer_index}.${expert_index}.b", "${num_layers-1}${layer_index+1}", "a}b$c{", ""]
+        {
             assert_eq!(template(name).to_string(), name);
         }
     }

@@ -19,6 +19,9 @@ mod reader;
 mod strided;
 mod writer;
 
+use std::any::Any;
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 
 use crate::kernels::dtype::{DType, widen};
@@ -44,6 +47,29 @@ pub trait TensorSource: Send + Sync {
     /// Copies the stored little-endian bytes of elements `start .. start + n` unchanged, where
     /// `n · dtype.size() = out.len()`.
     fn copy_bytes(&self, name: &str, start: usize, out: &mut [u8]) -> Result<(), CheckpointError>;
+
+    /// Loads what reading parts of `name` needs beside these parts, and keeps it for as long as what
+    /// is returned lives: to be called before a tensor is read in many parts. Nothing for a tensor
+    /// that lies in a file as it is.
+    fn hold(&self, name: &str) -> Result<Option<Arc<dyn Any + Send + Sync>>, CheckpointError> {
+        let _ = name;
+        Ok(None)
+    }
+
+    /// What [`hold`](Self::hold) takes for the tensor `name`.
+    fn holding(&self, name: &str) -> Holding {
+        let _ = name;
+        Holding::default()
+    }
+}
+
+/// What it takes to have a tensor at hand that is computed while it is read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Holding {
+    /// Bytes read once, before any part of the tensor.
+    pub bytes_read: u64,
+    /// Most bytes of memory.
+    pub memory: u64,
 }
 
 /// What a checkpoint says about a tensor, without its data.
@@ -98,7 +124,11 @@ impl TensorInfo {
     }
 
     /// The number of elements in `bytes` bytes, which must be whole.
-    fn whole_elements(&self, name: &str, bytes: usize) -> Result<usize, CheckpointError> {
+    pub(crate) fn whole_elements(
+        &self,
+        name: &str,
+        bytes: usize,
+    ) -> Result<usize, CheckpointError> {
         let element_bytes = self.dtype.size();
         if !bytes.is_multiple_of(element_bytes) {
             return Err(CheckpointError::PartialElement {
@@ -108,6 +138,16 @@ impl TensorInfo {
             });
         }
         Ok(bytes / element_bytes)
+    }
+
+    /// Refuses elements `start .. start + n_elements` that this tensor, called `name`, does not have.
+    pub(crate) fn check_range(
+        &self,
+        name: &str,
+        start: usize,
+        n_elements: usize,
+    ) -> Result<(), CheckpointError> {
+        self.byte_range(name, start, n_elements).map(drop)
     }
 
     /// The bytes of elements `start .. start + n_elements` within this tensor's data.

@@ -29,10 +29,9 @@ enum Kind {
 
 const ON_CPU: &str = "merging runs on the CPU";
 const STREAMED: &str = "tensors are read and written piece by piece, and never held whole";
-const NO_ADAPTERS: &str = "LoRA adapters are not merged in";
 
 /// Options that are accepted without effect.
-const IGNORED: [Option; 15] = [
+const IGNORED: [Option; 14] = [
     Option { name: "cuda", kind: Kind::Switch("no-cuda"), reason: ON_CPU },
     Option { name: "device", kind: Kind::Value(&["cpu", "auto"]), reason: ON_CPU },
     Option { name: "gpu-rich", kind: Kind::Single, reason: ON_CPU },
@@ -65,8 +64,11 @@ const IGNORED: [Option; 15] = [
         kind: Kind::Value(&[]),
         reason: "models are local directories, and nothing is downloaded",
     },
-    Option { name: "lora-merge-cache", kind: Kind::Value(&[]), reason: NO_ADAPTERS },
-    Option { name: "lora-merge-dtype", kind: Kind::Value(&[]), reason: NO_ADAPTERS },
+    Option {
+        name: "lora-merge-cache",
+        kind: Kind::Value(&[]),
+        reason: "adapters are combined with their models while these are read",
+    },
     // Not ignored but taken for granted; its opposite is refused.
     Option { name: "safe-serialization", kind: Kind::Switch(UNSAFE), reason: "" },
 ];
@@ -175,6 +177,7 @@ mod tests {
             for flag in cells[1].split(", ") {
                 let words = flag.trim_matches('`').split(' ').map(|word| match word {
                     "SIZE" | "N" => "1".to_owned(),
+                    "DTYPE" => "bfloat16".to_owned(),
                     "NAME" | "PATH" => "some".to_owned(),
                     word => word.to_owned(),
                 });

@@ -12,7 +12,7 @@ use super::plan::{heading, introduce};
 use super::{Failure, Talk, Verbosity, warnings};
 use crate::config::ConfigFile;
 use crate::engine::{Anomaly, WriteOptions};
-use crate::plan::{MergePlan, ModelStore};
+use crate::plan::MergePlan;
 use crate::report::count;
 
 /// Merge models as a config says
@@ -73,10 +73,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let settings = &arguments.settings;
     arguments.compatibility.answer(talk)?;
     let file = ConfigFile::read(&arguments.config)?;
-    let plan = MergePlan::new(&file.config, &ModelStore::new(), &settings.plan_options());
+    let plan = MergePlan::new(&file.config, &settings.model_store(), &settings.plan_options());
     warnings::show(&file, plan.as_ref().map(MergePlan::warnings).unwrap_or_default(), talk);
     let plan = plan.map_err(|error| Failure::in_config(error, &file))?;
     introduce(&plan, talk);
+
+    if plan.chat_template().is_some() && arguments.no_copy_tokenizer {
+        let hint = "leave out either `chat_template` or `--no-copy-tokenizer`".to_owned();
+        talk.warn(&"`chat_template` has no effect without a tokenizer", Some(hint));
+    }
 
     let engine = settings.engine(talk)?;
     let estimate = engine.estimate(&plan)?;

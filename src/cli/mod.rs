@@ -4,6 +4,7 @@
 //! codes: 0 when all went well, 1 when the machine failed, 2 when something that was given has to be
 //! changed, 130 after Ctrl-C.
 
+mod architectures;
 mod compatibility;
 mod diff;
 mod evolve;
@@ -56,6 +57,7 @@ enum Command {
     Evolve(evolve::Arguments),
     Inspect(inspect::Arguments),
     Diff(diff::Arguments),
+    Architectures(architectures::Arguments),
 }
 
 // `mergekit evolve` under the name that it has in mergekit. No doc comment: clap would show it.
@@ -92,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Evolve(arguments) => evolve::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
+        Command::Architectures(arguments) => architectures::run(&arguments),
     })
 }
 

@@ -8,7 +8,8 @@ use clap::Args;
 use super::{Talk, cancelled_by_ctrl_c};
 use crate::checkpoint::ShardSize;
 use crate::engine::{Engine, EngineError, EngineOptions};
-use crate::plan::PlanOptions;
+use crate::kernels::dtype::DType;
+use crate::plan::{ModelStore, PlanOptions};
 
 /// More threads than this for each core only cost time.
 const MOST_THREADS_PER_CORE: usize = 16;
@@ -38,6 +39,11 @@ pub(super) struct MergeSettings {
     #[arg(long, hide = true)]
     no_unsafe_truncate_embeddings: bool,
 
+    /// Element type that a model with an adapter is converted to before the two are combined; the model's
+    /// own if not given
+    #[arg(long, value_name = "DTYPE", value_parser = float_type)]
+    lora_merge_dtype: Option<DType>,
+
     /// Threads to use; all cores if not given
     #[arg(short = 'j', long, visible_alias = "num-threads", value_name = "N")]
     #[arg(value_parser = thread_count)]
@@ -56,6 +62,11 @@ impl MergeSettings {
             allow_mixed_architectures: self.allow_crimes,
             truncate_embeddings: self.unsafe_truncate_embeddings,
         }
+    }
+
+    /// A store for the models that the config names.
+    pub(super) fn model_store(&self) -> ModelStore {
+        ModelStore::with_adapted_as(self.lora_merge_dtype)
     }
 
     /// An engine that Ctrl-C stops.
@@ -78,6 +89,14 @@ pub(super) fn useful_threads(threads: NonZeroUsize, talk: Talk) -> NonZeroUsize 
         talk.warn(&text, None);
     }
     threads.min(most)
+}
+
+/// Reads an element type such as `bfloat16`.
+fn float_type(text: &str) -> Result<DType, String> {
+    const TYPES: [DType; 4] = [DType::BF16, DType::F16, DType::F32, DType::F64];
+    let bare = text.strip_prefix("torch.").unwrap_or(text);
+    let known = TYPES.into_iter().find(|dtype| dtype.to_string() == bare);
+    known.ok_or_else(|| "write `bfloat16`, `float16`, `float32` or `float64`".to_owned())
 }
 
 /// Reads how many threads to use.

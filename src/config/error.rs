@@ -1,7 +1,7 @@
 //! Everything that can be wrong with a merge config.
 
-use super::ReferenceError;
 use super::yaml::{Place, YamlError, did_you_mean};
+use super::{ChatTemplate, ReferenceError};
 
 /// Everything that can be wrong with a merge config.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +73,15 @@ pub enum ConfigError {
         name: String,
     },
 
+    /// A chat template is neither a name nor a template.
+    #[error("{at}: `{text}` is neither the name of a chat template nor a Jinja template")]
+    ChatTemplate {
+        /// The value.
+        at: Place,
+        /// As written.
+        text: String,
+    },
+
     /// A layer range has no layers.
     #[error("{at}: layers {start} to {end} are none")]
     EmptyLayerRange {
@@ -128,6 +137,7 @@ impl ConfigError {
             }
             Self::Reference { problem, .. } => Some(problem.hint().to_owned()),
             Self::UnknownDType { name, .. } => Some(dtype_hint(name)),
+            Self::ChatTemplate { text, .. } => Some(did_you_mean(text, &ChatTemplate::names())),
             Self::EmptyLayerRange { start, end, .. } if end < start => {
                 Some(format!("the first layer comes first: write [{end}, {start}]"))
             }

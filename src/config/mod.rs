@@ -5,6 +5,7 @@
 //! name, and type and range of every parameter that the method reads. What takes the models to know
 //! is checked by `plan`, which names fields by path; [`ConfigFile::place_of`] finds their line.
 
+mod chat_template;
 mod error;
 mod read;
 mod reference;
@@ -19,6 +20,7 @@ use indexmap::IndexMap;
 
 use crate::kernels::dtype::DType;
 
+pub use chat_template::{BuiltInTemplate, ChatTemplate};
 pub use error::{ConfigError, Warning};
 pub use read::ConfigFile;
 pub use reference::ReferenceError;
@@ -39,6 +41,8 @@ pub struct MergeConfig {
     pub dtype: Option<DType>,
     /// Element type of the output.
     pub out_dtype: Option<DType>,
+    /// Chat template of the output's tokenizer; the donor's when not given.
+    pub chat_template: Option<ChatTemplate>,
 }
 
 /// The three forms of a merge.

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::settings::{self, Owner};
 use super::yaml::{Document, Fields, Node, Place, YamlError, closest};
 use super::{
-    ConfigError, MergeConfig, ModelEntry, ModelReference, ModuleEntry, OutputSlice, Recipe,
-    Settings, SliceSource, Warning,
+    ChatTemplate, ConfigError, MergeConfig, ModelEntry, ModelReference, ModuleEntry, OutputSlice,
+    Recipe, Settings, SliceSource, Warning,
 };
 use crate::kernels::dtype::DType;
 use crate::methods::{self, METHODS, MethodDefinition};
@@ -35,8 +35,6 @@ const RECIPES_OF_MODULE: &[&str] = &["models", "slices"];
 
 const INSTEAD_OF_TOKENIZER: &str =
     "without it the output has the base model's tokenizer, and all models need its vocabulary";
-const INSTEAD_OF_CHAT_TEMPLATE: &str = "without it the output has the base model's chat template";
-const INSTEAD_OF_LORA: &str = "merge the adapter into its model first, and name the result";
 
 /// A merge config with the file it was read from.
 #[derive(Debug, Clone)]
@@ -100,7 +98,6 @@ impl MergeConfig {
         for (name, what, instead) in [
             ("tokenizer", "`tokenizer`", INSTEAD_OF_TOKENIZER),
             ("tokenizer_source", "`tokenizer_source`", INSTEAD_OF_TOKENIZER),
-            ("chat_template", "`chat_template`", INSTEAD_OF_CHAT_TEMPLATE),
         ] {
             if let Some(node) = fields.get(name) {
                 return Err(ConfigError::NotAvailable { at: node.place(), what, instead });
@@ -114,9 +111,24 @@ impl MergeConfig {
             parameters: reader.settings(&fields, Owner::Output)?,
             dtype: fields.get("dtype").as_ref().map(read_dtype).transpose()?,
             out_dtype: fields.get("out_dtype").as_ref().map(read_dtype).transpose()?,
+            chat_template: match fields.get("chat_template") {
+                Some(node) => read_chat_template(&node)?,
+                None => None,
+            },
         };
         reader.warnings.sort_by_key(|warning| (warning.at().line, warning.at().column));
         Ok((config, reader.warnings))
+    }
+}
+
+/// An empty text is none.
+fn read_chat_template(node: &Node<'_>) -> Result<Option<ChatTemplate>, ConfigError> {
+    match node.text()? {
+        "" => Ok(None),
+        text => match ChatTemplate::parse(text) {
+            None => Err(ConfigError::ChatTemplate { at: node.place(), text: text.to_owned() }),
+            template => Ok(template),
+        },
     }
 }
 
@@ -267,15 +279,7 @@ fn read_method(node: &Node<'_>) -> Result<&'static MethodDefinition, ConfigError
 }
 
 fn read_model(node: &Node<'_>) -> Result<ModelReference, ConfigError> {
-    let model = ModelReference::from_node(node)?;
-    if model.lora.is_some() {
-        return Err(ConfigError::NotAvailable {
-            at: node.place(),
-            what: "a model with an adapter",
-            instead: INSTEAD_OF_LORA,
-        });
-    }
-    Ok(model)
+    ModelReference::from_node(node)
 }
 
 fn read_dtype(node: &Node<'_>) -> Result<DType, ConfigError> {

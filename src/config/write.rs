@@ -45,6 +45,9 @@ impl MergeConfig {
         if let Some(dtype) = self.out_dtype {
             put(&mut fields, "out_dtype", dtype.to_string());
         }
+        if let Some(template) = &self.chat_template {
+            put(&mut fields, "chat_template", template.as_str());
+        }
         Yaml::Mapping(fields)
     }
 }

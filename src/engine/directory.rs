@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::architecture::copy_side_files;
 use crate::checkpoint::{CheckpointWriter, Layout, OutputDirectory, ShardSize};
 use crate::plan::MergePlan;
+use crate::tokenizer;
 
 use super::anomaly::{Anomalies, Anomaly};
 use super::error::EngineError;
@@ -50,7 +51,7 @@ pub(super) fn write(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Vec<Anomaly>, EngineError> {
     for model in plan.models() {
-        if is_same_directory(&model.directory, out) {
+        if model.directories().any(|input| is_same_directory(input, out)) {
             return Err(EngineError::OutputIsInput { path: out.to_owned(), model: model.label() });
         }
     }
@@ -61,6 +62,9 @@ pub(super) fn write(
     let donor = plan.donor();
     let more = &donor.architecture.definition().side_files;
     copy_side_files(&donor.directory, output.path(), more, options.copy_tokenizer)?;
+    if let Some(template) = plan.chat_template().filter(|_| options.copy_tokenizer) {
+        tokenizer::set(output.path(), template)?;
+    }
     let writer = CheckpointWriter::create(output.path(), layout)?;
     let anomalies = Anomalies::new(options.strict);
     engine.merge_to_writer(plan, &anomalies, &writer, progress)?;

@@ -8,6 +8,7 @@ use indicatif::DecimalBytes;
 use crate::architecture::ArchitectureError;
 use crate::checkpoint::CheckpointError;
 use crate::methods::MethodError;
+use crate::tokenizer::TokenizerError;
 
 use super::anomaly::Anomaly;
 
@@ -22,6 +23,10 @@ pub enum EngineError {
     /// The output's config or side files could not be written.
     #[error(transparent)]
     Architecture(#[from] ArchitectureError),
+
+    /// The output's tokenizer could not be written.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
 
     /// A file beside the weights could not be written.
     #[error("cannot write `{}`", path.display())]
@@ -114,6 +119,7 @@ impl EngineError {
         match self {
             Self::Checkpoint(error) => error.is_users_mistake(),
             Self::Architecture(error) => error.is_users_mistake(),
+            Self::Tokenizer(error) => error.is_users_mistake(),
             Self::Write { .. } | Self::Threads(_) | Self::Tensor { .. } | Self::Interrupted => {
                 false
             }

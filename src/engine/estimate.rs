@@ -43,13 +43,13 @@ impl Engine {
 /// Bytes that a merge reads for one output tensor.
 pub(super) fn bytes_read(tensor: &PlannedTensor) -> u64 {
     let bytes = |operand: &Operand| (tensor.info.elements() * operand.dtype.size()) as u64;
-    match &tensor.action {
-        Action::Copy { from, equals } => bytes(from) + equals.iter().map(bytes).sum::<u64>(),
-        Action::Merge { method, base, inputs } => {
-            let once: u64 = inputs.iter().chain(base).map(bytes).sum();
-            once * (1 + method.statistics_passes() as u64)
-        }
-    }
+    let at_first: u64 = tensor.operands().map(|operand| operand.holding().bytes_read).sum();
+    let once: u64 = tensor.operands().map(bytes).sum();
+    let times = match &tensor.action {
+        Action::Copy { .. } => 1,
+        Action::Merge { method, .. } => 1 + method.statistics_passes() as u64,
+    };
+    at_first + once * times
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! How much of a tensor is worked on at a time, and how many tensors.
 //!
-//! Each thread has buffers for a chunk, and for what the statistics pass reads. On top of that come the
-//! statistics that methods hold, [`TensorMethod::statistics_memory`], for every tensor in work. One
-//! formula says what a plan needs at least, what a limit leaves for chunks, and what a merge takes.
+//! Each thread has buffers for a chunk, and for what the statistics pass reads. On top of that come, for
+//! every tensor in work, the statistics that methods hold, [`TensorMethod::statistics_memory`], and what
+//! inputs hold that are computed while they are read, [`TensorSource::holding`]. One formula says what a plan needs at least, what a limit leaves for chunks, and what a merge takes.
 //!
 //! [`TensorMethod::statistics_memory`]: crate::methods::TensorMethod::statistics_memory
+//! [`TensorSource::holding`]: crate::checkpoint::TensorSource::holding
 
 use crate::kernels::select::BUCKETS;
 use crate::methods::{BLOCKS_READ, STATISTICS_BLOCK, row_elements};
@@ -56,7 +57,7 @@ struct Needs {
     chunk: u64,
     /// What the statistics pass reads into, per thread. Threads keep it while they work on chunks.
     blocks: u64,
-    /// What statistics hold, per tensor in work.
+    /// What statistics and the inputs' adapters hold, per tensor in work.
     held: u64,
 }
 
@@ -72,6 +73,7 @@ impl Needs {
     fn of_tensor(tensor: &PlannedTensor) -> Self {
         let n_operands = n_operands(tensor);
         let chunk = chunk_bytes(n_operands, SMALLEST_CHUNK.max(granule(tensor)));
+        let held: u64 = tensor.operands().map(|operand| operand.holding().memory).sum();
         match &tensor.action {
             Action::Merge { method, base, inputs } if method.statistics_passes() > 0 => {
                 let block = STATISTICS_BLOCK.max(granule(tensor));
@@ -79,10 +81,10 @@ impl Needs {
                 // Values of every operand, of the result, and a working copy.
                 let values = 4 * block * (n_operands + 2);
                 let blocks = BLOCKS_READ * block * stored + values + 8 * BUCKETS * HISTOGRAMS;
-                let held = method.statistics_memory(&tensor.info.shape);
+                let held = held + method.statistics_memory(&tensor.info.shape);
                 Self { chunk, blocks: blocks as u64, held }
             }
-            _ => Self { chunk, blocks: 0, held: 0 },
+            _ => Self { chunk, blocks: 0, held },
         }
     }
 

@@ -4,8 +4,9 @@
 //! is computed in blocks whose values stay in a core's first caches, so that main memory and disk see
 //! stored bytes only, never the wider `f32`.
 
+use std::any::Any;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::kernels::dtype::{DType, first_beyond, first_nan, first_overflow, narrow, round_to};
 use crate::kernels::random::TensorKey;
@@ -23,6 +24,8 @@ pub(super) struct PreparedTensor<'p> {
     planned: &'p PlannedTensor,
     inputs: Inputs<'p>,
     work: Work<'p>,
+    /// What keeps inputs at hand that are computed while they are read.
+    _held: Vec<Arc<dyn Any + Send + Sync>>,
     /// Elements per chunk.
     pub(super) chunk: usize,
     /// Elements per block of a chunk.
@@ -74,12 +77,17 @@ impl<'p> PreparedTensor<'p> {
         anomalies: &'p Anomalies,
         budget: &Budget,
     ) -> Result<Self, EngineError> {
+        let mut held = Vec::new();
+        for operand in planned.operands() {
+            held.extend(operand.model.checkpoint.hold(&operand.tensor)?);
+        }
         let (method, base, inputs) = match &planned.action {
             Action::Copy { from, equals } => {
                 let from = std::slice::from_ref(from);
                 let inputs = Inputs { base: None, inputs: from, index, anomalies };
                 let (chunk, block) = budget.chunk(COPY_OPERANDS, 1)?;
-                return Ok(Self { planned, inputs, work: Work::Copy { equals }, chunk, block });
+                let work = Work::Copy { equals };
+                return Ok(Self { planned, inputs, work, _held: held, chunk, block });
             }
             Action::Merge { method, base, inputs } => (method, base.as_ref(), inputs.as_slice()),
         };
@@ -102,7 +110,7 @@ impl<'p> PreparedTensor<'p> {
             Granularity::Row => whole.row_elements().max(1),
         };
         let (chunk, block) = budget.chunk(inputs.n_operands(), granule)?;
-        Ok(Self { planned, inputs, work: Work::Merge { apply }, chunk, block })
+        Ok(Self { planned, inputs, work: Work::Merge { apply }, _held: held, chunk, block })
     }
 
     /// Number of chunks.

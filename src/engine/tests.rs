@@ -332,6 +332,60 @@ impl TensorSource for Counting {
     }
 }
 
+/// Plans a merge of models in `tests/golden/models`, which `text` calls `MODELS`.
+fn plan_on_disk(text: &str) -> MergePlan {
+    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/models");
+    plan(&text.replace("MODELS", models), &ModelStore::new()).unwrap()
+}
+
+/// A plan with two adapters on disk, merged by a method with a statistics pass.
+fn adapted_plan() -> MergePlan {
+    let text = "
+merge_method: ties
+base_model: MODELS/base
+models:
+- {model: MODELS/base+MODELS/lora1, parameters: {weight: 1, density: 0.5}}
+- {model: MODELS/base+MODELS/lora2, parameters: {weight: 1, density: 0.5}}
+";
+    plan_on_disk(text)
+}
+
+#[test]
+fn adapted_models_merge_to_the_same_in_chunks_of_any_size() {
+    let plan = adapted_plan();
+    let expected = bytes(&engine(1, 1 << 15).merge_to_memory(&plan).unwrap());
+    for (threads, chunk) in [(1, 7), (3, 1), (4, 13)] {
+        let merged = engine(threads, chunk).merge_to_memory(&plan).unwrap();
+        assert_eq!(bytes(&merged), expected, "{threads} threads, {chunk} elements");
+    }
+}
+
+#[test]
+fn what_adapters_hold_is_within_the_memory_limit() {
+    let plan = adapted_plan();
+    let held: Vec<u64> = plan
+        .tensors()
+        .iter()
+        .map(|tensor| tensor.operands().map(|operand| operand.holding().memory).sum())
+        .collect();
+    // The first adapter's A and B for down_proj, 12 × 16 of rank 4, in float32.
+    assert_eq!(held.iter().max(), Some(&(4 * 4 * (12 + 16))));
+    assert!(held.contains(&0));
+    let needed = |plan: &MergePlan| {
+        let options = EngineOptions { memory_limit: Some(1), ..EngineOptions::default() };
+        match Engine::new(options).unwrap().estimate(plan) {
+            Err(EngineError::MemoryLimit { needed, .. }) => needed,
+            other => panic!("{other:?}"),
+        }
+    };
+    let copy = |adapter: &str| {
+        plan_on_disk(&format!(
+            "{{merge_method: passthrough, models: [{{model: MODELS/base{adapter}}}]}}"
+        ))
+    };
+    assert_eq!(needed(&copy("+MODELS/lora1")), needed(&copy("")) + 4 * 4 * (12 + 16));
+}
+
 /// Models of two layers in float32, and the number of elements that have been read of them.
 pub(super) fn counting_store(paths: &[&str]) -> (ModelStore, Arc<AtomicUsize>) {
     counting((0..).zip(paths).map(|(seed, path)| TinyModel::noise(path, 2, F32, seed)))

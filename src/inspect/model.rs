@@ -30,7 +30,7 @@ pub struct ModelTensor {
 }
 
 impl Model {
-    /// Opens a model directory or a single safetensors file. Reads headers only.
+    /// Opens a model directory or a single file of weights. Reads headers and pickles only.
     ///
     /// When layers and kinds have to be told from the tensors' names alone, the reason comes with
     /// the model: there is no usable `config.json`, or its architecture is unknown.
@@ -57,8 +57,8 @@ impl Model {
         config: Option<&ModelConfig>,
     ) -> (Self, Option<ArchitectureError>) {
         let known = config.map(|config| {
-            let architecture = config.architecture()?;
-            architecture.check_layer_counts(&*source, config.path())?;
+            let architecture = Architecture::of_model(config, &*source)?;
+            architecture.check_layer_counts(&*source, config)?;
             Ok(architecture)
         });
         let (architecture, reason) = match known {
@@ -223,7 +223,8 @@ mod tests {
             ["LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"]
         {
             let config = json!({"architectures": [class], "num_hidden_layers": 12});
-            let architecture = Architecture::for_config(&config, Path::new("config.json")).unwrap();
+            let config = ModelConfig::new(config, "config.json".into()).unwrap();
+            let architecture = Architecture::of_model(&config, &MemoryCheckpoint::new()).unwrap();
             for (_, module, n_layers) in architecture.modules() {
                 for (location, template) in module.tensors(n_layers) {
                     let name = template.name_for(location, n_layers);

@@ -1,9 +1,6 @@
 //! Where in a model a tensor is, as its name tells.
 
-use crate::architecture::Location;
-
-/// Name parts of tensors that come before the layers: embeddings of tokens and positions.
-const EMBEDDINGS: [&str; 4] = ["emb", "wte", "wpe", "patch"];
+use crate::architecture::{Location, is_before_layers};
 
 /// Where in a model a tensor is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,9 +24,7 @@ impl Place {
         let layer =
             parts.iter().enumerate().skip(1).find_map(|(at, part)| Some((at, number(part)?)));
         let Some((at, layer)) = layer else {
-            let is_embedding =
-                EMBEDDINGS.iter().any(|word| name.to_ascii_lowercase().contains(word));
-            let location = if is_embedding { Location::Pre } else { Location::Post };
+            let location = if is_before_layers(name) { Location::Pre } else { Location::Post };
             let kind = without_weight(name.strip_prefix("model.").unwrap_or(name));
             return Self { stack: String::new(), location, kind: kind.to_owned() };
         };

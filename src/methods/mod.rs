@@ -195,8 +195,8 @@ pub trait TensorMethod: Send + Sync {
 
     /// How often [`TensorMethod::prepare`] reads every input from end to end: 0 without a statistics
     /// pass. An upper bound: an input that needs no statistics is not read, and what
-    /// [`ReadInput::remember`] knows is not read again. A few blocks read twice do not count, and
-    /// neither does the apply pass.
+    /// [`ReadInput::remember`] knows is not read again. A few blocks read twice do not count, nor do
+    /// samples, which of a tensor of few rows may be all of it; and neither does the apply pass.
     fn statistics_passes(&self) -> usize {
         0
     }

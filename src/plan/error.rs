@@ -2,6 +2,7 @@
 
 mod advice;
 
+use crate::adapter::AdapterError;
 use crate::architecture::ArchitectureError;
 use crate::checkpoint::CheckpointError;
 use crate::kernels::dtype::DType;
@@ -27,12 +28,9 @@ pub enum PlanError {
         source: Box<PlanError>,
     },
 
-    /// A model has an adapter on top.
-    #[error("model `{model}` has a LoRA adapter, which cannot be merged in yet")]
-    LoraNotAvailable {
-        /// The reference.
-        model: String,
-    },
+    /// A model's adapter cannot be opened, or does not fit the model.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
 
     /// A model has a revision.
     #[error("model `{model}` asks for a revision, but models are read from local directories")]

@@ -20,11 +20,12 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::architecture::{LayerCount, ModelConfig};
-use crate::checkpoint::TensorInfo;
-use crate::config::{MergeConfig, ModelReference};
+use crate::architecture::{ArchitectureDefinition, LayerCount, ModelConfig, infer_definition};
+use crate::checkpoint::{Holding, TensorInfo};
+use crate::config::{ChatTemplate, MergeConfig, ModelReference};
 use crate::kernels::dtype::DType;
 use crate::methods::{self, MethodDefinition, TensorMethod};
+use crate::tokenizer;
 
 pub use error::PlanError;
 pub use models::{InputModel, ModelStore};
@@ -53,6 +54,7 @@ pub struct MergePlan {
     base: Option<Arc<InputModel>>,
     tensors: Vec<PlannedTensor>,
     config: ModelConfig,
+    chat_template: Option<String>,
     warnings: Vec<PlanWarning>,
     seed: u64,
 }
@@ -107,6 +109,24 @@ pub struct Operand {
     pub loaded_as: DType,
 }
 
+impl PlannedTensor {
+    /// Every input that it is made from, the base first.
+    pub fn operands(&self) -> impl Iterator<Item = &Operand> {
+        let (first, others) = match &self.action {
+            Action::Copy { from, equals } => (Some(from), equals),
+            Action::Merge { base, inputs, .. } => (base.as_ref(), inputs),
+        };
+        first.into_iter().chain(others)
+    }
+}
+
+impl Operand {
+    /// What it takes to have it at hand, where it is computed while it is read.
+    pub fn holding(&self) -> Holding {
+        self.model.checkpoint.holding(&self.tensor)
+    }
+}
+
 impl MergePlan {
     /// Plans the merge that `config` asks for. Opens models through `store`, reading headers only.
     ///
@@ -138,16 +158,23 @@ impl MergePlan {
             }
         }
         let references = recipe::references(config);
-        let models = references
+        let mut models = references
             .iter()
             .map(|(field, reference)| {
                 store.open(reference).map_err(|error| error.of_model(field.clone()))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let donor = models.first().ok_or(PlanError::NoTensors)?;
-        let definition = donor.architecture.definition();
+        let (donor, others) = models.split_first_mut().ok_or(PlanError::NoTensors)?;
+        for model in others {
+            if let Some(relaid) = model.in_layout_of(donor) {
+                *model = Arc::new(relaid);
+            }
+        }
+        let (models, donor) = (&models, &models[0]);
         let mut warnings = Vec::new();
-        check_architectures(&models, &references, options, &mut warnings)?;
+        let chat_template = chat_template(config, models, &mut warnings);
+        check_architectures(models, &references, options, &mut warnings)?;
+        let definition = common_definition(models, &mut warnings);
         for (model, (field, _)) in models.iter().zip(&references) {
             if let [example, ..] = model.unlisted() {
                 warnings.push(PlanWarning::UnlistedTensors {
@@ -159,7 +186,7 @@ impl MergePlan {
             }
         }
 
-        let modules = recipe::normalise(config, store, method, definition, &mut warnings)?;
+        let modules = recipe::normalise(config, models, method, &definition, &mut warnings)?;
         let top = Scope { field: "".into(), settings: &config.parameters };
         let mut planner = tensors::Planner {
             method,
@@ -175,24 +202,24 @@ impl MergePlan {
             zero_sums: ZeroSums::default(),
         };
         for module in &modules {
-            let (tensors, _) = donor.architecture.module(&module.name).expect("normalised by it");
-            planner.plan_module(module, tensors)?;
+            planner.plan_module(module, &definition.modules[&module.name])?;
         }
         if planner.planned.is_empty() {
             return Err(PlanError::NoTensors);
         }
         planner.warn_of_settings(&modules);
-        let output_config = output_config(donor, &modules, &planner)?;
+        let output_config = output_config(donor, &definition, &modules, &mut planner)?;
         let base = config.base_model.is_some().then(|| Arc::clone(donor));
         let tensors::Planner { planned, warnings, .. } = planner;
         Ok(Self {
             method,
             tensors: planned,
             config: output_config,
+            chat_template,
             warnings,
             seed: options.seed,
             base,
-            models,
+            models: models.clone(),
         })
     }
 
@@ -214,6 +241,11 @@ impl MergePlan {
     /// The config's base model.
     pub fn base(&self) -> Option<&InputModel> {
         self.base.as_deref()
+    }
+
+    /// The Jinja text of the chat template that the output's tokenizer gets instead of the donor's.
+    pub fn chat_template(&self) -> Option<&str> {
+        self.chat_template.as_deref()
     }
 
     /// Every output tensor, in output order; at least one.
@@ -252,6 +284,35 @@ impl MergePlan {
     }
 }
 
+/// The text of the chat template that `config` asks for.
+fn chat_template(
+    config: &MergeConfig,
+    models: &[Arc<InputModel>],
+    warnings: &mut Vec<PlanWarning>,
+) -> Option<String> {
+    match config.chat_template.as_ref()? {
+        ChatTemplate::BuiltIn(template) => Some(tokenizer::built_in(*template).to_owned()),
+        ChatTemplate::Text(text) => Some(text.clone()),
+        ChatTemplate::Auto => {
+            let mut found = Vec::new();
+            for model in models {
+                match tokenizer::of_model(&model.directory) {
+                    Ok(template) => found.extend(template),
+                    Err(error) => warnings.push(PlanWarning::UnreadableChatTemplate {
+                        model: model.label(),
+                        problem: error.to_string(),
+                    }),
+                }
+            }
+            let template = tokenizer::most_frequent(found);
+            if template.is_none() {
+                warnings.push(PlanWarning::NoChatTemplate);
+            }
+            template
+        }
+    }
+}
+
 /// All models have the donor's architecture, or else are allowed to differ.
 fn check_architectures(
     models: &[Arc<InputModel>],
@@ -262,7 +323,9 @@ fn check_architectures(
     let donor = &models[0];
     for (model, (field, _)) in models.iter().zip(references).skip(1) {
         let field = field.clone();
-        if model.architecture.definition() == donor.architecture.definition() {
+        let (first, second) = (donor.architecture.definition(), model.architecture.definition());
+        let are_inferred = first.is_inferred && second.is_inferred && first.name == second.name;
+        if first == second || are_inferred {
             continue;
         }
         if !options.allow_mixed_architectures {
@@ -280,6 +343,22 @@ fn check_architectures(
     Ok(())
 }
 
+/// The donor's definition or, where that is inferred, one that fits all models.
+fn common_definition(
+    models: &[Arc<InputModel>],
+    warnings: &mut Vec<PlanWarning>,
+) -> Arc<ArchitectureDefinition> {
+    let definition = models[0].architecture.definition();
+    if !definition.is_inferred {
+        return Arc::clone(definition);
+    }
+    let class = definition.name.clone();
+    let all: Vec<_> = models.iter().map(|model| (&model.config, &*model.checkpoint)).collect();
+    let definition = Arc::new(infer_definition(&class, &all));
+    warnings.push(PlanWarning::InferredArchitecture { class });
+    definition
+}
+
 /// The one type of all floating tensors, when `config` says that they have another.
 fn contradicted_dtype(config: &ModelConfig, tensors: &[PlannedTensor]) -> Option<DType> {
     let said = config.dtype()?;
@@ -292,8 +371,9 @@ fn contradicted_dtype(config: &ModelConfig, tensors: &[PlannedTensor]) -> Option
 /// The donor's config, adapted to what is written.
 fn output_config(
     donor: &InputModel,
+    definition: &ArchitectureDefinition,
     modules: &[ModuleRecipe<'_>],
-    planner: &tensors::Planner<'_>,
+    planner: &mut tensors::Planner<'_>,
 ) -> Result<ModelConfig, PlanError> {
     let mut config = donor.config.clone();
     let wanted = planner.out_dtype.or(planner.dtype);
@@ -301,18 +381,26 @@ fn output_config(
         config.set_dtype(dtype);
     }
     for module in modules.iter().filter(|module| module.is_restacked) {
-        let (tensors, _) = donor.architecture.module(&module.name).expect("normalised by it");
-        if let LayerCount::Key(key) = &tensors.layer_count {
-            let first = |slice: &recipe::Slice<'_>| slice.sources[0].layers.clone();
-            let source_layers: Vec<usize> = module.slices.iter().flat_map(first).collect();
-            config.set_source_layers(key, &source_layers)?;
+        match &definition.modules[&module.name].layer_count {
+            LayerCount::Keys(keys) => {
+                let first = |slice: &recipe::Slice<'_>| slice.sources[0].layers.clone();
+                let source_layers: Vec<usize> = module.slices.iter().flat_map(first).collect();
+                let key = config.first_of(keys).to_owned();
+                config.set_source_layers(&key, &source_layers)?;
+            }
+            LayerCount::Stored => {
+                let module = module.name.clone();
+                planner.warnings.push(PlanWarning::UnknownLayerCount { module });
+            }
+            LayerCount::Fixed(_) => {}
         }
     }
     if planner.written_despite_tie && donor.is_tied() {
         config.set_tie_word_embeddings(false);
     }
     if let Some(rows) = planner.vocabulary_size {
-        config.set(&donor.architecture.definition().vocabulary_size_key, rows)?;
+        let key = config.first_of(&definition.vocabulary_size_keys).to_owned();
+        config.set(&key, rows)?;
     }
     Ok(config)
 }

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use crate::adapter::{AdaptedCheckpoint, Adapter};
 use crate::architecture::{Architecture, ModelConfig};
 use crate::checkpoint::{Checkpoint, TensorSource};
 use crate::config::ModelReference;
+use crate::kernels::dtype::DType;
 
 use super::PlanError;
 
@@ -15,10 +17,10 @@ use super::PlanError;
 pub struct InputModel {
     /// As written in merge configs.
     pub reference: ModelReference,
-    /// Where it was read from.
+    /// Where it was read from, without its adapter.
     pub directory: PathBuf,
     /// Its weights.
-    pub checkpoint: Box<dyn TensorSource>,
+    pub checkpoint: Arc<dyn TensorSource>,
     /// Its `config.json`.
     pub config: ModelConfig,
     /// Its architecture, with its own layer counts.
@@ -28,18 +30,33 @@ pub struct InputModel {
 }
 
 impl InputModel {
-    /// Opens the model directory that `reference` names. Reads headers only.
-    pub fn open(reference: &ModelReference) -> Result<Self, PlanError> {
-        if reference.lora.is_some() {
-            return Err(PlanError::LoraNotAvailable { model: reference.to_string() });
-        }
-        if reference.model.revision.is_some() {
+    /// Opens the model directory that `reference` names, and its adapter. Reads headers only.
+    ///
+    /// A model with an adapter is converted to `adapted_as`, where given, before the two are combined.
+    pub fn open(reference: &ModelReference, adapted_as: Option<DType>) -> Result<Self, PlanError> {
+        let mut paths = std::iter::once(&reference.model).chain(&reference.lora);
+        if paths.any(|path| path.revision.is_some()) {
             return Err(PlanError::RevisionNotAvailable { model: reference.to_string() });
         }
         let directory = Path::new(&reference.model.path);
         let checkpoint = Box::new(Checkpoint::open(directory)?);
         let config = ModelConfig::load(directory)?;
-        Self::new(reference.clone(), directory.to_owned(), checkpoint, config)
+        let model = Self::new(reference.clone(), directory.to_owned(), checkpoint, config)?;
+        let Some(adapter) = &reference.lora else { return Ok(model) };
+        let adapter = Adapter::open(Path::new(&adapter.path))?;
+        let Self { checkpoint, architecture, mut config, .. } = model;
+        let label = reference.model.to_string();
+        let adapted =
+            AdaptedCheckpoint::new(checkpoint, &label, &architecture, adapter, adapted_as)?;
+        if adapted.is_untied() {
+            config.set_tie_word_embeddings(false);
+        }
+        if let Some(rows) = adapted.vocabulary_size() {
+            let keys = &architecture.definition().vocabulary_size_keys;
+            let key = config.first_of(keys).to_owned();
+            config.set(&key, rows)?;
+        }
+        Ok(Self { checkpoint: Arc::new(adapted), architecture, config, ..model })
     }
 
     /// A model from its parts, which may live in memory.
@@ -51,18 +68,18 @@ impl InputModel {
     ) -> Result<Self, PlanError> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let architecture = match &reference.override_architecture {
-            None => config.architecture()?,
+            None => Architecture::known_or_inferred(&config, &*checkpoint)?,
             Some(name) => {
                 let mut named = config.clone();
                 named.set("architectures", vec![name.clone()])?;
-                named.architecture()?
+                Architecture::known_or_inferred(&named, &*checkpoint)?
             }
         };
-        architecture.check_layer_counts(&*checkpoint, config.path())?;
+        architecture.check_layer_counts(&*checkpoint, &config)?;
         Ok(Self {
             reference,
             directory,
-            checkpoint,
+            checkpoint: checkpoint.into(),
             config,
             architecture,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
@@ -70,9 +87,32 @@ impl InputModel {
         })
     }
 
+    /// The model with its tensors laid out as those of `other`, when it is of the same architecture in
+    /// another layout. What is known of its tensors by its [`id`](Self::id) stays true, since those
+    /// that the layouts have in common are the same.
+    pub(super) fn in_layout_of(&self, other: &Self) -> Option<Self> {
+        let (architecture, checkpoint) =
+            self.architecture.in_layout_of(&other.architecture, &self.config, &self.checkpoint)?;
+        Some(Self {
+            reference: self.reference.clone(),
+            directory: self.directory.clone(),
+            checkpoint,
+            config: self.config.clone(),
+            architecture,
+            id: self.id,
+            unlisted: OnceLock::new(),
+        })
+    }
+
     /// The model as messages name it: the way merge configs write it.
     pub fn label(&self) -> String {
         self.reference.to_string()
+    }
+
+    /// The directories that it was read from: its own, and its adapter's.
+    pub fn directories(&self) -> impl Iterator<Item = &Path> {
+        let adapter = self.reference.lora.iter().map(|adapter| Path::new(&adapter.path));
+        std::iter::once(self.directory.as_path()).chain(adapter)
     }
 
     /// Differs between any two models that this process has opened, so that what was computed from
@@ -104,6 +144,7 @@ impl std::fmt::Debug for InputModel {
 /// Opened models by reference. Each is opened once, however many plans use it.
 #[derive(Debug, Default)]
 pub struct ModelStore {
+    adapted_as: Option<DType>,
     models: Mutex<HashMap<ModelReference, Arc<InputModel>>>,
 }
 
@@ -113,6 +154,12 @@ impl ModelStore {
         Self::default()
     }
 
+    /// A store without models, in which models with adapters are converted to `dtype`, where given,
+    /// before the two are combined.
+    pub fn with_adapted_as(dtype: Option<DType>) -> Self {
+        Self { adapted_as: dtype, ..Self::default() }
+    }
+
     /// The model that `reference` names, opened now or before.
     pub fn open(&self, reference: &ModelReference) -> Result<Arc<InputModel>, PlanError> {
         // A model is put in complete or not at all, so a panic elsewhere leaves nothing to repair.
@@ -120,7 +167,7 @@ impl ModelStore {
         if let Some(model) = models.get(reference) {
             return Ok(Arc::clone(model));
         }
-        let model = Arc::new(InputModel::open(reference)?);
+        let model = Arc::new(InputModel::open(reference, self.adapted_as)?);
         models.insert(reference.clone(), Arc::clone(&model));
         Ok(model)
     }

@@ -9,7 +9,7 @@ use crate::config::{
 };
 use crate::methods::{BaseRole, MethodDefinition};
 
-use super::models::{InputModel, ModelStore};
+use super::models::InputModel;
 use super::{PlanError, PlanWarning};
 
 /// What one module of the output is made of.
@@ -116,13 +116,13 @@ pub(super) fn references(config: &MergeConfig) -> Vec<(String, &ModelReference)>
 /// Brings the recipe of `config` into the form of modules with slices.
 pub(super) fn normalise<'c>(
     config: &'c MergeConfig,
-    store: &ModelStore,
+    models: &[Arc<InputModel>],
     method: &'static MethodDefinition,
     definition: &ArchitectureDefinition,
     warnings: &mut Vec<PlanWarning>,
 ) -> Result<Vec<ModuleRecipe<'c>>, PlanError> {
     let known = || definition.modules.keys().cloned().collect::<Vec<_>>();
-    let context = Context { config, store, method, definition };
+    let context = Context { config, models, method, definition };
     match &config.recipe {
         Recipe::Models(models) => definition
             .modules
@@ -172,7 +172,8 @@ pub(super) fn normalise<'c>(
 
 struct Context<'c, 's> {
     config: &'c MergeConfig,
-    store: &'s ModelStore,
+    /// Every model that the config mentions.
+    models: &'s [Arc<InputModel>],
     method: &'static MethodDefinition,
     definition: &'s ArchitectureDefinition,
 }
@@ -229,7 +230,8 @@ impl<'c> Context<'c, '_> {
         scope: Option<Scope<'c>>,
         field: String,
     ) -> Result<Source<'c>, PlanError> {
-        let model = self.store.open(reference)?;
+        let model = self.models.iter().find(|model| model.reference == *reference);
+        let model = Arc::clone(model.expect("all models that are mentioned were opened"));
         let n_layers = n_layers(&model, self.definition, module)?;
         let layers = layers.cloned().unwrap_or(0..n_layers);
         let (start, end) = (layers.start, layers.end);
@@ -306,13 +308,12 @@ fn n_layers(
     definition: &ArchitectureDefinition,
     module: &str,
 ) -> Result<usize, PlanError> {
-    if model.architecture.definition() == definition {
+    if **model.architecture.definition() == *definition {
         let (_, n_layers) = model.architecture.module(module).expect("the definition has it");
         return Ok(n_layers);
     }
-    // An allowed crime: the model is read as if it were of the output's architecture.
-    let config = &model.config;
+    // Inferred for all models together or, an allowed crime, that of the output.
     let definition = Arc::new(definition.clone());
-    let read_as = Architecture::with_definition(definition, config.values(), config.path())?;
+    let read_as = Architecture::with_definition(definition, &model.config, &*model.checkpoint)?;
     Ok(read_as.module(module).expect("the definition has it").1)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::{InputModel, MergePlan, ModelStore, PlanError, PlanOptions};
-use crate::architecture::{Location, ModelConfig};
+use crate::architecture::{Architecture, Location, ModelConfig};
 use crate::checkpoint::{MemoryCheckpoint, TensorInfo, TensorSource};
 use crate::config::{MergeConfig, ModelReference};
 use crate::kernels::dtype::{DType, narrow};
@@ -38,9 +38,8 @@ impl TinyModel {
             "vocab_size": VOCABULARY,
         });
         let mut model = Self { path: path.to_owned(), config, tensors: MemoryCheckpoint::new() };
-        let architecture = ModelConfig::new(model.config.clone(), "config.json".into())
-            .and_then(|config| config.architecture())
-            .unwrap();
+        let config = ModelConfig::new(model.config.clone(), "config.json".into()).unwrap();
+        let architecture = Architecture::of_model(&config, &model.tensors).unwrap();
         let (module, _) = architecture.module("default").unwrap();
         for (location, template) in module.tensors(n_layers) {
             let name = template.name_for(location, n_layers);

@@ -439,3 +439,46 @@ parameters: {t: [{filter: lm_hed, value: 0}, {filter: lm_head, value: [0, 1]}, {
     let fields: Vec<_> = shared.iter().map(|(field, _)| field.as_str()).collect();
     assert_eq!(fields, ["parameters.t[0].filter", "parameters.t[1].value"]);
 }
+
+/// Plans the passthrough of a tied Qwen2 on disk with an adapter that holds `tensors`, all zero.
+fn adapted(tensors: &[(&str, [usize; 2])]) -> Result<MergePlan, PlanError> {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |file: &str, bytes: &[u8]| std::fs::write(directory.path().join(file), bytes);
+    let named = |name: &str| format!("base_model.model.{name}");
+    let views = tensors.iter().map(|&(name, shape)| {
+        let zeros: &[u8] = &[0; 4096];
+        let bytes = &zeros[..4 * shape.iter().product::<usize>()];
+        let view =
+            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.into(), bytes);
+        (named(name), view.unwrap())
+    });
+    write("adapter_config.json", br#"{"peft_type": "LORA", "r": 2}"#).unwrap();
+    let bytes = safetensors::serialize(views, None).unwrap();
+    write("adapter_model.safetensors", &bytes).unwrap();
+    let base = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/models/qt_base");
+    let adapter = directory.path().display();
+    let text = format!("{{merge_method: passthrough, models: [{{model: {base}+{adapter}}}]}}");
+    plan(&text, &ModelStore::new())
+}
+
+#[test]
+fn the_output_of_an_adapted_model_has_the_config_that_it_needs() {
+    let plan = adapted(&[("lm_head.lora_A.weight", [2, 12]), ("lm_head.lora_B.weight", [48, 2])]);
+    let plan = plan.unwrap();
+    assert_eq!(plan.model_config()["tie_word_embeddings"], false);
+    assert!(plan.tensor_infos().contains_key("lm_head.weight"));
+
+    let plan = adapted(&[("model.embed_tokens.weight", [51, 12])]).unwrap();
+    assert_eq!(plan.model_config()["tie_word_embeddings"], true);
+    assert_eq!(plan.model_config()["vocab_size"], 51);
+    assert_eq!(plan.tensor_infos()["model.embed_tokens.weight"].shape, [51, 12]);
+}
+
+#[test]
+fn an_adapter_that_cannot_be_used_is_blamed_where_it_is_named() {
+    let error = adapted(&[("model.norm.lora_A.weight", [2, 12])]).err().unwrap();
+    assert_eq!(error.field(), Some("models[0].model"));
+    assert!(error.is_users_mistake());
+    assert!(error.to_string().ends_with("module `model.norm` has no `lora_B.weight`"), "{error}");
+    assert!(error.hint().is_some());
+}

@@ -15,6 +15,15 @@ pub enum PlanWarning {
         /// One of them.
         example: String,
     },
+    /// A model's chat template cannot be read, and does not count.
+    UnreadableChatTemplate {
+        /// The model.
+        model: String,
+        /// Why, as a sentence.
+        problem: String,
+    },
+    /// No model has a chat template, of which the most frequent one was asked for.
+    NoChatTemplate,
     /// Too few models have an optional tensor. It is not in the output.
     SkippedTensor {
         /// Its name in the output.
@@ -22,6 +31,17 @@ pub enum PlanWarning {
     },
     /// The config does not mention a module of the architecture. It is not in the output.
     OmittedModule {
+        /// The module.
+        module: String,
+    },
+    /// There is no definition of the models' architecture, so the names of their tensors are all that
+    /// is known.
+    InferredArchitecture {
+        /// The class that the config names.
+        class: String,
+    },
+    /// Layers of a module are rearranged, but the config has no number of them that could be adapted.
+    UnknownLayerCount {
         /// The module.
         module: String,
     },
@@ -125,7 +145,9 @@ impl PlanWarning {
             | Self::FlatGradient { field, .. }
             | Self::WeightsSumToZero { field, .. } => Some(field),
             Self::OmittedModule { .. } => Some("modules"),
-            Self::SkippedTensor { .. } => None,
+            Self::UnreadableChatTemplate { .. } | Self::NoChatTemplate => Some("chat_template"),
+            Self::UnknownLayerCount { .. } => Some("slices"),
+            Self::SkippedTensor { .. } | Self::InferredArchitecture { .. } => None,
         }
     }
 
@@ -169,12 +191,28 @@ impl std::fmt::Display for PlanWarning {
                 "{count} tensors of `{model}`, such as `{example}`, are unknown to its architecture \
                 and will not be in the output"
             ),
+            Self::UnreadableChatTemplate { model, problem } => {
+                write!(f, "the chat template of `{model}` does not count: {problem}")
+            }
+            Self::NoChatTemplate => {
+                write!(f, "none of the models has a chat template, and the output gets none")
+            }
             Self::SkippedTensor { tensor } => {
                 write!(f, "too few models have tensor `{tensor}`; it will not be in the output")
             }
             Self::OmittedModule { module } => {
                 write!(f, "module `{module}` is not mentioned and will not be in the output")
             }
+            Self::InferredArchitecture { class } => write!(
+                f,
+                "there is no definition of architecture `{class}`; what its models consist of is \
+                inferred from the names of their tensors"
+            ),
+            Self::UnknownLayerCount { module } => write!(
+                f,
+                "`config.json` of the output keeps its numbers of layers, because none of them is known \
+                to be that of module `{module}`"
+            ),
             Self::MixedArchitectures { first, model, .. } => write!(
                 f,
                 "`{model}` has another architecture than `{first}`, which the output will have"

@@ -97,7 +97,7 @@ impl PreparedSearch {
             },
             models: models
                 .iter()
-                .map(|model| Ok((model.label(), identity::model_digest(&model.directory)?)))
+                .map(|model| Ok((model.label(), digest_of(model)?)))
                 .collect::<Result<_, SearchError>>()?,
         };
         let engine = Engine::new(EngineOptions {
@@ -216,6 +216,16 @@ fn check_merge(
     tasks.iter().try_for_each(|task| Ok(task.evaluator.check_length(model.max_length())?))
 }
 
+/// Digest of a model, and of its adapter where it has one.
+fn digest_of(model: &InputModel) -> Result<String, SearchError> {
+    let digests: Vec<String> =
+        model.directories().map(identity::model_digest).collect::<Result<_, _>>()?;
+    Ok(match digests.as_slice() {
+        [digest] => digest.clone(),
+        several => identity::text_digest(&several.join(" ")),
+    })
+}
+
 /// Number of layers of a model's first part.
 fn layer_count(model: &InputModel) -> usize {
     model.architecture.modules().next().map_or(0, |(_, _, n_layers)| n_layers)
@@ -313,6 +323,7 @@ fn comparisons(references: &[ModelReference], start: &MergeConfig) -> Vec<Compar
         parameters: IndexMap::new(),
         dtype: None,
         out_dtype: None,
+        chat_template: None,
     };
     let mut comparisons: Vec<Comparison> = references
         .iter()

@@ -11,6 +11,7 @@ use super::sections::{
 use super::warning::Warning;
 use crate::config::ModelReference;
 use crate::config::yaml::{Document, Fields, YamlError};
+use crate::tokenizer;
 
 /// Fields of every search file.
 const FIELDS: [&str; 7] =
@@ -176,10 +177,5 @@ fn known<'a>(forms: &[&'a str]) -> Vec<&'a str> {
 
 /// Whether a model's directory is here and its tokenizer has a chat template.
 fn has_chat_template(model: &ModelReference) -> bool {
-    let directory = Path::new(&model.model.path);
-    directory.join("chat_template.jinja").is_file()
-        || std::fs::read_to_string(directory.join("tokenizer_config.json"))
-            .ok()
-            .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
-            .is_some_and(|config| config.get("chat_template").is_some_and(|t| !t.is_null()))
+    matches!(tokenizer::of_model(Path::new(&model.model.path)), Ok(Some(_)))
 }

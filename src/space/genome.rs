@@ -170,13 +170,5 @@ impl Genome {
 }
 
 fn read_model(node: &Node<'_>) -> Result<ModelReference, SpaceError> {
-    let model = ModelReference::from_node(node)?;
-    if model.lora.is_some() {
-        return Err(SpaceError::NotSupported {
-            at: node.place(),
-            what: "a model with an adapter".to_owned(),
-            instead: "merge the adapter into its model first, and name the result",
-        });
-    }
-    Ok(model)
+    Ok(ModelReference::from_node(node)?)
 }

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
-use mergekit::architecture::ModelConfig;
-use mergekit::checkpoint::{CheckpointWriter, Layout, ShardSize, TensorInfo};
+use mergekit::architecture::{Architecture, ModelConfig};
+use mergekit::checkpoint::{CheckpointWriter, Layout, MemoryCheckpoint, ShardSize, TensorInfo};
 use mergekit::kernels::dtype::{DType, narrow};
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use serde_json::json;
 pub(crate) fn llama(n_layers: usize, hidden: usize, dtype: DType) -> IndexMap<String, TensorInfo> {
     let config = json!({"architectures": ["LlamaForCausalLM"], "num_hidden_layers": n_layers});
     let config = ModelConfig::new(config, PathBuf::from("config.json")).unwrap();
-    let architecture = config.architecture().unwrap();
+    let architecture = Architecture::of_model(&config, &MemoryCheckpoint::new()).unwrap();
     let (module, n_layers) = architecture.module("default").unwrap();
     let tensors = module.tensors(n_layers).map(|(location, template)| {
         let name = template.name_for(location, n_layers);

@@ -19,7 +19,7 @@ use super::{Failure, Talk, Verbosity, warnings};
 use crate::checkpoint::Layout;
 use crate::config::ConfigFile;
 use crate::engine::{Engine, EngineError, Estimate};
-use crate::plan::{MergePlan, ModelStore};
+use crate::plan::MergePlan;
 
 /// Show what a merge would do, without doing it
 ///
@@ -77,7 +77,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let talk = Talk::new(arguments.verbosity);
     let settings = &arguments.settings;
     let file = ConfigFile::read(&arguments.config)?;
-    let plan = MergePlan::new(&file.config, &ModelStore::new(), &settings.plan_options());
+    let plan = MergePlan::new(&file.config, &settings.model_store(), &settings.plan_options());
     warnings::show(&file, plan.as_ref().map(MergePlan::warnings).unwrap_or_default(), talk);
     let plan = plan.map_err(|error| Failure::in_config(error, &file))?;
     let layout =

@@ -49,18 +49,22 @@ fn unknown_methods() {
 }
 
 #[test]
+fn chat_templates_that_are_none() {
+    assert_snapshot!(refused_with("chat_template: chatlm"), @r"
+    error: merge.yml:3:16: chat_template: `chatlm` is neither the name of a chat template nor a Jinja template
+    hint: did you mean `chatml`?
+    ");
+    assert_snapshot!(refused_with("chat_template: no braces, however long it is"), @r"
+    error: merge.yml:3:16: chat_template: `no braces, however long it is` is neither the name of a chat template nor a Jinja template
+    hint: possible are `auto`, `alpaca`, `chatml`, `exaone`, `llama3` and `mistral`
+    ");
+}
+
+#[test]
 fn what_is_not_available() {
     assert_snapshot!(refused_with("tokenizer_source: union"), @r"
     error: merge.yml:3:19: tokenizer_source: `tokenizer_source` is not available in this version
     hint: without it the output has the base model's tokenizer, and all models need its vocabulary
-    ");
-    assert_snapshot!(refused_with("chat_template: chatml"), @r"
-    error: merge.yml:3:16: chat_template: `chat_template` is not available in this version
-    hint: without it the output has the base model's chat template
-    ");
-    assert_snapshot!(refused("merge_method: ties\nmodels: [{model: a+b}]\n"), @r"
-    error: merge.yml:2:18: models[0].model: a model with an adapter is not available in this version
-    hint: merge the adapter into its model first, and name the result
     ");
 }
 

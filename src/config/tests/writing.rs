@@ -124,14 +124,20 @@ fn any_config() -> impl Strategy<Value = MergeConfig> {
             .prop_map(|modules| Recipe::Modules(modules.into_iter().collect()));
         let recipe = prop_oneof![3 => recipe(method), 1 => modules];
         let dtype = || prop::option::of(prop::sample::select(read::DTYPES.to_vec()));
-        (recipe, prop::option::of(model()), settings(method), dtype(), dtype()).prop_map(
-            |(recipe, base_model, parameters, dtype, out_dtype)| MergeConfig {
+        let template = prop::option::of(prop_oneof![
+            Just(ChatTemplate::Auto),
+            prop::sample::select(BuiltInTemplate::ALL.to_vec()).prop_map(ChatTemplate::BuiltIn),
+            r"[^\PC]{20,40}\{".prop_map(ChatTemplate::Text),
+        ]);
+        (recipe, prop::option::of(model()), settings(method), dtype(), dtype(), template).prop_map(
+            |(recipe, base_model, parameters, dtype, out_dtype, chat_template)| MergeConfig {
                 merge_method: method.name.to_owned(),
                 recipe,
                 base_model,
                 parameters,
                 dtype,
                 out_dtype,
+                chat_template,
             },
         )
     })

@@ -41,14 +41,10 @@ impl PlanError {
         let hint = match self {
             Self::Checkpoint(error) => return error.hint(),
             Self::Architecture(error) => return error.hint(),
+            Self::Adapter(error) => return error.hint(),
             Self::Model { source, .. } => return source.hint(),
             Self::Parameter { field, is_default: true, .. } => {
                 format!("the config does not give it: write another value as `{field}`")
-            }
-            Self::LoraNotAvailable { .. } => {
-                "merge the adapter into its model first, for example with \
-                `merge_and_unload()` of peft"
-                    .to_owned()
             }
             Self::RevisionNotAvailable { .. } => {
                 "download that revision with `hf download MODEL --revision REVISION --local-dir \
@@ -107,6 +103,7 @@ impl PlanError {
         match self {
             Self::Checkpoint(error) => error.is_users_mistake(),
             Self::Architecture(error) => error.is_users_mistake(),
+            Self::Adapter(error) => error.is_users_mistake(),
             Self::Model { source, .. } => source.is_users_mistake(),
             _ => true,
         }

@@ -225,10 +225,6 @@ fn genomes_that_fit_no_merge_are_refused() {
             "1:18: genome.models: expected a list of at least one model, found an empty list",
         ),
         ("merge_method: linear", "1:9: genome: field `models` is missing"),
-        (
-            "models: [a+b, c], merge_method: linear",
-            "1:19: genome.models[0]: a model with an adapter is not supported yet",
-        ),
     ] {
         let error = genome(fields).unwrap_err();
         assert_eq!(error.to_string(), format!("searches/try.yml:{message}"));

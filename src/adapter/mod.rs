@@ -1,0 +1,22 @@
+//! LoRA adapters, in the layout that peft saves, seen through the model they were trained on.
+//!
+//! An [`Adapter`] is opened and then put on a base by [`AdaptedCheckpoint`], which is a
+//! [`TensorSource`](crate::checkpoint::TensorSource) like any other: merges read it without knowing that
+//! the values are computed on the way, and no merged copy is ever made.
+//!
+//! What an adapter may hold: products of two thin matrices for the weights of linear layers,
+//! convolutions and embeddings, with ranks and scales per module, rank-stabilised or not; norms that DoRA
+//! gives the outputs; additions to biases; and tensors that replace the base's.
+
+mod changes;
+mod config;
+mod error;
+mod names;
+mod product;
+mod source;
+#[cfg(test)]
+mod tests;
+
+pub use changes::Adapter;
+pub use error::AdapterError;
+pub use source::AdaptedCheckpoint;

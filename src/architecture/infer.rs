@@ -1,0 +1,429 @@
+//! A definition for models that have none: what the names of their tensors tell.
+//!
+//! The first number between dots is a layer's index. What is before it names a stack of layers, and
+//! every stack is a module of its own unless there is only one. A tensor is optional unless every
+//! model has it, in every layer. Nothing that any of the models has is left out.
+
+use std::collections::{HashMap, HashSet};
+
+use indexmap::{IndexMap, IndexSet};
+use serde_json::Value;
+
+use super::{
+    ArchitectureDefinition, LayerCount, ModelConfig, Module, NameTemplate, TensorTemplate,
+};
+use crate::checkpoint::{TensorInfo, TensorSource};
+
+/// Last parts of the names of input embeddings, before `.weight`.
+const INPUT_EMBEDDINGS: [&str; 7] = [
+    "embed_tokens",
+    "wte",
+    "word_embeddings",
+    "tok_embeddings",
+    "embed_in",
+    "token_embedding",
+    "embeddings",
+];
+
+/// Last parts of the names of what turns hidden states into tokens or other results, before `.weight`
+/// or `.bias`.
+const HEADS: [&str; 6] = ["lm_head", "embed_out", "output", "output_layer", "proj_out", "head"];
+
+/// Parts of the names of what comes before the layers: embeddings of tokens, positions and patches.
+const BEFORE_LAYERS: [&str; 4] = ["emb", "wte", "wpe", "patch"];
+
+/// Where configs have the size of the vocabulary.
+const VOCABULARY_SIZE_KEYS: [&str; 3] =
+    ["vocab_size", "text_config.vocab_size", "llm_config.vocab_size"];
+
+/// What configs call a number of layers.
+const LAYER_COUNT_KEYS: [&str; 8] = [
+    "num_hidden_layers",
+    "n_layer",
+    "n_layers",
+    "num_layers",
+    "decoder_layers",
+    "encoder_layers",
+    "num_decoder_layers",
+    "depth",
+];
+
+/// Layers times tensors per layer that a stack may have for every tensor of the model. Where layers
+/// differ, many of these places are empty; where nearly all are, the numbers are not those of layers.
+const MOST_PLACES: usize = 64;
+
+/// Objects in a config that describe a part of the model; the empty path is the config itself.
+const PARTS: [&str; 6] =
+    ["", "text_config", "llm_config", "vision_config", "audio_config", "encoder"];
+
+/// The definition that fits all of `models`, whose class is `class`.
+///
+/// Names that only some of the models have are optional. Token embeddings and heads are known by
+/// their usual names and by having as many rows as the config's vocabulary has tokens; where only some
+/// models have a head, the others are read as if it were tied to the only token embeddings. The number
+/// of layers comes from the config key that agrees with the names in every model, or else from the
+/// names.
+pub fn infer_definition(
+    class: &str,
+    models: &[(&ModelConfig, &dyn TensorSource)],
+) -> ArchitectureDefinition {
+    let names = Names::of(models);
+    let mut modules = IndexMap::new();
+    let mut keys = names.layer_count_keys(models);
+    let mut loose = Module {
+        layer_count: LayerCount::Fixed(0),
+        pre: Vec::new(),
+        layer: Vec::new(),
+        layer_variants: IndexMap::new(),
+        post: Vec::new(),
+    };
+    for name in &names.loose {
+        let tensor = names.loose_template(name, models);
+        if is_before_layers(name) { loose.pre.push(tensor) } else { loose.post.push(tensor) }
+    }
+    let is_single = names.stacks.len() == 1;
+    for (prefix, rests) in &names.stacks {
+        let layer_count = match keys.remove(prefix) {
+            Some(key) => LayerCount::Keys(vec![key]),
+            None => LayerCount::Stored,
+        };
+        let layer = rests.iter().map(|rest| names.layer_template(prefix, rest, models)).collect();
+        if is_single {
+            loose.layer_count = layer_count;
+            loose.layer = layer;
+        } else {
+            let (pre, post, layer_variants) = (Vec::new(), Vec::new(), IndexMap::new());
+            let module = Module { layer_count, pre, layer, layer_variants, post };
+            modules.insert(module_name(prefix), module);
+        }
+    }
+    if loose.templates().next().is_some() {
+        modules.insert("default".to_owned(), loose);
+    }
+    let first = models.first().map(|(config, _)| *config);
+    let model_type = first.and_then(|config| config.get("model_type")).and_then(Value::as_str);
+    ArchitectureDefinition {
+        name: class.to_owned(),
+        model_type: model_type.unwrap_or_default().to_owned(),
+        architectures: vec![class.to_owned()],
+        modules,
+        vocabulary_size_keys: VOCABULARY_SIZE_KEYS.map(str::to_owned).to_vec(),
+        expert_count_keys: Vec::new(),
+        side_files: Vec::new(),
+        is_inferred: true,
+    }
+}
+
+/// What is before the layer's index, without its dot. A stack cannot have the name of all that is
+/// outside of layers.
+fn module_name(prefix: &str) -> String {
+    match prefix.strip_suffix('.').unwrap_or(prefix) {
+        "default" => "default.layers".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// Whether a tensor outside of layers comes before them, as far as its name tells.
+pub(crate) fn is_before_layers(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    BEFORE_LAYERS.iter().any(|word| lower.contains(word)) && !ends_with_one_of(name, &HEADS)
+}
+
+/// The names of several models, in the order in which they come first.
+struct Names {
+    /// Outside of layers.
+    loose: IndexSet<String>,
+    /// By what is before the layer's index, dot included: all that follows it, dot included.
+    stacks: IndexMap<String, IndexSet<String>>,
+    /// For each model, the layers of each stack.
+    n_layers: Vec<HashMap<String, usize>>,
+}
+
+impl Names {
+    fn of(models: &[(&ModelConfig, &dyn TensorSource)]) -> Self {
+        let mut n_layers: Vec<HashMap<String, usize>> = Vec::new();
+        let mut no_stacks = HashSet::new();
+        for (_, source) in models {
+            let mut found: HashMap<&str, (usize, HashSet<&str>)> = HashMap::new();
+            for (prefix, layer, rest) in source.tensors().keys().filter_map(|name| split(name)) {
+                let (count, rests) = found.entry(prefix).or_default();
+                *count = (*count).max(layer.saturating_add(1));
+                rests.insert(rest);
+            }
+            let most = source.tensors().len().saturating_mul(MOST_PLACES);
+            n_layers.push(found.iter().map(|(&prefix, &(n, _))| (prefix.to_owned(), n)).collect());
+            let is_stack = |n: usize, rests: usize| n.saturating_mul(rests) <= most;
+            let others = found.into_iter().filter(|(_, (n, rests))| !is_stack(*n, rests.len()));
+            no_stacks.extend(others.map(|(prefix, _)| prefix.to_owned()));
+        }
+        let (mut loose, mut stacks) = (IndexSet::new(), IndexMap::<_, IndexSet<String>>::new());
+        for name in models.iter().flat_map(|(_, source)| source.tensors().keys()) {
+            match split(name) {
+                Some((prefix, _, rest)) if !no_stacks.contains(prefix) => {
+                    stacks.entry(prefix.to_owned()).or_default().insert(rest.to_owned());
+                }
+                _ => {
+                    loose.insert(name.clone());
+                }
+            }
+        }
+        Self { loose, stacks, n_layers }
+    }
+
+    /// The config key of each stack's layer count, the larger stacks first to choose.
+    fn layer_count_keys(
+        &self,
+        models: &[(&ModelConfig, &dyn TensorSource)],
+    ) -> HashMap<String, String> {
+        let mut stacks: Vec<_> = self.stacks.iter().collect();
+        stacks.sort_by_key(|(_, rests)| std::cmp::Reverse(rests.len()));
+        let mut chosen = HashMap::new();
+        let mut taken = HashSet::new();
+        for (prefix, _) in stacks {
+            let agrees = |key: &str| {
+                models.iter().zip(&self.n_layers).all(|((config, _), n_layers)| {
+                    let said = config.get(key).and_then(Value::as_u64);
+                    said.is_some() && said == n_layers.get(prefix).map(|&count| count as u64)
+                })
+            };
+            let key =
+                likely_keys(prefix).into_iter().find(|key| agrees(key) && !taken.contains(key));
+            if let Some(key) = key {
+                taken.insert(key.clone());
+                chosen.insert(prefix.clone(), key);
+            }
+        }
+        chosen
+    }
+
+    fn layer_template(
+        &self,
+        prefix: &str,
+        rest: &str,
+        models: &[(&ModelConfig, &dyn TensorSource)],
+    ) -> TensorTemplate {
+        let is_everywhere = models.iter().zip(&self.n_layers).all(|((_, source), n_layers)| {
+            let n_layers = n_layers.get(prefix).copied().unwrap_or(0);
+            let mut layers = 0..n_layers;
+            n_layers > 0
+                && layers
+                    .all(|layer| source.tensors().contains_key(&format!("{prefix}{layer}{rest}")))
+        });
+        TensorTemplate {
+            optional: !is_everywhere,
+            ..TensorTemplate::named(NameTemplate::of_layer(prefix, rest))
+        }
+    }
+
+    fn loose_template(
+        &self,
+        name: &str,
+        models: &[(&ModelConfig, &dyn TensorSource)],
+    ) -> TensorTemplate {
+        let infos = || {
+            models.iter().filter_map(|(config, source)| Some((config, source.tensors().get(name)?)))
+        };
+        let mut tied = Vec::new();
+        if is_head(name)
+            && let Some((_, head)) = infos().next()
+            && let Some(embedding) = self.only_embedding(head, models)
+        {
+            tied.push(NameTemplate::literal(embedding));
+        }
+        let has_vocabulary_rows = infos().all(|(config, info)| {
+            let size = VOCABULARY_SIZE_KEYS.iter().find_map(|key| config.get(key)?.as_u64());
+            size.is_some() && info.shape.first().map(|&rows| rows as u64) == size
+        });
+        let is_vocabulary = is_input_embedding(name) || is_head(name) || has_vocabulary_rows;
+        TensorTemplate {
+            optional: infos().count() < models.len(),
+            tied,
+            vocabulary_axis: is_vocabulary.then_some(0),
+            ..TensorTemplate::named(NameTemplate::literal(name))
+        }
+    }
+
+    /// The only token embeddings, when they have the width of `head`.
+    fn only_embedding(
+        &self,
+        head: &TensorInfo,
+        models: &[(&ModelConfig, &dyn TensorSource)],
+    ) -> Option<&str> {
+        let mut embeddings = self.loose.iter().filter(|name| is_input_embedding(name));
+        let (embedding, None) = (embeddings.next()?, embeddings.next()) else { return None };
+        let info = models.iter().find_map(|(_, source)| source.tensors().get(embedding))?;
+        (info.shape.len() == 2 && info.shape.get(1) == head.shape.get(1)).then_some(embedding)
+    }
+}
+
+/// A name as what is before the first number between dots, the number, and what follows.
+fn split(name: &str) -> Option<(&str, usize, &str)> {
+    let mut start = name.find('.')? + 1;
+    loop {
+        let length = name[start..].find('.')?;
+        let part = &name[start..start + length];
+        let is_plain = part == "0" || !part.starts_with('0');
+        if is_plain
+            && part.bytes().all(|byte| byte.is_ascii_digit())
+            && let Ok(layer) = part.parse()
+        {
+            return Some((&name[..start], layer, &name[start + length..]));
+        }
+        start += length + 1;
+    }
+}
+
+/// Config keys that may have the number of layers of a stack, the likeliest first.
+fn likely_keys(prefix: &str) -> Vec<String> {
+    let has = |word: &str| prefix.contains(word);
+    let part_first = |part: &str| match part {
+        "vision_config" => has("vis") || has("image"),
+        "audio_config" => has("audio"),
+        "text_config" | "llm_config" => has("text") || has("language"),
+        _ => false,
+    };
+    let key_first = |key: &str| {
+        (has("decoder") && key.contains("decoder")) || (has("encoder") && key.contains("encoder"))
+    };
+    let mut parts = PARTS;
+    parts.sort_by_key(|part| !part_first(part));
+    let mut keys = LAYER_COUNT_KEYS;
+    keys.sort_by_key(|key| !key_first(key));
+    let join = |part: &str, key: &str| match part {
+        "" => key.to_owned(),
+        part => format!("{part}.{key}"),
+    };
+    parts.iter().flat_map(|part| keys.iter().map(|key| join(part, key))).collect()
+}
+
+fn is_input_embedding(name: &str) -> bool {
+    name.ends_with(".weight") && ends_with_one_of(name, &INPUT_EMBEDDINGS)
+}
+
+fn is_head(name: &str) -> bool {
+    ends_with_one_of(name, &HEADS)
+}
+
+/// Whether the last part of a name before `weight` or `bias` is one of `words`.
+fn ends_with_one_of(name: &str, words: &[&str]) -> bool {
+    let stem = name.strip_suffix(".weight").or_else(|| name.strip_suffix(".bias"));
+    stem.is_some_and(|stem| words.contains(&stem.rsplit('.').next().unwrap_or(stem)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::architecture::{Architecture, Location};
+    use crate::checkpoint::MemoryCheckpoint;
+
+    fn checkpoint(tensors: &[(&str, &[usize])]) -> MemoryCheckpoint {
+        let mut checkpoint = MemoryCheckpoint::new();
+        for (name, shape) in tensors {
+            checkpoint.insert(name, shape, &vec![0.0; shape.iter().product()]).unwrap();
+        }
+        checkpoint
+    }
+
+    fn config(values: Value) -> ModelConfig {
+        ModelConfig::new(values, "config.json".into()).unwrap()
+    }
+
+    fn names(tensors: &[TensorTemplate]) -> Vec<String> {
+        let mark = |tensor: &TensorTemplate| if tensor.optional { "?" } else { "" };
+        tensors.iter().map(|tensor| format!("{}{}", tensor.name, mark(tensor))).collect()
+    }
+
+    #[test]
+    fn the_first_number_between_dots_is_the_layer() {
+        assert_eq!(split("h.3.w"), Some(("h.", 3, ".w")));
+        assert_eq!(split("a.b.0.experts.12.w"), Some(("a.b.", 0, ".experts.12.w")));
+        for name in
+            ["wte.weight", "0.w", "h.3", "h.03.w", "h.x3.w", "h..w", "", "h.99999999999999999999.w"]
+        {
+            assert_eq!(split(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn one_stack_is_the_default_module_and_tensors_that_are_missing_somewhere_are_optional() {
+        let a = checkpoint(&[
+            ("wte.weight", &[5, 2]),
+            ("h.0.a", &[1]),
+            ("h.0.dense", &[1]),
+            ("h.1.a", &[1]),
+            ("h.1.experts.0.w", &[1]),
+            ("ln_f.weight", &[1]),
+            ("lm_head.weight", &[5, 2]),
+        ]);
+        let b = checkpoint(&[("wte.weight", &[5, 2]), ("h.0.a", &[1]), ("ln_f.weight", &[1])]);
+        let (of_a, of_b) = (config(json!({"n_layer": 2})), config(json!({"n_layer": 1})));
+        let definition = infer_definition("New", &[(&of_a, &a), (&of_b, &b)]);
+        assert_eq!(definition.name, "New");
+        let module = &definition.modules["default"];
+        assert_eq!(definition.modules.len(), 1);
+        assert_eq!(module.layer_count, LayerCount::Keys(vec!["n_layer".to_owned()]));
+        assert_eq!(names(&module.pre), ["wte.weight"]);
+        let layer =
+            ["h.${layer_index}.a", "h.${layer_index}.dense?", "h.${layer_index}.experts.0.w?"];
+        assert_eq!(names(&module.layer), layer);
+        assert_eq!(names(&module.post), ["ln_f.weight", "lm_head.weight?"]);
+        assert_eq!(module.post[1].tied, [NameTemplate::literal("wte.weight")]);
+        let axes =
+            |list: &[TensorTemplate]| list.iter().map(|t| t.vocabulary_axis).collect::<Vec<_>>();
+        assert_eq!((axes(&module.pre), axes(&module.post)), (vec![Some(0)], vec![None, Some(0)]));
+    }
+
+    #[test]
+    fn several_stacks_are_modules_with_layer_counts_of_their_own() {
+        let source = checkpoint(&[
+            ("vision.blocks.0.w", &[1]),
+            ("vision.blocks.1.w", &[1]),
+            ("text.layers.0.a", &[1]),
+            ("text.layers.0.b", &[1]),
+            ("text.layers.1.a", &[1]),
+            ("text.layers.1.b", &[1]),
+            ("merger.mlp.0.w", &[1]),
+            ("merger.mlp.2.w", &[1]),
+            ("text.wte.weight", &[5, 2]),
+        ]);
+        let values = json!({
+            "architectures": ["New"],
+            "text_config": {"num_layers": 2, "vocab_size": 5}, "vision_config": {"depth": 2},
+        });
+        let config = config(values);
+        let architecture = Architecture::known_or_inferred(&config, &source).unwrap();
+        let counts: Vec<_> = architecture
+            .modules()
+            .map(|(name, module, n_layers)| (name, module.layer_count.clone(), n_layers))
+            .collect();
+        let key = |key: &str| LayerCount::Keys(vec![key.to_owned()]);
+        let expected = [
+            ("vision.blocks", key("vision_config.depth"), 2),
+            ("text.layers", key("text_config.num_layers"), 2),
+            ("merger.mlp", LayerCount::Stored, 3),
+            ("default", LayerCount::Fixed(0), 0),
+        ];
+        assert_eq!(counts, expected);
+        let (merger, n_layers) = architecture.module("merger.mlp").unwrap();
+        assert_eq!(names(&merger.layer), ["merger.mlp.${layer_index}.w?"]);
+        let last = merger.tensors(n_layers).last().unwrap();
+        assert_eq!(
+            (last.0, last.1.name_for(last.0, 3)),
+            (Location::Layer(2), "merger.mlp.2.w".to_owned())
+        );
+        assert_eq!(architecture.unlisted(&source), [""; 0]);
+    }
+
+    #[test]
+    fn numbers_that_are_no_layers_stay_in_the_name() {
+        let source = checkpoint(&[("a.0.w", &[1]), ("a.4000000000.w", &[1]), ("${b}.w", &[1])]);
+        let config = config(json!({}));
+        let definition = infer_definition("New", &[(&config, &source)]);
+        let post = names(&definition.modules["default"].post);
+        assert_eq!(post, ["a.0.w", "a.4000000000.w", "${b}.w"]);
+        let empty = infer_definition("New", &[(&config, &MemoryCheckpoint::new())]);
+        assert!(empty.modules.is_empty());
+    }
+}
