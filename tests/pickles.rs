@@ -117,6 +117,7 @@ fn what_is_no_pytorch_file_is_named() {
     let error = Checkpoint::open(directory.path()).unwrap_err();
     let expected = format!("`{}` was not written by `torch.save`", file.display());
     assert_eq!(error.to_string(), expected);
+    assert_eq!(Checkpoint::open_file(&file).unwrap_err().to_string(), expected);
     assert!(error.hint().unwrap().contains("Git LFS"));
     assert!(error.is_users_mistake());
 }

@@ -14,11 +14,11 @@ use crate::architecture::{Architecture, TensorNames};
 use crate::checkpoint::{Checkpoint, TensorInfo, TensorSource};
 use crate::kernels::dtype::DType;
 
-const WEIGHTS: &str = "adapter_model.safetensors";
-const PICKLE: &str = "adapter_model.bin";
+/// Files that can hold the weights, the preferred first.
+const WEIGHTS: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
 
-/// A LoRA adapter: a directory with `adapter_config.json` and `adapter_model.safetensors`, as peft
-/// writes it.
+/// A LoRA adapter: a directory with `adapter_config.json` and `adapter_model.safetensors` or
+/// `adapter_model.bin`, as peft writes it.
 pub struct Adapter {
     path: PathBuf,
     config: AdapterConfig,
@@ -75,17 +75,14 @@ enum Found {
 }
 
 impl Adapter {
-    /// Opens the adapter in `directory`. Reads headers only.
+    /// Opens the adapter in `directory`. Reads headers only, or the pickle.
     pub fn open(directory: &Path) -> Result<Self, AdapterError> {
         let config = AdapterConfig::load(directory)?;
-        let weights = directory.join(WEIGHTS);
-        if weights.symlink_metadata().is_err() {
-            let path = directory.to_owned();
-            return Err(match directory.join(PICKLE).exists() {
-                true => AdapterError::PickleOnly { path },
-                false => AdapterError::NoWeights { path },
-            });
-        }
+        let candidates = WEIGHTS.map(|name| directory.join(name));
+        let Some(weights) = candidates.into_iter().find(|path| path.symlink_metadata().is_ok())
+        else {
+            return Err(AdapterError::NoWeights { path: directory.to_owned() });
+        };
         Self::new(directory.to_owned(), config, Box::new(Checkpoint::open_file(&weights)?))
     }
 

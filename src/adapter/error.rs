@@ -80,15 +80,8 @@ pub enum AdapterError {
         source: Box<fancy_regex::Error>,
     },
 
-    /// The only weights are PyTorch pickles.
-    #[error("`{}` holds `adapter_model.bin` only, and adapters are read from safetensors", path.display())]
-    PickleOnly {
-        /// The directory.
-        path: PathBuf,
-    },
-
     /// The directory holds no weights.
-    #[error("`{}` holds no `adapter_model.safetensors`", path.display())]
+    #[error("`{}` holds neither `adapter_model.safetensors` nor `adapter_model.bin`", path.display())]
     NoWeights {
         /// The directory.
         path: PathBuf,
@@ -216,10 +209,6 @@ impl AdapterError {
             Self::Variant { .. } => {
                 "merge the adapter into its model with `merge_and_unload()` of peft, and name the \
                  result"
-                    .to_owned()
-            }
-            Self::PickleOnly { .. } => {
-                "load it with peft and save it again, which writes `adapter_model.safetensors`"
                     .to_owned()
             }
             Self::MissingPart { .. } | Self::NoWeights { .. } => {
