@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use assert_cmd::Command;
 use mergekit::checkpoint::{Checkpoint, TensorSource};
 use mergekit::kernels::dtype::{DType, widen};
 
@@ -116,6 +117,7 @@ fn what_is_no_pytorch_file_is_named() {
     let error = Checkpoint::open(directory.path()).unwrap_err();
     let expected = format!("`{}` was not written by `torch.save`", file.display());
     assert_eq!(error.to_string(), expected);
+    assert_eq!(Checkpoint::open_file(&file).unwrap_err().to_string(), expected);
     assert!(error.hint().unwrap().contains("Git LFS"));
     assert!(error.is_users_mistake());
 }
@@ -190,4 +192,37 @@ fn broken_and_hostile_files_are_described() {
         })
         .collect();
     assert_eq!(actual, messages);
+}
+
+/// Runs `mergekit merge` on a copy of the model `model` from a directory of its own.
+fn merge(model: &Path, out: &Path) -> assert_cmd::assert::Assert {
+    let config = format!(
+        "merge_method: passthrough\ndtype: bfloat16\nmodels: [{{model: {}}}]\n",
+        model.display()
+    );
+    let file = out.with_extension("yml");
+    fs::write(&file, config).unwrap();
+    Command::cargo_bin("mergekit").unwrap().arg("merge").args([file.as_path(), out]).assert()
+}
+
+#[test]
+fn the_program_merges_pickles_and_refuses_what_would_run_something() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    merge(&root().join("tests/golden/models/c_bin_sharded"), &path.join("sound")).success();
+    let merged = Checkpoint::open(&path.join("sound")).unwrap();
+    let expected = Checkpoint::open(&root().join("tests/golden/models/c_bf16")).unwrap();
+    assert_equal(&merged, &expected);
+
+    let model = path.join("hostile");
+    fs::create_dir(&model).unwrap();
+    let config = root().join("tests/golden/models/b_bin/config.json");
+    fs::copy(config, model.join("config.json")).unwrap();
+    let program = root().join("fuzz/corpus/pickle/broken-command");
+    fs::copy(program, model.join("pytorch_model.bin")).unwrap();
+    let refused = merge(&model, &path.join("out")).code(2);
+    let stderr = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(stderr.contains("the pickle asks for `posix.system` at byte 59"), "{stderr}");
+    assert!(stderr.contains("hint: nothing was run"), "{stderr}");
+    assert!(!path.join("out").exists());
 }

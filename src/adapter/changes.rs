@@ -76,7 +76,7 @@ enum Found {
 }
 
 impl Adapter {
-    /// Opens the adapter in `directory`. Reads headers only.
+    /// Opens the adapter in `directory`. Reads headers only, or the pickle.
     pub fn open(directory: &Path) -> Result<Self, AdapterError> {
         let config = AdapterConfig::load(directory)?;
         let mut files = WEIGHTS.iter().map(|name| directory.join(name));

@@ -81,7 +81,7 @@ pub enum AdapterError {
     },
 
     /// The directory holds no weights.
-    #[error("`{}` holds no `adapter_model.safetensors` and no `adapter_model.bin`", path.display())]
+    #[error("`{}` holds neither `adapter_model.safetensors` nor `adapter_model.bin`", path.display())]
     NoWeights {
         /// The directory.
         path: PathBuf,

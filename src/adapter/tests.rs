@@ -377,7 +377,12 @@ fn directories_that_are_no_adapters_are_described() {
     };
     assert_eq!(refused(), "`lora` holds no `adapter_config.json`");
     fs::write(directory.path().join("adapter_config.json"), "{}").unwrap();
-    assert_eq!(refused(), "`lora` holds no `adapter_model.safetensors` and no `adapter_model.bin`");
+    assert_eq!(
+        refused(),
+        "`lora` holds neither `adapter_model.safetensors` nor `adapter_model.bin`"
+    );
+    fs::write(directory.path().join("adapter_model.bin"), "").unwrap();
+    assert_eq!(refused(), "`lora/adapter_model.bin` was not written by `torch.save`");
     let error = Adapter::open(Path::new("nowhere/lora")).err().unwrap();
     assert_eq!(error.to_string(), "adapter directory `nowhere/lora` does not exist");
     assert!(error.hint().is_some());

@@ -119,7 +119,8 @@ impl Checkpoint {
         Err(CheckpointError::NoWeights { path })
     }
 
-    /// Opens a single file of any name, whose beginning tells its format.
+    /// Opens a single file of any name, whose beginning tells its format. One that begins like neither is
+    /// taken for what its name says.
     pub fn open_file(file: &Path) -> Result<Self, CheckpointError> {
         Self::open_single(file, None)
     }
@@ -265,6 +266,19 @@ fn check_regular(path: &Path) -> Result<(), CheckpointError> {
     }
 }
 
+/// What a file is by its beginning `head` and, where that tells nothing, by its name.
+fn format_of(path: &Path, head: &[u8]) -> Format {
+    let is_json = head.get(8) == Some(&b'{');
+    let is_named = || {
+        path.extension().is_some_and(|name| ["bin", "pt", "pth"].iter().any(|other| name == *other))
+    };
+    if pickle::is_pickle(head) || (!is_json && is_named()) {
+        Format::Pickle
+    } else {
+        Format::Safetensors
+    }
+}
+
 /// Without a `format`, the file's beginning decides.
 fn open_shard(
     path: &Path,
@@ -280,7 +294,7 @@ fn open_shard(
         None => {
             let mut head = vec![0; bytes.min(pickle::HEAD_BYTES as u64) as usize];
             file.read_exact_at(0, &mut head).map_err(failed)?;
-            if pickle::is_pickle(&head) { Format::Pickle } else { Format::Safetensors }
+            format_of(path, &head)
         }
     };
     let tensors = match format {

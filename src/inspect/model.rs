@@ -30,7 +30,7 @@ pub struct ModelTensor {
 }
 
 impl Model {
-    /// Opens a model directory or a single safetensors file. Reads headers only.
+    /// Opens a model directory or a single file of weights. Reads headers and pickles only.
     ///
     /// When layers and kinds have to be told from the tensors' names alone, the reason comes with
     /// the model: there is no usable `config.json`, or its architecture is unknown.
