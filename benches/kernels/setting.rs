@@ -8,8 +8,9 @@ use indexmap::IndexMap;
 use mergekit::kernels::dtype::{DType, round_to};
 use mergekit::kernels::random::TensorKey;
 use mergekit::methods::{
-    BaseRole, Chunk, MethodDefinition, MethodError, ParameterDefault, ParameterDefinition,
-    ParameterScope, ParameterValue, Parameters, ReadInput, Statistic, TensorInputs, TensorMethod,
+    BaseRole, Chunk, InMemory, MethodDefinition, MethodError, ParameterDefault,
+    ParameterDefinition, ParameterScope, ParameterValue, Parameters, ReadInput, TensorInputs,
+    TensorMethod,
 };
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
@@ -39,15 +40,15 @@ fn models() -> Vec<Vec<f32>> {
     models
 }
 
-/// Inputs that are in memory already. Nothing is remembered, so that every round computes anew.
-pub(crate) struct InMemory {
+/// Inputs that count what is read of them. Nothing is remembered, so that every round computes anew.
+pub(crate) struct Counted {
     pub(crate) base: Option<Vec<f32>>,
     pub(crate) inputs: Vec<Vec<f32>>,
     /// Elements that were asked for so far, of all inputs together.
     pub(crate) read: AtomicUsize,
 }
 
-impl ReadInput for InMemory {
+impl ReadInput for Counted {
     fn visit(
         &self,
         which: &[usize],
@@ -55,30 +56,17 @@ impl ReadInput for InMemory {
         block: usize,
         visit: &mut dyn FnMut(&Chunk<'_>),
     ) -> Result<(), MethodError> {
-        let base = self.base.as_ref();
-        let n_read = which.len() + usize::from(base.is_some());
+        let n_read = which.len() + usize::from(self.base.is_some());
         self.read.fetch_add(n_read * elements.len(), Ordering::Relaxed);
-        for start in elements.clone().step_by(block.max(1)) {
-            let part = start..elements.end.min(start + block);
-            let inputs: Vec<_> =
-                which.iter().map(|&index| &self.inputs[index][part.clone()]).collect();
-            visit(&Chunk { start, base: base.map(|base| &base[part]), inputs: &inputs });
-        }
-        Ok(())
-    }
-
-    fn remember(
-        &self,
-        _key: &str,
-        compute: &mut dyn FnMut() -> Result<Statistic, MethodError>,
-    ) -> Result<Statistic, MethodError> {
-        compute()
+        let inputs: Vec<&[f32]> = self.inputs.iter().map(Vec::as_slice).collect();
+        let reader = InMemory { base: self.base.as_deref(), inputs: &inputs };
+        reader.visit(which, elements, block, visit)
     }
 }
 
 /// A method with its inputs.
 pub(crate) struct Setting {
-    pub(crate) reader: InMemory,
+    pub(crate) reader: Counted,
     keys: Vec<TensorKey>,
     pub(crate) method: Box<dyn TensorMethod>,
 }
@@ -103,7 +91,7 @@ impl Setting {
         let method = (definition.bind)(&parameters(definition, n_inputs));
         let method = method.expect("the parameters are in range");
         Self {
-            reader: InMemory { base: has_base.then_some(base), inputs, read: AtomicUsize::new(0) },
+            reader: Counted { base: has_base.then_some(base), inputs, read: AtomicUsize::new(0) },
             keys,
             method,
         }

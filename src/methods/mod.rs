@@ -8,6 +8,7 @@
 mod arcee_fusion;
 mod coefficients;
 mod gram;
+mod in_memory;
 mod inputs;
 mod karcher;
 mod linear;
@@ -34,6 +35,7 @@ use indexmap::IndexMap;
 
 use crate::kernels::random::TensorKey;
 
+pub use in_memory::InMemory;
 pub use inputs::STATISTICS_BLOCK;
 pub(crate) use inputs::{BLOCKS_READ, row_elements};
 pub use registry::{METHODS, find};
@@ -289,12 +291,15 @@ pub trait ReadInput: Sync {
 
     /// Statistics remembered from earlier merges of the same inputs. A method asks by a key that
     /// names the statistic and everything it depends on beside the inputs themselves; `compute`
-    /// runs on a miss.
+    /// runs on a miss: every time, where nothing is remembered.
     fn remember(
         &self,
         key: &str,
         compute: &mut dyn FnMut() -> Result<Statistic, MethodError>,
-    ) -> Result<Statistic, MethodError>;
+    ) -> Result<Statistic, MethodError> {
+        let _ = key;
+        compute()
+    }
 }
 
 /// A remembered statistic: an immutable value shared between merges.

@@ -1,10 +1,8 @@
 //! Merging slices in memory, for tests of the methods.
 
-use std::ops::Range;
-
 use super::{
-    Chunk, Granularity, MethodError, ParameterDefault, ParameterScope, ParameterValue, Parameters,
-    ReadInput, Statistic, TensorInputs, find,
+    Chunk, Granularity, InMemory, ParameterDefault, ParameterScope, ParameterValue, Parameters,
+    TensorInputs, find,
 };
 use crate::kernels::random::TensorKey;
 
@@ -13,37 +11,6 @@ pub(super) const B: [f32; 6] = [0.11, -0.23, 0.31, 0.42, 0.53, -0.64];
 pub(super) const X1: [f32; 6] = [0.24, -0.16, 0.10, 0.37, 0.82, -1.01];
 pub(super) const X2: [f32; 6] = [-0.08, -0.26, 0.58, 0.51, 0.22, -0.53];
 pub(super) const X3: [f32; 6] = [0.11, -0.21, 0.27, 0.83, 0.59, -1.07];
-
-pub(super) struct Slices<'a> {
-    pub(super) base: Option<&'a [f32]>,
-    pub(super) inputs: &'a [&'a [f32]],
-}
-
-impl ReadInput for Slices<'_> {
-    fn visit(
-        &self,
-        which: &[usize],
-        elements: Range<usize>,
-        block: usize,
-        visit: &mut dyn FnMut(&Chunk<'_>),
-    ) -> Result<(), MethodError> {
-        for start in elements.clone().step_by(block.max(1)) {
-            let part = start..elements.end.min(start + block);
-            let inputs: Vec<_> =
-                which.iter().map(|&index| &self.inputs[index][part.clone()]).collect();
-            visit(&Chunk { start, base: self.base.map(|base| &base[part]), inputs: &inputs });
-        }
-        Ok(())
-    }
-
-    fn remember(
-        &self,
-        _: &str,
-        compute: &mut dyn FnMut() -> Result<Statistic, MethodError>,
-    ) -> Result<Statistic, MethodError> {
-        compute()
-    }
-}
 
 type Values<'a> = &'a [(&'static str, f64)];
 
@@ -92,7 +59,7 @@ pub(super) fn merge_in_chunks(
             .collect(),
     };
     let keys: Vec<_> = (0..inputs.len()).map(|index| TensorKey::new(7, "w", index)).collect();
-    let reader = Slices { base, inputs };
+    let reader = InMemory { base, inputs };
     let whole = TensorInputs {
         shape,
         n_inputs: inputs.len(),

@@ -1,4 +1,5 @@
-use super::super::testing::{B, Slices, X1, X2, X3, assert_close, merge, merge_in_chunks};
+use super::super::InMemory;
+use super::super::testing::{B, X1, X2, X3, assert_close, merge, merge_in_chunks};
 use super::*;
 
 fn sce(base: &[f32], inputs: &[&[f32]], select_topk: f64) -> Vec<f32> {
@@ -165,7 +166,7 @@ fn squares_in_a_pass_of_their_own_are_the_same() {
     };
     let (base, models) = (tensor(0), [tensor(1), tensor(2), tensor(3)]);
     let slices = [&models[0][..], &models[1][..], &models[2][..]];
-    let reader = &Slices { base: Some(&base), inputs: &slices };
+    let reader = &InMemory { base: Some(&base), inputs: &slices };
     let inputs = TensorInputs { shape: &[n], n_inputs: 3, has_base: true, keys: &[], reader };
     let (selected, squares) = Sce { select_topk: 0.4 }.select(&inputs).unwrap();
     assert!(matches!(selected, Selected::Largest(_)));

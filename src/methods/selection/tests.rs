@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::kernels::random::mix;
 use crate::kernels::reduce::sum_of_magnitudes;
-use crate::methods::testing::Slices;
+use crate::methods::InMemory;
 
 /// Tensors ranked by magnitude each; the sum is that of the first tensor's magnitudes.
 struct Magnitudes;
@@ -48,7 +48,7 @@ fn select(
 ) -> Selection {
     let which: Vec<usize> = (0..tensors.len()).collect();
     let slices: Vec<&[f32]> = tensors.iter().map(Vec::as_slice).collect();
-    let reader = &Slices { base: None, inputs: &slices };
+    let reader = &InMemory { base: None, inputs: &slices };
     let inputs = TensorInputs { shape, n_inputs: which.len(), has_base: false, keys: &[], reader };
     let request = Request {
         inputs: &which,
@@ -177,7 +177,7 @@ fn the_first_guess_is_right_as_a_rule() {
     for kind in 0..KINDS {
         let n = 1 << 18;
         let values = values(kind, n);
-        let reader = &Slices { base: None, inputs: &[&values] };
+        let reader = &InMemory { base: None, inputs: &[&values] };
         let inputs = TensorInputs { shape: &[n], n_inputs: 1, has_base: false, keys: &[], reader };
         let wanted = [Wanted { series: 0, keep: Keep::Exactly(n / 3) }];
         let request = Request {
