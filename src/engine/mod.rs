@@ -29,7 +29,7 @@ use crate::checkpoint::CheckpointWriter;
 use crate::plan::{MergePlan, PlannedTensor};
 
 pub use anomaly::Anomaly;
-pub use directory::WriteOptions;
+pub use directory::{WriteOptions, write_small_files};
 pub use error::EngineError;
 pub use estimate::Estimate;
 
