@@ -17,7 +17,8 @@ pub(crate) fn check(bytes: &[u8]) {
     let all = ModelTokens { tokenizer: &file, end: file.end() };
     unite(&mut changed, &[all]);
     assert!(file.vocabulary().keys().all(|token| changed.vocabulary().contains_key(token)));
-    let again = TokenizerFile::parse(changed.to_json().as_bytes(), PathBuf::new());
+    let Ok(written) = changed.to_json() else { return };
+    let again = TokenizerFile::parse(written.as_bytes(), PathBuf::new());
     let again = again.expect("what is written is read");
     assert_eq!(again.vocabulary(), changed.vocabulary());
     assert_eq!(again.added(), changed.added());

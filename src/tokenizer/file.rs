@@ -5,16 +5,17 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::TokenizerError;
 
 /// The file's name in a model directory.
 pub const FILE: &str = "tokenizer.json";
-const ADDED_TOKENS: &str = "added_tokens";
 
 /// Ids may have gaps, but embeddings have a row for each: beyond so many the file is broken.
 const MOST_IDS_PER_TOKEN: usize = 4;
@@ -65,10 +66,24 @@ impl Default for TokenFlags {
 #[derive(Debug, Clone)]
 pub struct TokenizerFile {
     path: PathBuf,
-    fields: Map<String, Value>,
+    /// The file as read. All but the tokens takes ten times as much memory when it is parsed, and is
+    /// not needed before something is written.
+    text: Arc<[u8]>,
     vocabulary: IndexMap<String, u32>,
     added: IndexMap<String, AddedToken>,
     is_changed: bool,
+}
+
+/// What is read of a file at first.
+#[derive(Deserialize)]
+struct Tokens {
+    model: Option<Model>,
+    added_tokens: Option<Vec<AddedToken>>,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    vocab: Option<ModelVocabulary>,
 }
 
 impl TokenizerFile {
@@ -86,31 +101,33 @@ impl TokenizerFile {
 
     /// Parses the content of a `tokenizer.json`; `path` is its name in messages.
     pub fn parse(text: &[u8], path: PathBuf) -> Result<Self, TokenizerError> {
-        let not_an_object = |source| TokenizerError::NotAnObject { path: path.clone(), source };
-        let fields = match serde_json::from_slice(text) {
-            Ok(Value::Object(fields)) => fields,
-            Ok(_) => return Err(not_an_object(None)),
-            Err(error) => return Err(not_an_object(Some(error))),
-        };
         let malformed = |problem| TokenizerError::Malformed { path: path.clone(), problem };
-        let mut tokens = model_tokens(&fields).map_err(malformed)?;
-        let mut added: Vec<AddedToken> = match fields.get(ADDED_TOKENS) {
-            None | Some(Value::Null) => Vec::new(),
-            Some(listed) => Vec::deserialize(listed)
-                .map_err(|error| malformed(format!("`{ADDED_TOKENS}`: {error}")))?,
-        };
+        let not_an_object = |source| TokenizerError::NotAnObject { path: path.clone(), source };
+        // A list would be taken for the fields in their order.
+        if text.trim_ascii_start().starts_with(b"[") {
+            return Err(not_an_object(None));
+        }
+        let tokens: Tokens =
+            serde_json::from_slice(text).map_err(|error| match error.is_data() {
+                true => malformed(error.to_string()),
+                false => not_an_object(Some(error)),
+            })?;
+        let vocabulary = tokens.model.and_then(|model| model.vocab);
+        let ModelVocabulary(mut vocabulary) =
+            vocabulary.ok_or_else(|| malformed("`model.vocab` is missing".to_owned()))?;
+        let mut added = tokens.added_tokens.unwrap_or_default();
         added.sort_by_key(|token| token.id);
-        tokens.extend(added.iter().map(|token| (token.content.clone(), token.id)));
-        tokens.sort_by(|_, a, _, b| a.cmp(b));
-        if let Some((token, &id)) = tokens.last()
-            && id as usize >= MOST_IDS_PER_TOKEN * tokens.len() + SPARE_IDS
+        vocabulary.extend(added.iter().map(|token| (token.content.clone(), token.id)));
+        vocabulary.sort_by(|_, a, _, b| a.cmp(b));
+        if let Some((token, &id)) = vocabulary.last()
+            && id as usize >= MOST_IDS_PER_TOKEN * vocabulary.len() + SPARE_IDS
         {
-            let n_tokens = tokens.len();
+            let n_tokens = vocabulary.len();
             let problem = format!("token {token:?} has id {id}, but there are {n_tokens} tokens");
             return Err(malformed(problem));
         }
         let added = added.into_iter().map(|token| (token.content.clone(), token)).collect();
-        Ok(Self { path, fields, vocabulary: tokens, added, is_changed: false })
+        Ok(Self { path, text: text.into(), vocabulary, added, is_changed: false })
     }
 
     /// Where it was read from.
@@ -150,30 +167,9 @@ impl TokenizerFile {
             }
             is_kept(*id)
         });
-        if removed.is_empty() {
-            return removed;
-        }
-        self.is_changed = true;
-        self.added.retain(|_, token| is_kept(token.id));
-        if let Some(Value::Object(model)) = self.fields.get_mut("model") {
-            match model.get_mut("vocab") {
-                Some(Value::Object(vocab)) => {
-                    vocab.retain(|token, _| self.vocabulary.contains_key(token));
-                }
-                Some(Value::Array(pieces)) => pieces.truncate(end),
-                _ => {}
-            }
-            let prefix = model.get("continuing_subword_prefix").and_then(Value::as_str);
-            let prefix = prefix.unwrap_or_default().to_owned();
-            if let Some(Value::Array(merges)) = model.get_mut("merges") {
-                merges.retain(|merge| {
-                    let Some([left, right]) = merge_parts(merge) else { return true };
-                    let right_alone = right.strip_prefix(prefix.as_str()).unwrap_or(right);
-                    [left, right, &format!("{left}{right_alone}")]
-                        .iter()
-                        .all(|token| self.vocabulary.contains_key(*token))
-                });
-            }
+        if !removed.is_empty() {
+            self.is_changed = true;
+            self.added.retain(|_, token| is_kept(token.id));
         }
         removed
     }
@@ -193,38 +189,82 @@ impl TokenizerFile {
         id
     }
 
-    /// The content of the file.
-    pub fn to_json(&self) -> String {
-        let mut fields = self.fields.clone();
+    /// The content of the file. Fails where the file that was read has no meaning in places that are
+    /// not looked at before.
+    pub fn to_json(&self) -> Result<String, TokenizerError> {
+        let mut fields: Map<String, Value> =
+            serde_json::from_slice(&self.text).map_err(|error| TokenizerError::NotAnObject {
+                path: self.path.clone(),
+                source: Some(error),
+            })?;
+        if let Some(Value::Object(model)) = fields.get_mut("model") {
+            self.strip_model(model);
+        }
         let added: Vec<&AddedToken> = self.added.values().collect();
-        fields.insert(ADDED_TOKENS.to_owned(), serde_json::json!(added));
-        format!("{:#}", Value::Object(fields))
+        fields.insert("added_tokens".to_owned(), serde_json::json!(added));
+        Ok(format!("{:#}", Value::Object(fields)))
+    }
+
+    /// Takes everything out of the file's `model` that concerns tokens that have been taken away.
+    fn strip_model(&self, model: &mut Map<String, Value>) {
+        let is_token = |token: &str| self.vocabulary.contains_key(token);
+        match model.get_mut("vocab") {
+            Some(Value::Object(vocab)) => vocab.retain(|token, _| is_token(token)),
+            Some(Value::Array(pieces)) => {
+                // Their ids are their places, and those that are taken away are the last.
+                let text = |piece: &Value| piece.get(0).and_then(Value::as_str).map(is_token);
+                let kept = pieces.iter().take_while(|piece| text(piece) == Some(true)).count();
+                pieces.truncate(kept);
+            }
+            _ => {}
+        }
+        let prefix = model.get("continuing_subword_prefix").and_then(Value::as_str);
+        let prefix = prefix.unwrap_or_default().to_owned();
+        if let Some(Value::Array(merges)) = model.get_mut("merges") {
+            merges.retain(|merge| {
+                let Some([left, right]) = merge_parts(merge) else { return true };
+                let right_alone = right.strip_prefix(prefix.as_str()).unwrap_or(right);
+                is_token(left) && is_token(right) && is_token(&format!("{left}{right_alone}"))
+            });
+        }
     }
 }
 
-/// The tokens of the model itself.
-fn model_tokens(fields: &Map<String, Value>) -> Result<IndexMap<String, u32>, String> {
-    let vocab = fields.get("model").and_then(|model| model.get("vocab"));
-    match vocab {
-        Some(Value::Object(tokens)) => tokens
-            .iter()
-            .map(|(token, id)| {
-                let id = id.as_u64().and_then(|id| u32::try_from(id).ok());
-                let id =
-                    id.ok_or_else(|| format!("the id of token {token:?} is no whole number"))?;
-                Ok((token.clone(), id))
-            })
-            .collect(),
-        // Pieces with their scores; their ids are their places.
-        Some(Value::Array(pieces)) => pieces
-            .iter()
-            .zip(0..)
-            .map(|(piece, id)| match piece.get(0).and_then(Value::as_str) {
-                Some(token) => Ok((token.to_owned(), id)),
-                None => Err(format!("`model.vocab[{id}]` is no token with its score")),
-            })
-            .collect(),
-        _ => Err("`model.vocab` is missing".to_owned()),
+/// The tokens of the model itself: with their ids, or as pieces with their scores, whose ids are their
+/// places.
+struct ModelVocabulary(IndexMap<String, u32>);
+
+impl<'de> Deserialize<'de> for ModelVocabulary {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Tokens;
+
+        impl<'de> Visitor<'de> for Tokens {
+            type Value = ModelVocabulary;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("tokens with their ids, or a list of pieces with their scores")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut tokens = IndexMap::new();
+                while let Some((token, id)) = map.next_entry()? {
+                    tokens.insert(token, id);
+                }
+                Ok(ModelVocabulary(tokens))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut pieces: A) -> Result<Self::Value, A::Error> {
+                let mut tokens = IndexMap::new();
+                let mut id = 0;
+                while let Some((token, _)) = pieces.next_element::<(String, f64)>()? {
+                    tokens.insert(token, id);
+                    id += 1;
+                }
+                Ok(ModelVocabulary(tokens))
+            }
+        }
+
+        deserializer.deserialize_any(Tokens)
     }
 }
 

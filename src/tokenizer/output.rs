@@ -38,7 +38,7 @@ impl OutputTokenizer {
         if !self.file.is_changed() {
             return Ok(());
         }
-        json_file::write(out.join(FILE), &self.file.to_json())?;
+        json_file::write(out.join(FILE), &self.file.to_json()?)?;
         let path = out.join(TOKENIZER_CONFIG);
         let Some(mut config) = json_file::read_object(&path)? else { return Ok(()) };
         match config.get_mut(ADDED_TOKENS) {

@@ -54,7 +54,7 @@ fn stripping_takes_merges_along() {
         assert!(file.strip(7).is_empty() && !file.is_changed());
         assert_eq!(file.strip(5), ["abc", "<pad>"]);
         assert!(file.is_changed());
-        let written: Value = serde_json::from_str(&file.to_json()).unwrap();
+        let written: Value = serde_json::from_str(&file.to_json().unwrap()).unwrap();
         assert_eq!(written["model"]["vocab"], json!({"<s>": 0, "a": 1, "b": 2, "ab": 3, "c": 4}));
         assert_eq!(written["model"]["merges"].as_array().unwrap().len(), 1);
         assert_eq!(written["added_tokens"], json!([added(0, "<s>", true)]));
@@ -67,7 +67,7 @@ fn merges_of_continuing_pieces_are_kept() {
         "vocab": {"a": 0, "##b": 1, "ab": 2, "c": 3}, "merges": [["a", "##b"]]}});
     let mut file = parse(&fields).unwrap();
     file.strip(3);
-    let written: Value = serde_json::from_str(&file.to_json()).unwrap();
+    let written: Value = serde_json::from_str(&file.to_json().unwrap()).unwrap();
     assert_eq!(written["model"]["merges"], json!([["a", "##b"]]));
 }
 
@@ -79,7 +79,7 @@ fn new_tokens_go_behind_all_others_and_known_ones_stay() {
     assert_eq!(file.add("ab", TokenFlags::ORDINARY), 3);
     assert_eq!(file.add("new", TokenFlags::ORDINARY), 7);
     assert_eq!(file.add("newer", TokenFlags::ORDINARY), 8);
-    let written: Value = serde_json::from_str(&file.to_json()).unwrap();
+    let written: Value = serde_json::from_str(&file.to_json().unwrap()).unwrap();
     let expected = json!([
         added(0, "<s>", true),
         added(3, "ab", false),
@@ -117,20 +117,20 @@ fn broken_files_are_refused() {
     let cannot = "`tokenizer.json` cannot be understood: ";
     assert_eq!(message(json!([])), "`tokenizer.json` is no JSON object");
     assert_eq!(message(json!({})), format!("{cannot}`model.vocab` is missing"));
-    assert_eq!(
-        message(json!({"model": {"vocab": {"a": -1}}})),
-        format!("{cannot}the id of token \"a\" is no whole number")
-    );
-    assert_eq!(
-        message(json!({"model": {"vocab": [["a", 0.0], 3]}})),
-        format!("{cannot}`model.vocab[1]` is no token with its score")
-    );
+    for (vocabulary, problem) in [
+        (json!({"a": -1}), "invalid value: integer `-1`, expected u32"),
+        (json!([["a", 0.0], 3]), "invalid type: integer `3`, expected a tuple of size 2"),
+        (json!("a"), "expected tokens with their ids, or a list of pieces with their scores"),
+    ] {
+        let message = message(json!({"model": {"vocab": vocabulary}}));
+        assert!(message.starts_with(cannot) && message.contains(problem), "{message}");
+    }
     assert_eq!(
         message(json!({"model": {"vocab": {"a": 4_000_000_000_u32}}})),
         format!("{cannot}token \"a\" has id 4000000000, but there are 1 tokens")
     );
     let error = message(json!({"model": {"vocab": {}}, "added_tokens": [{"id": 3}]}));
-    assert_eq!(error, format!("{cannot}`added_tokens`: missing field `content`"));
+    assert!(error.starts_with(&format!("{cannot}missing field `content`")), "{error}");
 }
 
 proptest! {
