@@ -12,7 +12,7 @@ pub struct TokenizerSettings {
     pub source: TokenizerSource,
     /// Tokens with embeddings of their own, by their text. Those that the source lacks are added.
     pub tokens: IndexMap<String, TokenSettings>,
-    /// The number of embedding rows is rounded up to a multiple of this; at least 1.
+    /// The number of embedding rows is rounded up to a multiple of this, at least 1.
     pub pad_to_multiple_of: Option<usize>,
 }
 
@@ -62,6 +62,9 @@ pub enum TokenName {
     Id(usize),
 }
 
+/// What hardware likes is at most some hundred; far larger ones are slips, and would fill the disk.
+const LARGEST_MULTIPLE: usize = 1 << 16;
+
 /// The words for sources, as written in merge configs.
 pub(super) const UNION: &str = "union";
 pub(super) const BASE: &str = "base";
@@ -100,8 +103,11 @@ impl TokenizerSettings {
         let pad_to_multiple_of = match fields.get("pad_to_multiple_of") {
             None => None,
             Some(node) => match node.count()? {
-                0 => return Err(node.wrong_type("a whole number that is at least 1").into()),
-                multiple => Some(multiple),
+                multiple if (1..=LARGEST_MULTIPLE).contains(&multiple) => Some(multiple),
+                _ => {
+                    let expected = format!("a whole number from 1 to {LARGEST_MULTIPLE}");
+                    return Err(node.wrong_type(expected).into());
+                }
             },
         };
         Ok(Self {

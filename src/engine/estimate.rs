@@ -35,7 +35,10 @@ impl Engine {
             threads: budget.threads,
             bytes_read: plan.tensors().iter().map(bytes_read).sum(),
             bytes_written: plan.output_bytes(),
-            peak_memory: PROCESS_BYTES + n_tensors * BYTES_PER_TENSOR + budget.peak(plan)?,
+            peak_memory: PROCESS_BYTES
+                + n_tensors * BYTES_PER_TENSOR
+                + plan.tokenizer_memory()
+                + budget.peak(plan)?,
         })
     }
 }

@@ -269,6 +269,13 @@ impl MergePlan {
         self.tokenizer.as_ref()
     }
 
+    /// Bytes of memory that tokenizers take as long as the plan and its models live.
+    pub fn tokenizer_memory(&self) -> u64 {
+        let read = self.models.iter().map(|model| model.tokenizer_memory());
+        let own = self.tokenizer.iter().map(|tokenizer| tokenizer.file.memory());
+        read.chain(own).sum()
+    }
+
     /// The Jinja text of the chat template that the output's tokenizer gets instead of the donor's.
     pub fn chat_template(&self) -> Option<&str> {
         self.chat_template.as_deref()

@@ -139,6 +139,12 @@ impl InputModel {
         self.tokenizer.get_or_init(read).as_ref()
     }
 
+    /// Bytes of memory that its tokenizer takes, if it has been read.
+    pub(super) fn tokenizer_memory(&self) -> u64 {
+        let read = self.tokenizer.get().and_then(|tokenizer| tokenizer.as_ref().ok());
+        read.map_or(0, |tokenizer| tokenizer.memory())
+    }
+
     /// Whether the tokenizers of both models are the same file, byte by byte; also when both have none.
     pub(super) fn has_tokenizer_of(&self, other: &Self) -> bool {
         let path = |model: &Self| model.directory.join(tokenizer::FILE);

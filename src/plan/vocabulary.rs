@@ -61,39 +61,18 @@ impl<'c> Vocabulary<'c> {
     ) -> Result<Option<Self>, PlanError> {
         let Some(settings) = &config.tokenizer else { return Ok(None) };
         let donor = &models[0];
-        let base = tokenizer(donor, &references[0].0)?;
-        let mut known = HashMap::new();
-        for (model, (field, _)) in models.iter().zip(references) {
-            let tokenizer = model.tokenizer().map(Arc::clone).unwrap_or_else(|error| {
-                warnings.push(PlanWarning::UnreadableTokenizer {
-                    field: field.clone(),
-                    model: model.label(),
-                    problem: error.to_string(),
-                });
-                Arc::clone(&base)
-            });
-            let end = vocabulary_size(model).unwrap_or(tokenizer.end());
-            known.insert(model.id(), TokenRows { tokenizer, end, rows: Vec::new() });
-        }
-        let tokens = |model: &Arc<InputModel>| known[&model.id()].tokens();
+        let mut known = read_tokenizers(models, references, warnings)?;
         let (mut file, directory) = match &settings.source {
             TokenizerSource::Model(reference) => of_model(reference, models, &known)?,
-            source => {
-                let mut file = TokenizerFile::clone(&base);
-                let end = known[&donor.id()].end;
-                let stripped = file.strip(end);
-                if let [example, ..] = stripped.as_slice() {
-                    let (count, example) = (stripped.len(), example.clone());
-                    let model = donor.label();
-                    warnings.push(PlanWarning::TokensWithoutRow { model, count, example, end });
-                }
-                if *source == TokenizerSource::Union {
-                    let models: Vec<_> = models.iter().map(tokens).collect();
-                    let conflicts = unite(&mut file, &models);
-                    if let [example, ..] = conflicts.as_slice() {
-                        let (count, example) = (conflicts.len(), example.clone());
-                        warnings.push(PlanWarning::TokenFlags { count, example });
-                    }
+            TokenizerSource::Base => (of_base(donor, &known, warnings), donor.directory.clone()),
+            TokenizerSource::Union => {
+                let mut file = of_base(donor, &known, warnings);
+                let tokens: Vec<_> =
+                    models.iter().map(|model| known[&model.id()].tokens()).collect();
+                let conflicts = unite(&mut file, &tokens);
+                if let [example, ..] = conflicts.as_slice() {
+                    let (count, example) = (conflicts.len(), example.clone());
+                    warnings.push(PlanWarning::TokenFlags { count, example });
                 }
                 (file, donor.directory.clone())
             }
@@ -206,6 +185,49 @@ impl<'c> Vocabulary<'c> {
         }
         tokenizer
     }
+}
+
+/// The tokenizers of `models` by their ids. One that cannot be read is taken to be the first model's.
+fn read_tokenizers(
+    models: &[Arc<InputModel>],
+    references: &[(String, &ModelReference)],
+    warnings: &mut Vec<PlanWarning>,
+) -> Result<HashMap<u64, TokenRows>, PlanError> {
+    let base = tokenizer(&models[0], &references[0].0)?;
+    let mut known = HashMap::new();
+    for (model, (field, _)) in models.iter().zip(references) {
+        let tokenizer = model.tokenizer().map(Arc::clone).unwrap_or_else(|error| {
+            warnings.push(PlanWarning::UnreadableTokenizer {
+                field: field.clone(),
+                model: model.label(),
+                problem: error.to_string(),
+            });
+            Arc::clone(&base)
+        });
+        let end = vocabulary_size(model).unwrap_or(tokenizer.end());
+        known.insert(model.id(), TokenRows { tokenizer, end, rows: Vec::new() });
+    }
+    Ok(known)
+}
+
+/// The base model's tokenizer, without tokens that have no embedding.
+fn of_base(
+    donor: &InputModel,
+    known: &HashMap<u64, TokenRows>,
+    warnings: &mut Vec<PlanWarning>,
+) -> TokenizerFile {
+    let TokenRows { tokenizer, end, .. } = &known[&donor.id()];
+    let mut file = TokenizerFile::clone(tokenizer);
+    let stripped = file.strip(*end);
+    if let [example, ..] = stripped.as_slice() {
+        warnings.push(PlanWarning::TokensWithoutRow {
+            model: donor.label(),
+            count: stripped.len(),
+            example: example.clone(),
+            end: *end,
+        });
+    }
+    file
 }
 
 /// The tokenizer of a model that need not take part, and where its other files are.

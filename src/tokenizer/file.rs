@@ -10,6 +10,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use super::TokenizerError;
@@ -20,6 +21,9 @@ pub const FILE: &str = "tokenizer.json";
 /// Ids may have gaps, but embeddings have a row for each: beyond so many the file is broken.
 const MOST_IDS_PER_TOKEN: usize = 4;
 const SPARE_IDS: usize = 1 << 20;
+
+/// Memory for a token beside its text: in a table, with what the allocator adds.
+const BYTES_PER_TOKEN: usize = 80;
 
 /// A token that is found in a text before the text is split into pieces.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +76,8 @@ pub struct TokenizerFile {
     vocabulary: IndexMap<String, u32>,
     added: IndexMap<String, AddedToken>,
     is_changed: bool,
+    /// Whether tokens have been taken away.
+    is_stripped: bool,
 }
 
 /// What is read of a file at first.
@@ -127,7 +133,14 @@ impl TokenizerFile {
             return Err(malformed(problem));
         }
         let added = added.into_iter().map(|token| (token.content.clone(), token)).collect();
-        Ok(Self { path, text: text.into(), vocabulary, added, is_changed: false })
+        Ok(Self {
+            path,
+            text: text.into(),
+            vocabulary,
+            added,
+            is_changed: false,
+            is_stripped: false,
+        })
     }
 
     /// Where it was read from.
@@ -151,6 +164,13 @@ impl TokenizerFile {
         self.vocabulary.last().map_or(0, |(_, &id)| id as usize + 1)
     }
 
+    /// Bytes of memory that it takes.
+    pub fn memory(&self) -> u64 {
+        let text = self.text.len();
+        let tokens: usize = self.vocabulary.keys().map(|token| token.len() + BYTES_PER_TOKEN).sum();
+        (text + tokens) as u64
+    }
+
     /// Whether it is no longer what the file holds.
     pub fn is_changed(&self) -> bool {
         self.is_changed
@@ -168,7 +188,7 @@ impl TokenizerFile {
             is_kept(*id)
         });
         if !removed.is_empty() {
-            self.is_changed = true;
+            (self.is_changed, self.is_stripped) = (true, true);
             self.added.retain(|_, token| is_kept(token.id));
         }
         removed
@@ -189,20 +209,21 @@ impl TokenizerFile {
         id
     }
 
-    /// The content of the file. Fails where the file that was read has no meaning in places that are
-    /// not looked at before.
+    /// The content of the file. Fails where what was read has no meaning in places that are not looked
+    /// at before.
     pub fn to_json(&self) -> Result<String, TokenizerError> {
-        let mut fields: Map<String, Value> =
-            serde_json::from_slice(&self.text).map_err(|error| TokenizerError::NotAnObject {
-                path: self.path.clone(),
-                source: Some(error),
-            })?;
-        if let Some(Value::Object(model)) = fields.get_mut("model") {
-            self.strip_model(model);
+        let meaningless =
+            |error| TokenizerError::NotAnObject { path: self.path.clone(), source: Some(error) };
+        let mut fields: IndexMap<String, Box<RawValue>> =
+            serde_json::from_slice(&self.text).map_err(meaningless)?;
+        if let Some(model) = fields.get_mut("model").filter(|_| self.is_stripped) {
+            let mut stripped = serde_json::from_str(model.get()).map_err(meaningless)?;
+            self.strip_model(&mut stripped);
+            *model = to_raw_value(&stripped).map_err(meaningless)?;
         }
         let added: Vec<&AddedToken> = self.added.values().collect();
-        fields.insert("added_tokens".to_owned(), serde_json::json!(added));
-        Ok(format!("{:#}", Value::Object(fields)))
+        fields.insert("added_tokens".to_owned(), to_raw_value(&added).map_err(meaningless)?);
+        serde_json::to_string_pretty(&fields).map_err(meaningless)
     }
 
     /// Takes everything out of the file's `model` that concerns tokens that have been taken away.

@@ -220,11 +220,12 @@ impl TensorSource for AlignedRows {
             bytes_read: a.bytes_read + b.bytes_read,
             memory: a.memory + b.memory,
         });
+        let rows = (self.rows.len() * size_of::<Row>()) as u64;
         match self.has_padding() {
-            false => all,
+            false => Holding { memory: all.memory + rows, ..all },
             true => Holding {
                 bytes_read: all.bytes_read + self.tensors[name].bytes() as u64,
-                memory: all.memory + 16 * self.width as u64,
+                memory: all.memory + rows + 16 * self.width as u64,
             },
         }
     }

@@ -69,7 +69,7 @@ fn tokenizers_that_are_none() {
     assert_snapshot!(refused_with("tokenizer: {tokens: {a: {force: true}}}"), @"error: merge.yml:3:25: tokenizer.tokens.a: field `source` is missing");
     assert_snapshot!(refused_with("tokenizer: {tokens: {a: {source: {kind: one}}}}"), @"error: merge.yml:3:41: tokenizer.tokens.a.source.kind: expected `zero` or `model_token`, found `one`");
     assert_snapshot!(refused_with("tokenizer: {tokens: {a: {source: {kind: model_token, model: m}}}}"), @"error: merge.yml:3:34: tokenizer.tokens.a.source: a `model_token` has either a `token` or a `token_id`");
-    assert_snapshot!(refused_with("tokenizer: {pad_to_multiple_of: 0}"), @"error: merge.yml:3:33: tokenizer.pad_to_multiple_of: expected a whole number that is at least 1, found `0`");
+    assert_snapshot!(refused_with("tokenizer: {pad_to_multiple_of: 0}"), @"error: merge.yml:3:33: tokenizer.pad_to_multiple_of: expected a whole number from 1 to 65536, found `0`");
     assert_snapshot!(refused_with("tokenizer: {sauce: base}"), @r"
     error: merge.yml:3:13: tokenizer.sauce: unknown field `sauce`
     hint: possible are `source`, `tokens` and `pad_to_multiple_of`
