@@ -69,6 +69,10 @@ impl AdapterConfig {
     /// Reads the config in `directory`.
     pub(super) fn load(directory: &Path) -> Result<Self, AdapterError> {
         let path = directory.join(CONFIG_FILE);
+        // A pipe without a writer would be waited for without end.
+        if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(AdapterError::NotAFile { path });
+        }
         match fs::read(&path) {
             Ok(text) => Self::parse(&text, path),
             Err(source) if source.kind() == io::ErrorKind::NotFound => {

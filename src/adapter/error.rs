@@ -87,6 +87,24 @@ pub enum AdapterError {
         path: PathBuf,
     },
 
+    /// What should be a file is a directory, a pipe or a device.
+    #[error("`{}` is not a regular file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+
+    /// Two tensors of the adapter do the same, or change the same tensor of the model in the same way.
+    #[error("`{}`: `{first}` and `{second}` are the same change twice", path.display())]
+    Twice {
+        /// The adapter.
+        path: PathBuf,
+        /// The tensor that comes first.
+        first: String,
+        /// The other one.
+        second: String,
+    },
+
     /// A tensor that is neither part of a LoRA layer nor a tensor of the base.
     #[error("`{}`: `{tensor}` is no tensor of a LoRA adapter", path.display())]
     UnknownTensor {
@@ -219,7 +237,7 @@ impl AdapterError {
             Self::MissingPart { .. } | Self::NoWeights { .. } => {
                 "the adapter is probably an incomplete download; fetch it again".to_owned()
             }
-            Self::UnexpectedMagnitude { .. } | Self::Rank { .. } => {
+            Self::UnexpectedMagnitude { .. } | Self::Rank { .. } | Self::Twice { .. } => {
                 "the adapter's config and weights do not belong together; fetch both again".to_owned()
             }
             Self::NotInBase { trained_on, .. } => return trained_on.as_deref().map(trained_on_hint),

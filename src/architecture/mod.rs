@@ -14,6 +14,7 @@ mod model_config;
 mod name;
 mod repeated_key;
 mod side_files;
+mod unlisted;
 mod written;
 
 use std::path::Path;
@@ -32,6 +33,7 @@ pub(crate) use infer::is_before_layers;
 pub use model_config::ModelConfig;
 pub use name::{NameTemplate, TensorNames};
 pub use side_files::copy_side_files;
+pub use unlisted::{ExtendedModel, is_computed, with_unlisted};
 
 /// An architecture with the number of layers that one model has.
 ///
@@ -83,6 +85,17 @@ impl Architecture {
         }
     }
 
+    /// What the names of the tensors in `source` tell, for weights without a usable config.
+    pub fn inferred(class: &str, source: &dyn TensorSource) -> Self {
+        let definition = Arc::new(infer_definition(class, &[(&ModelConfig::default(), source)]));
+        let n_layers = definition.modules.values().map(|module| match &module.layer_count {
+            LayerCount::Fixed(n_layers) => *n_layers,
+            LayerCount::Keys(_) | LayerCount::Stored => module.stored_layers(source),
+        });
+        let n_layers = n_layers.collect();
+        Self { n_layers, origin: Arc::clone(&definition), definition, n_experts: 0 }
+    }
+
     /// The architecture that `definition` describes, with the layer counts in `config` and the
     /// variants of layers in `source`.
     pub fn with_definition(
@@ -91,11 +104,22 @@ impl Architecture {
         source: &dyn TensorSource,
     ) -> Result<Self, ArchitectureError> {
         let n_experts = match definition.has_experts() {
-            true => expert_count(&definition, config, source)?,
+            true => count(config, &definition.expert_count_keys, "experts")?,
             false => 0,
         };
+        if n_experts > MOST_EXPERTS {
+            let (keys, n_tensors) = (&definition.expert_count_keys, source.tensors().len());
+            return Err(too_many(config, keys, n_experts, n_tensors));
+        }
         let origin = definition;
-        let definition = Arc::clone(&origin).for_source(source, n_experts);
+        let mut definition = Arc::clone(&origin).in_variant_of(source);
+        if definition.has_experts() {
+            let n_tensors = source.tensors().len();
+            if n_experts > n_tensors {
+                return Err(too_many(config, &definition.expert_count_keys, n_experts, n_tensors));
+            }
+            definition = Arc::new(definition.with_experts(n_experts));
+        }
         let n_layers =
             definition.modules.values().map(|module| layer_count(module, config, source));
         Ok(Self { n_layers: n_layers.collect::<Result<_, _>>()?, definition, origin, n_experts })
@@ -140,7 +164,7 @@ impl Architecture {
     }
 
     /// Tensors of `source`, a model with these layer counts, that the definition does not mention
-    /// under any name. A merge drops them.
+    /// under any name, in file order. None where the definition is inferred.
     pub fn unlisted<'s>(&self, source: &'s dyn TensorSource) -> Vec<&'s str> {
         if self.definition.is_inferred {
             return Vec::new();
@@ -154,8 +178,8 @@ impl Architecture {
         names.filter(|&name| !is_listed(name)).collect()
     }
 
-    /// Refuses a layer count that `source` cannot have because it exceeds the number of its tensors,
-    /// before anything is done once per layer. `config` is where the count comes from.
+    /// Refuses a layer count that `source`, with the tensors that it has, cannot have, before anything
+    /// is done once per layer. `config` is where the count comes from.
     pub fn check_layer_counts(
         &self,
         source: &dyn TensorSource,
@@ -164,12 +188,10 @@ impl Architecture {
         let n_tensors = source.tensors().len();
         for (_, module, n_layers) in self.modules() {
             if let LayerCount::Keys(keys) = &module.layer_count
-                && n_layers > n_tensors
-                && module.layer.iter().any(|tensor| !tensor.optional)
+                && (n_layers > n_tensors
+                    || n_layers.saturating_mul(module.layer.len()) / MOST_PLACES > n_tensors)
             {
-                let (path, key) = (config.path().to_owned(), config.first_of(keys).to_owned());
-                let count = n_layers;
-                return Err(ArchitectureError::TooMany { path, key, count, n_tensors });
+                return Err(too_many(config, keys, n_layers, n_tensors));
             }
         }
         Ok(())
@@ -177,7 +199,11 @@ impl Architecture {
 }
 
 /// Far more experts than any model has, and few enough for a list of them.
-const MOST_FUSED_EXPERTS: usize = 65_536;
+const MOST_EXPERTS: usize = 65_536;
+
+/// Layers times tensors per layer that a module may have for every tensor of the model. Where layers
+/// differ, many of these places are empty; where nearly all are, the numbers are not those of layers.
+const MOST_PLACES: usize = 64;
 
 /// The only entry of `architectures`.
 fn class_name<'a>(config: &'a Value, path: &Path) -> Result<&'a str, ArchitectureError> {
@@ -204,21 +230,14 @@ fn layer_count(
     }
 }
 
-/// Experts that each layer has. No model has more of them than tensors.
-fn expert_count(
-    definition: &ArchitectureDefinition,
+fn too_many(
     config: &ModelConfig,
-    source: &dyn TensorSource,
-) -> Result<usize, ArchitectureError> {
-    let keys = &definition.expert_count_keys;
-    let (count, n_tensors) = (count(config, keys, "experts")?, source.tensors().len());
-    // Fused layers have all experts in one tensor, so that there may be more of them than tensors,
-    // but not that many.
-    if count > n_tensors.max(MOST_FUSED_EXPERTS) {
-        let (path, key) = (config.path().to_owned(), config.first_of(keys).to_owned());
-        return Err(ArchitectureError::TooMany { path, key, count, n_tensors });
-    }
-    Ok(count)
+    keys: &[String],
+    count: usize,
+    n_tensors: usize,
+) -> ArchitectureError {
+    let (path, key) = (config.path().to_owned(), config.first_of(keys).to_owned());
+    ArchitectureError::TooMany { path, key, count, n_tensors }
 }
 
 /// The number under the first of `keys` that `config` has.
@@ -384,10 +403,11 @@ mod tests {
 
     #[test]
     fn the_layout_of_experts_is_that_of_the_model() {
-        let split = mixtral(json!(2), &["model.layers.3.block_sparse_moe.experts.0.w1.weight"]);
+        let first = "model.layers.3.block_sparse_moe.experts.0.w1.weight";
+        let split = mixtral(json!(2), &[first, "model.norm.weight"]).unwrap();
         let fused = mixtral(json!(2), &["model.layers.0.mlp.experts.down_proj"]).unwrap();
-        let split = split.unwrap();
-        assert_eq!((split.name(), fused.name()), ("mixtral (per expert)", "mixtral (fused)"));
+        assert_eq!(split.name(), "mixtral (per expert, 2 experts)");
+        assert_eq!(fused.name(), "mixtral (fused)");
         let count = |architecture: &Architecture| {
             let (module, n_layers) = architecture.module("default").unwrap();
             module.tensors(n_layers).count()
@@ -398,11 +418,12 @@ mod tests {
 
     #[test]
     fn numbers_of_experts_are_checked() {
-        let message = |n_experts: Value| mixtral(n_experts, &[]).unwrap_err().to_string();
+        let first = "model.layers.0.block_sparse_moe.experts.0.w1.weight";
+        let message = |n_experts: Value| mixtral(n_experts, &[first]).unwrap_err().to_string();
         let expected =
             "`config.json`: `num_local_experts` is \"8\", which is not a number of experts";
         assert_eq!(message(json!("8")), expected);
-        let expected = "`config.json`: `num_local_experts` is 4000000000, but the weights have only 0 \
+        let expected = "`config.json`: `num_local_experts` is 4000000000, but the weights have only 1 \
                         tensors";
         assert_eq!(message(json!(4_000_000_000u32)), expected);
     }

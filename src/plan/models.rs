@@ -121,7 +121,7 @@ impl InputModel {
         self.id
     }
 
-    /// Tensors that the architecture does not mention and that merges therefore drop.
+    /// Tensors that the architecture does not mention.
     pub fn unlisted(&self) -> &[String] {
         self.unlisted.get_or_init(|| {
             let names = self.architecture.unlisted(&*self.checkpoint);
