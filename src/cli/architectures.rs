@@ -96,7 +96,7 @@ fn tensor_counts(module: &Module, variant: &[TensorTemplate]) -> String {
     let outside = [module.pre.len(), module.post.len()].map(|count| count.to_string());
     let per_layer: Vec<String> = counts.iter().map(usize::to_string).collect();
     let [before, after] = outside;
-    match per_layer.join(" or ").as_str() {
+    match per_layer.join("/").as_str() {
         "0" => (module.pre.len() + module.post.len()).to_string(),
         per_layer => format!("{before} + {per_layer} per layer + {after}"),
     }
@@ -188,7 +188,7 @@ mod tests {
             "shared 2",
         ];
         assert_eq!(from("t5 ", 6), t5);
-        let afmoe = ["afmoe AfmoeForCausalLM", "per expert 1 + 14 or 19 per layer + 2"];
+        let afmoe = ["afmoe AfmoeForCausalLM", "per expert 1 + 14/19 per layer + 2"];
         assert_eq!(from("afmoe ", 2), afmoe);
     }
 
