@@ -311,16 +311,17 @@ fn likely_keys(prefix: &str) -> Vec<String> {
     parts.iter().flat_map(|part| keys.iter().map(|key| join(part, key))).collect()
 }
 
-/// Whether a tensor outside of layers has a row for each token: as many rows as there are tokens, or
-/// a telling name and rows that no token has. Classes other than tokens have heads too.
+/// Whether a tensor outside of layers has a row for each token: a telling name and at least as many rows
+/// as there are tokens, since classes other than tokens have heads too; or else as many rows as tokens,
+/// unless it is a norm or numbers positions.
 pub(super) fn is_vocabulary(name: &str, config: &ModelConfig, info: &TensorInfo) -> bool {
     let size = VOCABULARY_SIZE_KEYS.iter().find_map(|key| config.get(key)?.as_u64());
     let is_named = is_input_embedding(name) || is_head(name);
-    match (size, info.shape.first()) {
-        (_, None) => false,
-        (None, _) => is_named,
-        (Some(size), Some(&rows)) => rows as u64 == size || (is_named && rows as u64 > size),
-    }
+    let (Some(size), Some(&rows)) = (size, info.shape.first()) else {
+        return is_named && !info.shape.is_empty();
+    };
+    let is_other = ["norm", "ln_", "position", "wpe"].iter().any(|word| name.contains(word));
+    if is_named { rows as u64 >= size } else { rows as u64 == size && !is_other }
 }
 
 fn is_input_embedding(name: &str) -> bool {

@@ -21,7 +21,8 @@ use crate::report::{Align, Columns};
 #[command(after_help = "\
 Examples:
   mergekit architectures
-      classes, modules, and how many tensors these have before the layers, in each layer, and after
+      classes, modules, and how many tensors these have before the layers, per layer, and after;
+      where there are several kinds of layers, with a number for each
   mergekit architectures --json | jq '.architectures[] | select(.name == \"qwen3\")'
       every tensor of one architecture, for programs")]
 pub(super) struct Arguments {
@@ -83,21 +84,20 @@ fn parts(definition: &ArchitectureDefinition) -> Vec<(String, String)> {
     parts
 }
 
-/// Tensors before the layers, of each layer, and after. Layers of other kinds may have other numbers of
-/// them; the tensors of experts count once.
+/// Tensors before the layers, of each layer of every kind, and after. Those of experts count once.
 fn tensor_counts(module: &Module, variant: &[TensorTemplate]) -> String {
     let layer = || module.layer.iter().chain(variant);
-    let kinds: BTreeSet<&str> = layer().filter_map(|tensor| tensor.kind.as_deref()).collect();
     let of_kind = |kind: Option<&str>| layer().filter(|t| t.kind.as_deref() == kind).count();
-    let counts: BTreeSet<usize> = match kinds.is_empty() {
-        true => [of_kind(None)].into(),
-        false => kinds.into_iter().map(|kind| of_kind(None) + of_kind(Some(kind))).collect(),
-    };
-    let outside = [module.pre.len(), module.post.len()].map(|count| count.to_string());
-    let per_layer: Vec<String> = counts.iter().map(usize::to_string).collect();
-    let [before, after] = outside;
+    let common = of_kind(None);
+    let kinds = layer().filter_map(|tensor| tensor.kind.as_deref());
+    let mut per_layer: BTreeSet<usize> = kinds.map(|kind| common + of_kind(Some(kind))).collect();
+    if per_layer.is_empty() {
+        per_layer.insert(common);
+    }
+    let (before, after) = (module.pre.len(), module.post.len());
+    let per_layer: Vec<String> = per_layer.iter().map(usize::to_string).collect();
     match per_layer.join("/").as_str() {
-        "0" => (module.pre.len() + module.post.len()).to_string(),
+        "0" => (before + after).to_string(),
         per_layer => format!("{before} + {per_layer} per layer + {after}"),
     }
 }
