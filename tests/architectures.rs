@@ -15,9 +15,7 @@ use mergekit::checkpoint::{MemoryCheckpoint, TensorInfo};
 use mergekit::config::MergeConfig;
 use mergekit::engine::{Engine, EngineOptions};
 use mergekit::kernels::dtype::DType;
-use mergekit::plan::{
-    InputModel, MergePlan, ModelStore, PlanError, PlanOptions, PlanWarning,
-};
+use mergekit::plan::{InputModel, MergePlan, ModelStore, PlanError, PlanOptions, PlanWarning};
 use serde_json::{Map, Value, json};
 
 type Shapes = BTreeMap<String, Vec<usize>>;

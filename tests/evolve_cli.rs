@@ -306,7 +306,7 @@ fn models_with_adapters_are_searched_over_like_others() {
     place.add_adapter("y", 8);
     let search = SEARCH
         .replace("model: models/a", "model: models/base+adapters/x")
-        .replace("model: models/b", "model: models/base+adapters/y");
+        .replace("model: models/b\n", "model: models/base+adapters/y\n");
     fs::write(place.path("search.yml"), search).unwrap();
     let few = ["search.yml", "--evaluations", "12"];
     let output = place.run(&few);

@@ -167,7 +167,10 @@ mod tests {
         }
         let alike = Alike::of(&source);
         let cases = [
-            ("model.language_model.layers.0.q.weight", Some("language_model.model.layers.0.q.weight")),
+            (
+                "model.language_model.layers.0.q.weight",
+                Some("language_model.model.layers.0.q.weight"),
+            ),
             ("model.vision_tower.layers.0.q.weight", Some("vision_tower.layers.0.q.weight")),
             ("lm_head.weight", Some("language_model.lm_head.weight")),
             ("model.layers.0.k.weight", Some("vision_tower.layers.0.k.weight")),

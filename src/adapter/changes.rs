@@ -56,7 +56,8 @@ impl Adapter {
         let mut changes = IndexMap::new();
         for (name, tensor) in &self.wholes {
             let (name, change) = target.whole(name, tensor)?;
-            if let Some(Change { from: Origin::Adapter(first), .. }) = changes.insert(name, change) {
+            if let Some(Change { from: Origin::Adapter(first), .. }) = changes.insert(name, change)
+            {
                 return Err(self.twice(&first, tensor));
             }
         }

@@ -379,10 +379,8 @@ fn nothing_is_changed_twice_in_the_same_way() {
 fn axes_of_any_length_beside_empty_ones_do_not_fit() {
     let (a, b) = (format!("{Q}.lora_A.weight"), format!("{Q}.lora_B.weight"));
     let huge = 1 << 40;
-    for shapes in [[&[0, huge, huge][..], &[6, 0]], [&[0, 4], &[6, 0, huge, huge]]] {
-        let said = refused(&json!({"r": 0}), &[(&a, shapes[0]), (&b, shapes[1])]);
-        assert!(said.contains("does not fit") || said.contains("rank"), "{said}");
-    }
+    let said = refused(&json!({"r": 0}), &[(&a, &[0, huge, huge]), (&b, &[6, 0])]);
+    assert!(said.contains("does not fit"), "{said}");
     let base = source(DType::F32, &[(&format!("{Q}.weight"), &[0, 0])]);
     let lora = adapter(&json!({"r": 1u64 << 62}), &[(&a, &[1 << 62, 0]), (&b, &[0, 1 << 62])]);
     let adapted = put_on(base, lora, None).unwrap();

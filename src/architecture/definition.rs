@@ -175,7 +175,9 @@ impl Module {
         {
             *first = true;
         }
-        self.layer.iter().filter(move |tensor| tensor.kind.as_deref().is_none_or(|kind| kinds[kind]))
+        self.layer
+            .iter()
+            .filter(move |tensor| tensor.kind.as_deref().is_none_or(|kind| kinds[kind]))
     }
 
     /// Every tensor, those of the layers once.

@@ -228,9 +228,7 @@ fn fused_tensors(
             let name = template.name_for(location, n_layers);
             // Nothing is done for each expert that a config claims before a tensor bears it out.
             let is_stored = match source.tensors().get(&name) {
-                Some(info) => {
-                    !of_experts || (info.elements() > 0 && info.shape[0] == n_experts)
-                }
+                Some(info) => !of_experts || (info.elements() > 0 && info.shape[0] == n_experts),
                 None => source.tensors().contains_key(&name_of(&template.parts[0], 0)),
             };
             if !is_stored {
@@ -240,7 +238,11 @@ fn fused_tensors(
             let parts = (0..experts)
                 .flat_map(|expert| template.parts.iter().map(move |part| name_of(part, expert)));
             let parts = parts.collect();
-            Some(Fused { name, parts, n_experts: (of_experts && n_experts > 0).then_some(n_experts) })
+            Some(Fused {
+                name,
+                parts,
+                n_experts: (of_experts && n_experts > 0).then_some(n_experts),
+            })
         };
         (0..n_layers).filter_map(fused)
     })

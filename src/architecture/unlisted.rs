@@ -103,8 +103,8 @@ pub fn is_computed(name: &str, shape: &[usize]) -> bool {
     const ENDS: [&str; 6] =
         [".inv_freq", ".cos_cached", ".sin_cached", ".masked_bias", ".position_ids", ".rope.freqs"];
     // Masks are `[1, 1, positions, positions]`; others have real biases of that name.
-    let is_mask = shape.len() == 4
-        && [".attn.bias", ".attention.bias"].iter().any(|end| name.ends_with(end));
+    let is_mask =
+        shape.len() == 4 && [".attn.bias", ".attention.bias"].iter().any(|end| name.ends_with(end));
     is_mask || ENDS.iter().any(|end| name.ends_with(end))
 }
 
@@ -144,8 +144,8 @@ fn place<'d>(
     name: &str,
 ) -> Place<'d> {
     for (module, tensors) in &definition.modules {
-        let mut layer = tensors.layer.iter();
-        if let Some((layer, template)) = layer.find_map(|t| t.name.beginning_in(name)) {
+        let mut own = tensors.layer.iter().flat_map(|t| std::iter::once(&t.name).chain(&t.aliases));
+        if let Some((layer, template)) = own.find_map(|own| own.beginning_in(name)) {
             let (_, n_layers) =
                 model.architecture.module(module).expect("both are of one definition");
             let is_behind = layer >= n_layers;
@@ -174,4 +174,3 @@ fn is_in_all_layers(models: &[ExtendedModel<'_>], module: &str, common: &[&str])
             model.architecture.module(module).is_some_and(|(_, n_layers)| n_layers == common.len())
         })
 }
-

@@ -57,7 +57,8 @@ fn table<'d>(definitions: impl Iterator<Item = &'d ArchitectureDefinition>) -> S
             several => ("", several),
         };
         for (index, class) in definition.architectures.iter().enumerate() {
-            let (name, tensors) = if index == 0 { (definition.name.as_str(), own) } else { ("", "") };
+            let (name, tensors) =
+                if index == 0 { (definition.name.as_str(), own) } else { ("", "") };
             columns.line([name, class, tensors]);
         }
         for (name, tensors) in below {

@@ -81,6 +81,19 @@ pub enum PlanError {
         model: String,
     },
 
+    /// A model is quantised in a way that merges do not see through.
+    #[error(
+        "`{tensor}` of `{model}` has its scale in `{scale}`, so that its own numbers cannot be merged"
+    )]
+    ScaledWeights {
+        /// The model.
+        model: String,
+        /// A tensor of 8-bit numbers.
+        tensor: String,
+        /// What they are multiplied with.
+        scale: String,
+    },
+
     /// The models have different architectures.
     #[error("`{model}` is a {found} model, but `{first}` is a {expected} model")]
     Architectures {

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::testing::{TinyModel, plan, plan_with, store};
 use super::*;
-use crate::kernels::dtype::DType::{BF16, F16, F32, F64, I64};
+use crate::kernels::dtype::DType::{BF16, F8E4M3, F16, F32, F64, I64};
 
 fn tiny(path: &str) -> TinyModel {
     TinyModel::noise(path, 2, F32, path.bytes().map(u32::from).sum())
@@ -299,6 +299,25 @@ fn tensors_that_would_get_lost_are_warned_of() {
         "tensor `model.layers.0.self_attn.q_proj.bias` of `a` is unknown to its architecture and not \
         alike in all models; it will not be in the output"
     );
+}
+
+#[test]
+fn weights_with_scales_beside_them_are_refused() {
+    let name = "model.layers.1.mlp.up_proj.weight";
+    let mut model = tiny("a");
+    model.set(name, F8E4M3, &[11, 5], &[0.5; 55]);
+    assert!(plan(LINEAR, &store([model.clone(), tiny("b")])).is_ok());
+    let scale = format!("{name}_scale_inv");
+    model.set(&scale, F32, &[1, 1], &[0.25]);
+    let TinyModel { path, config, tensors } = model;
+    let config = ModelConfig::new(config, "config.json".into()).unwrap();
+    let reference: ModelReference = path.parse().unwrap();
+    let error = InputModel::new(reference, path.into(), Box::new(tensors), config).unwrap_err();
+    let expected = format!(
+        "`{name}` of `a` has its scale in `{scale}`, so that its own numbers cannot be merged"
+    );
+    assert_eq!(error.to_string(), expected);
+    assert!(error.hint().is_some() && error.is_users_mistake());
 }
 
 #[test]

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use crate::config::ModelReference;
 
-/// A name for each model: the end of its path, and of its adapter's behind a `+`, with as many directories as it takes to tell it from
-/// the other models, and the whole reference where that does not suffice.
+/// A name for each model: the end of its path, and of its adapter's behind a `+`, with as many
+/// directories as it takes to tell it from the other models, and the whole reference where that does
+/// not suffice.
 ///
 /// Equal references have equal names.
 pub(super) fn short_names(models: &[ModelReference]) -> Vec<String> {

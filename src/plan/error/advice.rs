@@ -59,6 +59,9 @@ impl PlanError {
                 DIRECTORY`, and name the directory"
                     .to_owned()
             }
+            Self::ScaledWeights { .. } => {
+                "name the model before it was quantised, or one converted to `bfloat16`".to_owned()
+            }
             Self::Architectures { .. } => {
                 "`--allow-crimes` merges them as far as their tensors fit".to_owned()
             }
