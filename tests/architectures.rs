@@ -236,7 +236,8 @@ fn layers_of_different_kinds_are_not_mixed() {
         assert!(has("layers.0.mlp.up_proj") && !has("experts"), "{class}");
         // The first layer is dense, the second has experts.
         let error = try_plan(&slices("[1, 2]"), &store).err().unwrap().to_string();
-        assert!(error.contains("mlp."), "{class}: {error}");
+        let expected = "layer 1 of `b` is of kind `";
+        assert!(error.contains(expected) && error.contains("layer 0 of `a`"), "{class}: {error}");
     }
 }
 

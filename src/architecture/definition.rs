@@ -157,27 +157,33 @@ impl Module {
         pre.chain(layers).chain(post)
     }
 
-    /// The tensors that a layer should have: those that have no kind, and those of the kinds of which
-    /// `is_stored` says that it has any, or else of the first.
-    pub fn tensors_of_layer(
-        &self,
-        is_stored: impl Fn(&TensorTemplate) -> bool,
-    ) -> impl Iterator<Item = &TensorTemplate> {
-        let mut kinds: IndexMap<&str, bool> = IndexMap::new();
+    /// Whether layers are of several kinds.
+    pub fn has_kinds(&self) -> bool {
+        self.layer.iter().any(|tensor| tensor.kind.is_some())
+    }
+
+    /// The kinds of a layer: those of which `is_stored` says that it has any tensor.
+    pub fn kinds_of_layer(&self, is_stored: impl Fn(&TensorTemplate) -> bool) -> Vec<&str> {
+        let mut kinds = Vec::new();
         for tensor in &self.layer {
-            if let Some(kind) = &tensor.kind {
-                let is_there = kinds.entry(kind).or_default();
-                *is_there = *is_there || is_stored(tensor);
+            if let Some(kind) = tensor.kind.as_deref()
+                && !kinds.contains(&kind)
+                && is_stored(tensor)
+            {
+                kinds.push(kind);
             }
         }
-        if !kinds.values().any(|&is_there| is_there)
-            && let Some((_, first)) = kinds.first_mut()
-        {
-            *first = true;
-        }
-        self.layer
-            .iter()
-            .filter(move |tensor| tensor.kind.as_deref().is_none_or(|kind| kinds[kind]))
+        kinds
+    }
+
+    /// The tensors that a layer of these kinds should have. One that is of none should be of the first.
+    pub fn tensors_of_layer(&self, kinds: &[&str]) -> impl Iterator<Item = &TensorTemplate> {
+        let first = self.layer.iter().find_map(|tensor| tensor.kind.as_deref());
+        self.layer.iter().filter(move |tensor| match tensor.kind.as_deref() {
+            None => true,
+            kind if kinds.is_empty() => kind == first,
+            Some(kind) => kinds.contains(&kind),
+        })
     }
 
     /// Every tensor, those of the layers once.

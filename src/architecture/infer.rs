@@ -221,12 +221,11 @@ impl Names {
         let mut partial: IndexMap<&str, Presence> =
             rests.iter().map(|rest| (rest.as_str(), presence(rest))).collect();
         partial.retain(|_, presence| !is_in_all_models || presence.contains(&false));
-        let partial_names: HashSet<&str> = partial.keys().copied().collect();
-        let kinds = kinds_of_layers(partial.into_iter(), &n_layers);
+        let kinds = kinds_of_layers(&partial, &n_layers);
         let template = |rest: &String| {
             let kind = kinds.get(rest.as_str()).cloned();
             TensorTemplate {
-                optional: kind.is_none() && partial_names.contains(rest.as_str()),
+                optional: kind.is_none() && partial.contains_key(rest.as_str()),
                 kind,
                 ..TensorTemplate::named(NameTemplate::of_layer(prefix, rest))
             }

@@ -33,7 +33,7 @@ pub(crate) use infer::is_before_layers;
 pub use model_config::ModelConfig;
 pub use name::{NameTemplate, TensorNames};
 pub use side_files::{copy_side_files, copy_tokenizer};
-pub use unlisted::{ExtendedModel, is_computed, with_unlisted};
+pub(crate) use unlisted::{ExtendedModel, with_unlisted};
 
 /// An architecture with the number of layers that one model has.
 ///
@@ -107,17 +107,14 @@ impl Architecture {
             true => count(config, &definition.expert_count_keys, "experts")?,
             false => 0,
         };
-        if n_experts > MOST_EXPERTS {
-            let (keys, n_tensors) = (&definition.expert_count_keys, source.tensors().len());
-            return Err(too_many(config, keys, n_experts, n_tensors));
-        }
         let origin = definition;
         let mut definition = Arc::clone(&origin).in_variant_of(source);
+        let n_tensors = source.tensors().len();
+        let most = if definition.has_experts() { n_tensors } else { MOST_FUSED_EXPERTS };
+        if n_experts > most {
+            return Err(too_many(config, &definition.expert_count_keys, n_experts, n_tensors));
+        }
         if definition.has_experts() {
-            let n_tensors = source.tensors().len();
-            if n_experts > n_tensors {
-                return Err(too_many(config, &definition.expert_count_keys, n_experts, n_tensors));
-            }
             definition = Arc::new(definition.with_experts(n_experts));
         }
         let n_layers =
@@ -199,7 +196,7 @@ impl Architecture {
 }
 
 /// Far more experts than any model has, and few enough for a list of them.
-const MOST_EXPERTS: usize = 65_536;
+const MOST_FUSED_EXPERTS: usize = 65_536;
 
 /// Layers times tensors per layer that a module may have for every tensor of the model. Where layers
 /// differ, many of these places are empty; where nearly all are, the numbers are not those of layers.

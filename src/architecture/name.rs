@@ -99,7 +99,7 @@ impl NameTemplate {
     /// The layer whose name this is, for a template that has text around a plain layer index and no
     /// other placeholder before it. Text after further placeholders is not looked at.
     pub(super) fn layer_in(&self, name: &str) -> Option<usize> {
-        let (layer, mut rest, pieces) = self.split(name)?;
+        let (layer, mut rest, pieces) = self.split_at_layer(name)?;
         for piece in pieces {
             match piece {
                 Piece::Text(text) => rest = rest.strip_prefix(text.as_str())?,
@@ -112,7 +112,7 @@ impl NameTemplate {
     /// What a name that begins like those of this template, up to the layer's index and in plain
     /// digits, has in its place: the layer, and the template of all layers' tensors that go on alike.
     pub(super) fn beginning_in(&self, name: &str) -> Option<(usize, Self)> {
-        let (layer, rest, behind) = self.split(name)?;
+        let (layer, rest, behind) = self.split_at_layer(name)?;
         let mut pieces = self.pieces[..self.pieces.len() - behind.len()].to_vec();
         pieces.push(Piece::Text(rest.to_owned()));
         let template = Self { pieces };
@@ -121,7 +121,7 @@ impl NameTemplate {
     }
 
     /// The layer in `name`, what follows its index there, and what should.
-    fn split<'n>(&self, name: &'n str) -> Option<(usize, &'n str, &[Piece])> {
+    fn split_at_layer<'n>(&self, name: &'n str) -> Option<(usize, &'n str, &[Piece])> {
         let mut rest = name;
         for (at, piece) in self.pieces.iter().enumerate() {
             match piece {

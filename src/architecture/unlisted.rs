@@ -17,13 +17,13 @@ use crate::checkpoint::TensorSource;
 
 /// A model, read as one of the definition that is to be extended.
 #[derive(Clone, Copy)]
-pub struct ExtendedModel<'m> {
+pub(crate) struct ExtendedModel<'m> {
     /// With this model's layer counts.
-    pub architecture: &'m Architecture,
+    pub(crate) architecture: &'m Architecture,
     /// Its config.
-    pub config: &'m ModelConfig,
+    pub(crate) config: &'m ModelConfig,
     /// Its tensors.
-    pub source: &'m dyn TensorSource,
+    pub(crate) source: &'m dyn TensorSource,
 }
 
 /// A place in a definition for tensors that it does not list.
@@ -46,11 +46,11 @@ struct Found<'m> {
 
 /// `definition` with the tensors that it does not list and that all `models`, at least one, have alike;
 /// and for each model those that are still not listed, in file order, without those that loaders
-/// [compute](is_computed).
+/// compute.
 ///
 /// In modules that `is_restacked` names, the layers of the output are not those of the inputs: what not
 /// every layer has, or what has the number of a layer behind the last, has no place there.
-pub fn with_unlisted(
+pub(crate) fn with_unlisted(
     definition: &Arc<ArchitectureDefinition>,
     models: &[ExtendedModel<'_>],
     is_restacked: impl Fn(&str) -> bool,
@@ -99,7 +99,7 @@ pub fn with_unlisted(
 
 /// Whether loaders compute the tensor from the config and pass over what is stored: frequencies and
 /// tables of rotary embeddings, masks, and the numbers of positions.
-pub fn is_computed(name: &str, shape: &[usize]) -> bool {
+fn is_computed(name: &str, shape: &[usize]) -> bool {
     const ENDS: [&str; 6] =
         [".inv_freq", ".cos_cached", ".sin_cached", ".masked_bias", ".position_ids", ".rope.freqs"];
     // Masks are `[1, 1, positions, positions]`; others have real biases of that name.

@@ -238,6 +238,28 @@ pub enum PlanError {
         tensor: String,
     },
 
+    /// Layers of different kinds, such as dense ones and ones with experts.
+    #[error(
+        "layer {layer} of `{model}` is of kind `{found}`, but layer {first_layer} of `{first}`, which it \
+        is merged with, of kind `{expected}`"
+    )]
+    LayerKinds {
+        /// Path in the config of where the model is named.
+        field: String,
+        /// The layer.
+        layer: usize,
+        /// Its model.
+        model: String,
+        /// Its kind.
+        found: String,
+        /// The layer of the first model.
+        first_layer: usize,
+        /// The first model.
+        first: String,
+        /// The kind of that layer.
+        expected: String,
+    },
+
     /// The base model lacks an optional tensor that others have.
     #[error("base model `{base}` has no tensor `{tensor}`, which `{model}` has")]
     MissingFromBase {

@@ -7,6 +7,7 @@
 
 mod alignment;
 mod error;
+mod layer_kinds;
 mod models;
 mod overview;
 mod parameters;

@@ -7,6 +7,7 @@ use crate::checkpoint::TensorInfo;
 use crate::kernels::dtype::DType;
 use crate::methods::{Incomplete, MethodDefinition};
 
+use super::layer_kinds::kinds_of_layer;
 use super::parameters::{self, Place, ResolvedParameters};
 use super::recipe::{ModuleRecipe, Scope, Slice, Source};
 use super::usage::{Usage, ZeroSums};
@@ -66,13 +67,8 @@ impl Planner<'_> {
         for slice in &module.slices {
             for index in 0..slice.sources[0].layers.len() {
                 let location = Location::Layer(output_layer);
-                let is_stored = |template: &TensorTemplate| {
-                    slice.sources.iter().any(|source| {
-                        let names = names(source, template, location, index);
-                        names.is_stored_in(&*source.model.checkpoint)
-                    })
-                };
-                for template in tensors.tensors_of_layer(is_stored) {
+                let kinds = kinds_of_layer(slice, tensors, index)?;
+                for template in tensors.tensors_of_layer(&kinds) {
                     self.plan_tensor(module, slice, template, location, index, n_layers)?;
                 }
                 output_layer += 1;
@@ -306,7 +302,7 @@ fn find(
 }
 
 /// The names of a tensor in `source`, in the layer that lies `index` layers into its part of the slice.
-fn names(
+pub(super) fn names(
     source: &Source<'_>,
     template: &TensorTemplate,
     location: Location,

@@ -12,18 +12,18 @@ pub(super) type Presence = Vec<bool>;
 /// one such kind and every model some layers of each. A kind is called after its first tensor. Nothing
 /// else is a kind, because nothing says then which layers should have it.
 ///
-/// `tensors` are those that some layers lack, with the layers that have them; `n_layers` those of each
-/// model.
+/// `tensors` are those that some layers lack, with the layers that have them; `n_layers` the number of
+/// layers of each model.
 pub(super) fn kinds_of_layers<'t>(
-    tensors: impl Iterator<Item = (&'t str, Presence)>,
+    tensors: &IndexMap<&'t str, Presence>,
     n_layers: &[usize],
 ) -> HashMap<&'t str, String> {
-    let mut alike: IndexMap<Presence, Vec<&str>> = IndexMap::new();
+    let mut alike: IndexMap<&[bool], Vec<&'t str>> = IndexMap::new();
     for (tensor, presence) in tensors {
         alike.entry(presence).or_default().push(tensor);
     }
-    let is_in_every_model = |presence: &Presence| {
-        let mut rest = presence.as_slice();
+    let is_in_every_model = |presence: &[bool]| {
+        let mut rest = presence;
         n_layers.iter().all(|&n_layers| {
             let (of_model, others) = rest.split_at(n_layers);
             rest = others;
@@ -35,7 +35,7 @@ pub(super) fn kinds_of_layers<'t>(
     alike.sort_by_cached_key(|presence, _| presence.iter().filter(|&&has| !has).count());
     let mut covered = vec![false; n_layers.iter().sum()];
     let mut kinds = HashMap::new();
-    for (presence, tensors) in &alike {
+    for (presence, tensors) in alike {
         if presence.iter().zip(&covered).any(|(&has, &covered)| has && covered) {
             continue;
         }
