@@ -70,7 +70,7 @@ impl Adapter {
             }
             if let Some(bias) = &parts.bias {
                 let name = target.bias(module, bias, &mut changes)?;
-                let added = (bias.clone(), self.config.scale(module));
+                let added = (bias.clone(), self.config.scale(module)?);
                 if let Some((first, _)) = changes[&name].bias.replace(added) {
                     return Err(self.twice(&first, bias));
                 }
@@ -209,7 +209,7 @@ impl Target<'_> {
                 return Err(self.misfit(if is_a_wrong { a } else { b }, &name, &shape));
             }
         };
-        let configured = config.rank(module);
+        let configured = config.rank(module)?;
         if let Some(&found) = [*rank, b_rank].iter().find(|&&rank| rank != configured) {
             let (path, module) = (self.adapter.path.clone(), module.to_owned());
             return Err(AdapterError::Rank { path, module, configured, found });
@@ -227,7 +227,7 @@ impl Target<'_> {
             rows,
             cols,
             rank: *rank,
-            scale: config.scale(module),
+            scale: config.scale(module)?,
             magnitude: parts.magnitude.clone(),
         };
         Ok((name, product))

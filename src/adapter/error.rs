@@ -80,6 +80,17 @@ pub enum AdapterError {
         source: Box<fancy_regex::Error>,
     },
 
+    /// A pattern goes through too many possibilities.
+    #[error("`{}`: pattern `{pattern}` cannot be matched against `{module}`", path.display())]
+    SlowPattern {
+        /// The config.
+        path: PathBuf,
+        /// The pattern, with what anchors it.
+        pattern: String,
+        /// The name of the module that it was held against.
+        module: String,
+    },
+
     /// The directory holds no weights.
     #[error("`{}` holds neither `adapter_model.safetensors` nor `adapter_model.bin`", path.display())]
     NoWeights {
@@ -233,6 +244,9 @@ impl AdapterError {
                 "merge the adapter into its model with `merge_and_unload()` of peft, and name the \
                  result"
                     .to_owned()
+            }
+            Self::SlowPattern { .. } => {
+                "write the pattern without a repetition inside of a repetition".to_owned()
             }
             Self::MissingPart { .. } | Self::NoWeights { .. } => {
                 "the adapter is probably an incomplete download; fetch it again".to_owned()

@@ -240,21 +240,16 @@ pub enum PlanError {
 
     /// Layers of different kinds, such as dense ones and ones with experts.
     #[error(
-        "layer {layer} of `{model}` is of kind `{found}`, but layer {first_layer} of `{first}`, which it \
-        is merged with, of kind `{expected}`"
+        "{layer} is of kind `{found}`, but {first}, which it is merged with, of kind `{expected}`"
     )]
     LayerKinds {
         /// Path in the config of where the model is named.
         field: String,
-        /// The layer.
-        layer: usize,
-        /// Its model.
-        model: String,
+        /// The layer and its model.
+        layer: String,
         /// Its kind.
         found: String,
-        /// The layer of the first model.
-        first_layer: usize,
-        /// The first model.
+        /// The layer of the first model, and that model.
         first: String,
         /// The kind of that layer.
         expected: String,

@@ -13,34 +13,31 @@ pub(super) fn kinds_of_layer<'t>(
     tensors: &'t Module,
     index: usize,
 ) -> Result<Vec<&'t str>, PlanError> {
-    let mut known = Vec::new();
     if !tensors.has_kinds() {
-        return Ok(known);
+        return Ok(Vec::new());
     }
-    let mut first = None;
+    let mut first: Option<(String, Vec<&str>)> = None;
     for source in &slice.sources {
         let is_stored = |template: &TensorTemplate| {
             let names = names(source, template, Location::Layer(index), index);
             names.is_stored_in(&*source.model.checkpoint)
         };
         let kinds = tensors.kinds_of_layer(is_stored);
-        let (layer, model) = (source.layers.start + index, source.model.label());
+        let layer = format!("layer {} of `{}`", source.layers.start + index, source.model.label());
         match &first {
             _ if kinds.is_empty() => {}
-            None => (first, known) = (Some((layer, model)), kinds),
-            Some((first_layer, first_model)) if kinds != known => {
+            None => first = Some((layer, kinds)),
+            Some((_, expected)) if *expected == kinds => {}
+            Some((first, expected)) => {
                 return Err(PlanError::LayerKinds {
                     field: source.model_field(),
                     layer,
-                    model,
                     found: kinds.join(" and "),
-                    first_layer: *first_layer,
-                    first: first_model.clone(),
-                    expected: known.join(" and "),
+                    first: first.clone(),
+                    expected: expected.join(" and "),
                 });
             }
-            Some(_) => {}
         }
     }
-    Ok(known)
+    Ok(first.map(|(_, kinds)| kinds).unwrap_or_default())
 }
