@@ -12,11 +12,18 @@ use super::names::{self, Part};
 use super::product::{Layout, Product};
 use super::source::Held;
 use crate::architecture::{Architecture, TensorNames};
-use crate::checkpoint::{Checkpoint, TensorInfo, TensorSource};
+use crate::checkpoint::{Checkpoint, TensorInfo, TensorSource, WeightsFile};
 use crate::kernels::dtype::DType;
 
 /// What weights may be called, the preferred name first.
 const WEIGHTS: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
+
+/// Which of the files that `is_there` knows holds the weights.
+pub(crate) fn weights_file(is_there: impl Fn(&str) -> bool) -> Option<WeightsFile> {
+    let name = WEIGHTS.into_iter().find(|name| is_there(name))?;
+    let is_safetensors = name.ends_with(".safetensors");
+    Some(WeightsFile { name, is_index: false, is_safetensors })
+}
 
 /// A LoRA adapter: a directory with `adapter_config.json` and `adapter_model.safetensors` or
 /// `adapter_model.bin`, as peft writes it.

@@ -18,5 +18,7 @@ mod source;
 mod tests;
 
 pub use changes::Adapter;
+pub(crate) use changes::weights_file;
+pub(crate) use config::CONFIG_FILE;
 pub use error::{AdapterError, Misfit};
 pub use source::AdaptedCheckpoint;

@@ -49,7 +49,7 @@ const LAYER_COUNT_KEYS: [&str; 8] = [
 ];
 
 /// What models that take more than text have beside their weights.
-const SIDE_FILES: [&str; 2] = ["preprocessor_config.json", "processor_config.json"];
+pub(super) const SIDE_FILES: [&str; 2] = ["preprocessor_config.json", "processor_config.json"];
 
 /// Layers times tensors per layer that a stack may have for every tensor of the model. Where layers
 /// differ, many of these places are empty; where nearly all are, the numbers are not those of layers.

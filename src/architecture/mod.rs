@@ -32,6 +32,7 @@ pub(crate) use infer::is_before_layers;
 pub use model_config::ModelConfig;
 pub use name::{NameTemplate, TensorNames};
 pub use side_files::copy_side_files;
+pub(crate) use side_files::side_file_names;
 
 /// An architecture with the number of layers that one model has.
 ///

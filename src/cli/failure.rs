@@ -8,6 +8,7 @@ use super::terminal::error_line;
 use crate::config::yaml::Place;
 use crate::config::{ConfigError, ConfigFile};
 use crate::engine::EngineError;
+use crate::hub::HubError;
 use crate::inspect::InspectError;
 use crate::plan::{PlanError, PlanWarning};
 use crate::report::OutputError;
@@ -118,7 +119,23 @@ macro_rules! failure_from {
     )*};
 }
 
-failure_from!(ConfigError, OutputError, PlanError, SearchError, SpaceError);
+failure_from!(ConfigError, OutputError, SearchError, SpaceError);
+
+impl From<HubError> for Failure {
+    fn from(error: HubError) -> Self {
+        PlanError::from(error).into()
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        let failure = Self::new(&error, error.hint(), error.is_users_mistake());
+        match error.is_interruption() {
+            true => Self { code: INTERRUPTED, ..failure },
+            false => failure,
+        }
+    }
+}
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {

@@ -25,7 +25,7 @@ Examples:
   mergekit inspect model --json | jq .total.parameters
       numbers for programs; docs/inspect.md explains them")]
 pub(super) struct Arguments {
-    /// A model directory, or a file of weights
+    /// A model directory, a file of weights, or a model of the Hub, `organisation/name`
     model: PathBuf,
 
     /// What the heat map shows

@@ -30,11 +30,15 @@ pub struct ModelTensor {
 }
 
 impl Model {
-    /// Opens a model directory or a single file of weights. Reads headers and pickles only.
+    /// Opens a model directory or a single file of weights, called `label` in reports. Reads headers and
+    /// pickles only.
     ///
     /// When layers and kinds have to be told from the tensors' names alone, the reason comes with
     /// the model: there is no usable `config.json`, or its architecture is unknown.
-    pub fn open(path: &Path) -> Result<(Self, Option<ArchitectureError>), InspectError> {
+    pub fn open(
+        path: &Path,
+        label: String,
+    ) -> Result<(Self, Option<ArchitectureError>), InspectError> {
         let is_file = path.is_file();
         let checkpoint =
             if is_file { Checkpoint::open_file(path)? } else { Checkpoint::open(path)? };
@@ -44,7 +48,6 @@ impl Model {
             Some(Ok(config)) => (Some(config), None),
             Some(Err(error)) => (None, Some(error)),
         };
-        let label = path.display().to_string();
         let (model, unknown) = Self::new(label, Box::new(checkpoint), config.as_ref());
         Ok((Self { shards, ..model }, missing.or(unknown)))
     }
@@ -72,7 +75,7 @@ impl Model {
         (Self { label, source, shards, class, architecture, tensors, tied }, reason)
     }
 
-    /// The path that it was opened by.
+    /// What it is called in reports.
     pub fn label(&self) -> &str {
         &self.label
     }

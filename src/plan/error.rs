@@ -5,6 +5,7 @@ mod advice;
 use crate::adapter::AdapterError;
 use crate::architecture::ArchitectureError;
 use crate::checkpoint::CheckpointError;
+use crate::hub::HubError;
 use crate::kernels::dtype::DType;
 
 /// Everything that can be wrong with a merge before any weight is read.
@@ -32,7 +33,11 @@ pub enum PlanError {
     #[error(transparent)]
     Adapter(#[from] AdapterError),
 
-    /// A model has a revision.
+    /// A model cannot be found on the Hub, or fetched from it.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+
+    /// A model has a revision, and there is no Hub to ask for it.
     #[error("model `{model}` asks for a revision, but models are read from local directories")]
     RevisionNotAvailable {
         /// The reference.

@@ -176,6 +176,10 @@ impl MergePlan {
         check_architectures(models, &references, options, &mut warnings)?;
         let definition = common_definition(models, &mut warnings);
         for (model, (field, _)) in models.iter().zip(&references) {
+            if model.ignores_revision() {
+                let (field, model) = (field.clone(), model.label());
+                warnings.push(PlanWarning::IgnoredRevision { field, model });
+            }
             if let [example, ..] = model.unlisted() {
                 warnings.push(PlanWarning::UnlistedTensors {
                     field: field.clone(),

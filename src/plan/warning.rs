@@ -15,6 +15,13 @@ pub enum PlanWarning {
         /// One of them.
         example: String,
     },
+    /// A revision is asked for of a local directory, which has none.
+    IgnoredRevision {
+        /// Path in the config of where the model is named.
+        field: String,
+        /// The model.
+        model: String,
+    },
     /// A model's chat template cannot be read, and does not count.
     UnreadableChatTemplate {
         /// The model.
@@ -138,6 +145,7 @@ impl PlanWarning {
     pub fn field(&self) -> Option<&str> {
         match self {
             Self::UnlistedTensors { field, .. }
+            | Self::IgnoredRevision { field, .. }
             | Self::MixedArchitectures { field, .. }
             | Self::UnusedFilter { field, .. }
             | Self::UnusedParameter { field, .. }
@@ -170,6 +178,9 @@ impl PlanWarning {
                         .to_owned()
                 }
             }),
+            Self::IgnoredRevision { .. } => {
+                Some("a directory comes before a model of the Hub with that name".to_owned())
+            }
             Self::FlatGradient { .. } => {
                 Some("gradients run from the first layer of a slice to its last".to_owned())
             }
@@ -190,6 +201,11 @@ impl std::fmt::Display for PlanWarning {
                 f,
                 "{count} tensors of `{model}`, such as `{example}`, are unknown to its architecture \
                 and will not be in the output"
+            ),
+            Self::IgnoredRevision { model, .. } => write!(
+                f,
+                "the revision in `{model}` has no effect, because there is a local directory of that \
+                name"
             ),
             Self::UnreadableChatTemplate { model, problem } => {
                 write!(f, "the chat template of `{model}` does not count: {problem}")

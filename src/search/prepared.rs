@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
@@ -19,6 +20,7 @@ use super::split::ItemSplit;
 use crate::config::{MergeConfig, ModelEntry, ModelReference, Recipe, Scalar, Setting, Value};
 use crate::engine::{Anomaly, Engine, EngineError, EngineOptions, WriteOptions};
 use crate::evaluate::{Evaluator, TaskLibrary, TaskOptions, Tokenizer};
+use crate::hub::Hub;
 use crate::lm::{Decoder, DecoderOptions, LanguageModel};
 use crate::optimize::{
     CmaEs, CmaOptions, Optimizer, RandomSearch, RandomSearchOptions, Range, Tolerances, Variable,
@@ -44,6 +46,8 @@ pub struct PrepareOptions {
     pub task_path: Vec<PathBuf>,
     /// Searches on public benchmarks too.
     pub allow_benchmark_tasks: bool,
+    /// Where models come from that are no directories here.
+    pub hub: Option<Arc<Hub>>,
 }
 
 /// A search that is ready to run: the models are open, the prompts tokenized, and the first candidate
@@ -62,18 +66,23 @@ impl PreparedSearch {
     /// Opens and checks what `file` names.
     pub fn new(file: &SearchFile, options: &PrepareOptions) -> Result<Self, SearchError> {
         check_benchmarks(file, options)?;
-        let store = ModelStore::new();
+        let store = match &options.hub {
+            Some(hub) => ModelStore::new().with_hub(Arc::clone(hub)),
+            None => ModelStore::new(),
+        };
         let references = file.models();
-        let models = references
-            .iter()
-            .map(|reference| store.open(reference))
-            .collect::<Result<Vec<_>, _>>()?;
+        let open = || references.iter().map(|reference| store.open(reference));
+        let mut models = open().collect::<Result<Vec<_>, _>>()?;
         let first = models.first().ok_or(SearchError::NoModels)?;
         let space = SearchSpace::new(file, layer_count(first))?;
         let optimizer = optimizer(file, &space)?;
 
         let start = space.decode(&space.initial())?;
-        let plan = MergePlan::new(&start, &store, &PlanOptions::default())?;
+        let mut plan = MergePlan::new(&start, &store, &PlanOptions::default())?;
+        if store.fetch_weights()? {
+            models = open().collect::<Result<_, _>>()?;
+            plan = MergePlan::new(&start, &store, &PlanOptions::default())?;
+        }
         let tokenizer = Tokenizer::open(&plan.donor().directory)?;
         let (objective, tasks) = tasks(file, options, &tokenizer)?;
         let candidate_bytes: u64 =

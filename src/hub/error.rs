@@ -1,0 +1,416 @@
+//! Everything that can go wrong with a model of the Hub, and what to do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Kind;
+use crate::checkpoint::CheckpointError;
+use crate::files;
+
+/// Everything that can go wrong with a model of the Hub.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HubError {
+    /// A revision of something that is neither here nor can be on the Hub.
+    #[error("`{text}` asks for a revision, but is not the name of a model on the Hub")]
+    NotAName {
+        /// As written, with the revision.
+        text: String,
+    },
+
+    /// A revision that would lead out of the cache.
+    #[error("`{name}@{revision}`: `{revision}` is not a branch, a tag or a commit")]
+    NotARevision {
+        /// The model.
+        name: String,
+        /// As written.
+        revision: String,
+    },
+
+    /// Nothing is downloaded, and the model is not in the cache.
+    #[error(
+        "model directory `{name}` does not exist, and the Hub's cache `{}` does not hold {}{}",
+        cache.display(),
+        revision.as_ref().map(|revision| format!("revision `{revision}` of ")).unwrap_or_default(),
+        "a model of that name"
+    )]
+    NotCached {
+        /// The model.
+        name: String,
+        /// The revision asked for.
+        revision: Option<String>,
+        /// The cache.
+        cache: PathBuf,
+        /// Why nothing is downloaded.
+        offline: Offline,
+        /// A directory of nearly that name.
+        nearest: Option<String>,
+    },
+
+    /// Nothing is downloaded, and the cache holds a part of the model only.
+    #[error("the Hub's cache holds `{name}` only in part: `{file}` is missing")]
+    Incomplete {
+        /// The model.
+        name: String,
+        /// What is missing.
+        file: String,
+        /// Why nothing is downloaded.
+        offline: Offline,
+    },
+
+    /// There is no such model, or it is not shown to everyone.
+    #[error(
+        "model directory `{name}` does not exist, and the Hub has no model of that name{}",
+        if *with_token { " that the token may read" } else { "" }
+    )]
+    NoModel {
+        /// The model.
+        name: String,
+        /// Whether a token was sent.
+        with_token: bool,
+        /// A directory of nearly that name.
+        nearest: Option<String>,
+    },
+
+    /// The model has no such revision.
+    #[error("model `{name}` has no revision `{revision}` on the Hub")]
+    NoRevision {
+        /// The model.
+        name: String,
+        /// The revision.
+        revision: String,
+    },
+
+    /// The Hub does not know the token.
+    #[error("the Hub does not accept the token that it was asked with for `{name}`")]
+    TokenRefused {
+        /// The model.
+        name: String,
+    },
+
+    /// A model whose terms have to be accepted first, or that the token may not read.
+    #[error(
+        "the Hub does not give out `{name}`{}",
+        if *with_token { " for this token" } else { " without a token" }
+    )]
+    NoAccess {
+        /// The model.
+        name: String,
+        /// Its page.
+        page: String,
+        /// Whether a token was sent.
+        with_token: bool,
+    },
+
+    /// What the model is said to have is not there.
+    #[error("`{name}` has no file `{file}` on the Hub{}", if *in_index { ", which its index lists" } else { "" })]
+    NoFile {
+        /// The model.
+        name: String,
+        /// The file.
+        file: String,
+        /// Whether the index of the weights lists it.
+        in_index: bool,
+    },
+
+    /// A repository of something else.
+    #[error("`{name}` on the Hub is no {}: it has no {lacks}", match kind {
+        Kind::Model => "model that can be merged",
+        Kind::Adapter => "adapter",
+    })]
+    NotAModel {
+        /// The model.
+        name: String,
+        /// What it was expected to be.
+        kind: Kind,
+        /// What is missing, such as a file in backticks.
+        lacks: String,
+        /// What it may be instead.
+        looks_like: Option<LooksLike>,
+    },
+
+    /// Too many requests, and waiting did not help or would take too long.
+    #[error("the Hub takes no more requests for now, not even for `{name}`")]
+    TooManyRequests {
+        /// The model.
+        name: String,
+        /// The time after which it would, as far as it says.
+        after: Option<Duration>,
+    },
+
+    /// An answer that means neither yes nor no.
+    #[error("the Hub answers {status} to the request for `{url}`")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+    },
+
+    /// An answer that is not understood.
+    #[error("the answer of the Hub to the request for `{url}` {what}")]
+    Answer {
+        /// What was asked for.
+        url: String,
+        /// What is wrong with it, as a predicate.
+        what: String,
+    },
+
+    /// No connection, or one that does not last.
+    #[error("cannot fetch `{url}`")]
+    Unreachable {
+        /// What was asked for.
+        url: String,
+        /// What failed.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// What arrived is not what was sent.
+    #[error("`{file}` of `{name}` arrived damaged, {what}, and was deleted")]
+    Damaged {
+        /// The model.
+        name: String,
+        /// The file.
+        file: String,
+        /// How that shows, as a participle.
+        what: String,
+    },
+
+    /// The disk is too small.
+    #[error(
+        "{} have to be downloaded, but `{}` has room for {} only",
+        indicatif::DecimalBytes(*needed),
+        path.display(),
+        indicatif::DecimalBytes(*free)
+    )]
+    NoSpace {
+        /// Bytes that are missing.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+        /// The cache.
+        path: PathBuf,
+    },
+
+    /// Another process holds a lock and does nothing.
+    #[error("another process has been downloading to `{}` for minutes without getting any further", path.display())]
+    Locked {
+        /// The file that it holds the lock of.
+        path: PathBuf,
+    },
+
+    /// A file with certificates that holds none.
+    #[error("`{}` holds no certificates in PEM form", path.display())]
+    NoCertificates {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// The operating system refused a read.
+    #[error("cannot read `{}`", path.display())]
+    Read {
+        /// What was to be read.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+
+    /// The operating system refused to create, write, flush, lock or rename.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// What was to be written.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+
+    /// The index of the weights cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+
+    /// The run was asked to stop.
+    #[error("interrupted; what has arrived is kept")]
+    Interrupted,
+}
+
+/// Why nothing is downloaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offline {
+    /// It was asked not to be.
+    Asked,
+    /// The program cannot.
+    NotBuilt,
+}
+
+/// What a repository without the files of a model may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LooksLike {
+    /// A LoRA adapter.
+    Adapter,
+    /// A model of its own, where an adapter is asked for.
+    Model,
+    /// Weights in the form of llama.cpp.
+    Gguf,
+}
+
+impl HubError {
+    /// What to do about it, printed on its own line as `hint: …`.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Checkpoint(error) => return error.hint(),
+            Self::NotAName { .. } => {
+                "models of the Hub are written `organisation/name@revision`; local directories have \
+                 no revisions"
+                    .to_owned()
+            }
+            Self::NotARevision { .. } => "leave it out for the branch `main`".to_owned(),
+            Self::NotCached { nearest: Some(nearest), .. }
+            | Self::NoModel { nearest: Some(nearest), .. } => {
+                format!("there is a directory `{nearest}`")
+            }
+            Self::NotCached { name, offline, .. } | Self::Incomplete { name, offline, .. } => {
+                offline.hint(name)
+            }
+            Self::NoModel { with_token: false, .. } => {
+                "relative paths begin at the current directory; a private model needs a token, in \
+                 HF_TOKEN or from `hf auth login`"
+                    .to_owned()
+            }
+            Self::NoModel { .. } => "relative paths begin at the current directory".to_owned(),
+            Self::NoRevision { .. } => {
+                "a revision is a branch, a tag or the hash of a commit".to_owned()
+            }
+            Self::TokenRefused { .. } => {
+                "it comes from HF_TOKEN or from `hf auth login`, and may have expired; models that \
+                 anyone may read need none"
+                    .to_owned()
+            }
+            Self::NoAccess { page, with_token: true, .. } => {
+                format!("accept the model's terms at {page}, as the user whose token it is")
+            }
+            Self::NoAccess { page, .. } => format!(
+                "accept the model's terms at {page}, then set HF_TOKEN or run `hf auth login`"
+            ),
+            Self::NotAModel { name, looks_like: Some(looks_like), .. } => match looks_like {
+                LooksLike::Adapter => {
+                    format!("it is a LoRA adapter: write it behind its base model, `BASE+{name}`")
+                }
+                LooksLike::Model => "it is a whole model, which stands alone".to_owned(),
+                LooksLike::Gguf => {
+                    "it holds GGUF files, which are already quantized: name the model that they were \
+                     made from"
+                        .to_owned()
+                }
+            },
+            Self::TooManyRequests { after: Some(after), .. } => {
+                format!("it will again in {} s; with a token it takes more", after.as_secs())
+            }
+            Self::TooManyRequests { .. } => {
+                "try again in a few minutes; with a token, in HF_TOKEN, it takes more".to_owned()
+            }
+            Self::Unreachable { .. } => {
+                "the same command goes on where it stopped; HF_HUB_OFFLINE=1 uses what is in the \
+                 cache, HF_ENDPOINT another address"
+                    .to_owned()
+            }
+            Self::Damaged { .. } => {
+                "the same command fetches it again; if that does not help, something on the way \
+                 changes files, such as a proxy"
+                    .to_owned()
+            }
+            Self::NoSpace { .. } => {
+                "HF_HUB_CACHE names another place; `hf cache` lists and deletes what is there"
+                    .to_owned()
+            }
+            Self::Locked { path } => {
+                format!("stop that process, or delete `{}` if there is none", path.display())
+            }
+            Self::NoCertificates { .. } => {
+                "SSL_CERT_FILE, REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names it".to_owned()
+            }
+            Self::Write { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                "HF_HUB_CACHE names another place for downloads".to_owned()
+            }
+            _ => return None,
+        };
+        Some(hint)
+    }
+
+    /// Whether another name, token or path would help, as opposed to another network or machine.
+    pub fn is_users_mistake(&self) -> bool {
+        match self {
+            Self::Checkpoint(error) => error.is_users_mistake(),
+            Self::Read { source, .. } | Self::Write { source, .. } => {
+                files::is_users_mistake(source)
+            }
+            Self::TooManyRequests { .. }
+            | Self::Status { .. }
+            | Self::Answer { .. }
+            | Self::Unreachable { .. }
+            | Self::Damaged { .. }
+            | Self::NoSpace { .. }
+            | Self::Locked { .. }
+            | Self::Interrupted => false,
+            _ => true,
+        }
+    }
+
+    /// Whether nothing is known about the model because the Hub could not be asked.
+    #[cfg(feature = "hub")]
+    pub(super) fn is_no_answer(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::TooManyRequests { .. } => true,
+            Self::Status { status, .. } => *status >= 500,
+            _ => false,
+        }
+    }
+}
+
+impl Offline {
+    fn hint(self, name: &str) -> String {
+        match self {
+            Self::Asked => {
+                "HF_HUB_OFFLINE is set, so that nothing is downloaded; relative paths begin at the \
+                 current directory"
+                    .to_owned()
+            }
+            Self::NotBuilt => {
+                format!("this program was built without downloads: run `hf download {name}` first")
+            }
+        }
+    }
+}
+
+/// A directory here whose name is nearly `name`.
+pub(super) fn nearest_directory(name: &str) -> Option<String> {
+    let path = Path::new(name);
+    let (parent, last) = (path.parent()?, path.file_name()?.to_str()?);
+    let beside = |parent: &Path, name: &str| {
+        let shown = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        let entries = std::fs::read_dir(shown).ok()?.flatten();
+        let directories = entries.filter(|entry| entry.path().join("config.json").is_file());
+        let names: Vec<String> =
+            directories.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let nearest = crate::config::yaml::closest(name, &names)?;
+        Some(parent.join(nearest).display().to_string())
+    };
+    beside(parent, last).or_else(|| beside(Path::new(""), last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistyped_directories_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("models/llama-base");
+        std::fs::create_dir_all(&model).unwrap();
+        let asked = folder.path().join("models/lama-base").display().to_string();
+        assert_eq!(nearest_directory(&asked), None, "it is no model");
+        std::fs::write(model.join("config.json"), "{}").unwrap();
+        assert_eq!(nearest_directory(&asked), Some(model.display().to_string()));
+        assert_eq!(nearest_directory("no/such/directory"), None);
+    }
+}
