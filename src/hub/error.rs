@@ -118,6 +118,7 @@ pub enum HubError {
     #[error("`{name}` on the Hub is no {}: it has no {lacks}", match kind {
         Kind::Model => "model that can be merged",
         Kind::Adapter => "adapter",
+        Kind::Tokenizer => "model with a tokenizer",
     })]
     NotAModel {
         /// The model.

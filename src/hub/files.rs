@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::HubError;
 use crate::adapter;
-use crate::architecture::side_file_names;
+use crate::architecture::{TOKENIZER_FILES, side_file_names};
 use crate::checkpoint::{self, WeightsFile};
 
 /// What a name on the Hub is expected to stand for.
@@ -14,6 +14,8 @@ pub enum Kind {
     Model,
     /// A LoRA adapter.
     Adapter,
+    /// A model of which only the tokenizer is wanted.
+    Tokenizer,
 }
 
 impl Kind {
@@ -22,16 +24,25 @@ impl Kind {
         match self {
             Self::Model => "config.json",
             Self::Adapter => adapter::CONFIG_FILE,
+            Self::Tokenizer => "tokenizer.json",
         }
     }
 
     /// Files beside the weights, as far as there are such.
     pub(super) fn small_files(self) -> Vec<&'static str> {
-        let mut names = vec![self.config_file()];
-        if self == Self::Model {
-            names.extend(side_file_names());
-        }
-        names
+        let others = match self {
+            Self::Model => side_file_names(),
+            Self::Adapter => Vec::new(),
+            Self::Tokenizer => TOKENIZER_FILES.to_vec(),
+        };
+        let config_file = self.config_file();
+        let others = others.into_iter().filter(|name| *name != config_file);
+        std::iter::once(config_file).chain(others).collect()
+    }
+
+    /// Whether it is nothing without weights.
+    pub(super) fn has_weights(self) -> bool {
+        self != Self::Tokenizer
     }
 
     /// The file that the weights are in, or that lists them, among those that `is_there` knows.
@@ -39,6 +50,7 @@ impl Kind {
         match self {
             Self::Model => checkpoint::weights_file(is_there),
             Self::Adapter => adapter::weights_file(is_there),
+            Self::Tokenizer => None,
         }
     }
 }

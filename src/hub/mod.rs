@@ -188,18 +188,21 @@ impl Hub {
         let is_here = |file: &str| cache.has(&commit, file, None);
         // A link to nowhere is a file that should be here.
         let is_named = |file: &str| cache.snapshot(&commit).join(file).symlink_metadata().is_ok();
-        let Some(weights) = kind.weights_file(is_named) else {
-            return Err(incomplete("model.safetensors"));
-        };
-        for file in [kind.config_file(), weights.name] {
-            if !is_here(file) {
+        if !is_here(kind.config_file()) {
+            return Err(incomplete(kind.config_file()));
+        }
+        if let Some(weights) = kind.weights_file(is_named) {
+            // The list first, without which nothing is known of the others.
+            let list = [weights.name.to_owned()].into_iter().filter(|_| weights.is_index);
+            if let Some(file) = list.into_iter().find(|file| !is_here(file)) {
+                return Err(incomplete(&file));
+            }
+            let shards = files::shards(&weights, &cache.snapshot(&commit))?;
+            if let Some(file) = shards.iter().find(|file| !is_here(file)) {
                 return Err(incomplete(file));
             }
-        }
-        for shard in files::shards(&weights, &cache.snapshot(&commit))? {
-            if !is_here(&shard) {
-                return Err(incomplete(&shard));
-            }
+        } else if kind.has_weights() {
+            return Err(incomplete("model.safetensors"));
         }
         Ok(Snapshot { name: name.clone(), commit, cache, weights: Vec::new() })
     }

@@ -45,16 +45,9 @@ impl InputModel {
         adapted_as: Option<DType>,
         hub: Option<&Hub>,
     ) -> Result<Self, PlanError> {
-        let locate = |path: &ModelPath, kind| match (hub, &path.revision) {
-            (Some(hub), revision) => Ok(hub.locate(&path.path, revision.as_deref(), kind)?),
-            (None, None) => Ok(Place::Local(PathBuf::from(&path.path))),
-            (None, Some(_)) => {
-                Err(PlanError::RevisionNotAvailable { model: reference.to_string() })
-            }
-        };
-        let place = locate(&reference.model, Kind::Model)?;
-        let adapter_place =
-            reference.lora.as_ref().map(|path| locate(path, Kind::Adapter)).transpose()?;
+        let place = locate(&reference.model, Kind::Model, hub)?;
+        let adapter = reference.lora.as_ref();
+        let adapter_place = adapter.map(|path| locate(path, Kind::Adapter, hub)).transpose()?;
         let beginnings = match (hub, place.snapshot()) {
             (Some(hub), Some(snapshot)) => hub.beginnings(snapshot)?,
             _ => Beginnings::new(),
@@ -186,6 +179,15 @@ impl std::fmt::Debug for InputModel {
     }
 }
 
+/// Where a model is: a directory or, with a `hub`, perhaps a model of the Hub.
+fn locate(path: &ModelPath, kind: Kind, hub: Option<&Hub>) -> Result<Place, PlanError> {
+    match (hub, &path.revision) {
+        (Some(hub), revision) => Ok(hub.locate(&path.path, revision.as_deref(), kind)?),
+        (None, None) => Ok(Place::Local(PathBuf::from(&path.path))),
+        (None, Some(_)) => Err(PlanError::RevisionNotAvailable { model: path.to_string() }),
+    }
+}
+
 /// Opened models by reference. Each is opened once, however many plans use it.
 #[derive(Debug, Default)]
 pub struct ModelStore {
@@ -239,6 +241,14 @@ impl ModelStore {
         let model = Arc::new(InputModel::open(reference, self.adapted_as, self.hub.as_deref())?);
         models.insert(reference.clone(), Arc::clone(&model));
         Ok(model)
+    }
+
+    /// The directory with the tokenizer of the model that `reference` names, which is not opened.
+    pub(super) fn tokenizer_directory(
+        &self,
+        reference: &ModelReference,
+    ) -> Result<PathBuf, PlanError> {
+        Ok(locate(&reference.model, Kind::Tokenizer, self.hub.as_deref())?.directory())
     }
 
     /// Puts in a model that was made elsewhere, under its reference.

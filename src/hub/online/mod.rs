@@ -63,10 +63,10 @@ impl Hub {
         if !listing.has(kind.config_file()) {
             return Err(not_a_model(name, kind, &listing, format!("`{}`", kind.config_file())));
         }
-        let Some(weights_file) = weights_file else {
+        if kind.has_weights() && weights_file.is_none() {
             let lacks = "weights in safetensors or PyTorch's own form".to_owned();
             return Err(not_a_model(name, kind, &listing, lacks));
-        };
+        }
         let want = |file: &str| {
             Ok(Wanted {
                 cache: cache.clone(),
@@ -78,14 +78,14 @@ impl Hub {
         };
         cache.remember(revision, &listing.commit)?;
         let mut small = kind.small_files();
-        small.extend(weights_file.is_index.then_some(weights_file.name));
+        small.extend(weights_file.iter().filter(|file| file.is_index).map(|file| file.name));
         small.retain(|file| listing.has(file));
         self.fetch_files(&in_parallel(&small, |file| want(file))?)?;
 
         let directory = cache.snapshot(&listing.commit);
-        let shards = files::shards(&weights_file, &directory)?;
-        let weights = in_parallel(&shards, |shard| want(shard))?;
-        if kind == Kind::Adapter || !weights_file.is_safetensors {
+        let shards = weights_file.as_ref().map(|file| files::shards(file, &directory));
+        let weights = in_parallel(&shards.transpose()?.unwrap_or_default(), |shard| want(shard))?;
+        if kind == Kind::Adapter || weights_file.is_some_and(|file| !file.is_safetensors) {
             self.fetch_files(&weights)?;
         }
         Ok(Snapshot { name: name.clone(), commit: listing.commit, cache, weights })

@@ -22,6 +22,9 @@ impl PlanError {
             | Self::MissingTensor { field, .. }
             | Self::MissingFromBase { field, .. }
             | Self::Kinds { field, .. }
+            | Self::NoEmbeddingSource { field, .. }
+            | Self::NoToken { field, .. }
+            | Self::TokenId { field, .. }
             | Self::MissingParameter { field, .. }
             | Self::UnmatchedParameter { field, .. }
             | Self::ParameterKind { field, .. }
@@ -44,7 +47,12 @@ impl PlanError {
             Self::Architecture(error) => return error.hint(),
             Self::Adapter(error) => return error.hint(),
             Self::Hub(error) => return error.hint(),
+            Self::Tokenizer(error) => return error.hint(),
             Self::Model { source, .. } => return source.hint(),
+            Self::NoEmbeddingSource { .. } => {
+                "embeddings come from models that are merged: list it, with a weight of 0 if need be"
+                    .to_owned()
+            }
             Self::Parameter { field, is_default: true, .. } => {
                 format!("the config does not give it: write another value as `{field}`")
             }
@@ -88,8 +96,8 @@ impl PlanError {
                     .to_owned()
             }
             Self::Shapes { is_vocabulary: true, .. } => {
-                "the vocabularies differ: with `mergekit merge`, `--unsafe-truncate-embeddings` keeps \
-                the rows that all have"
+                "the vocabularies differ: `tokenizer: {source: union}` aligns them by their tokens; \
+                `--unsafe-truncate-embeddings` of `mergekit merge` keeps the rows that all have"
                     .to_owned()
             }
             Self::Shapes { .. } => {
@@ -116,6 +124,7 @@ impl PlanError {
             Self::Architecture(error) => error.is_users_mistake(),
             Self::Adapter(error) => error.is_users_mistake(),
             Self::Hub(error) => error.is_users_mistake(),
+            Self::Tokenizer(error) => error.is_users_mistake(),
             Self::Model { source, .. } => source.is_users_mistake(),
             _ => true,
         }
