@@ -58,12 +58,10 @@ struct Arriving<'w> {
 impl Hub {
     /// Fetches what of `wanted` is not here, several files at a time. The first failure ends it.
     pub(super) fn fetch_files(&self, wanted: &[Wanted]) -> Result<(), HubError> {
+        let absent = wanted.iter().filter(|file| !file.is_here());
         let mut seen = HashSet::new();
-        let absent: Vec<&Wanted> = wanted
-            .iter()
-            .filter(|file| !file.is_here())
-            .filter(|file| seen.insert((&file.name, &file.commit, &file.file)))
-            .collect();
+        let (absent, same): (Vec<&Wanted>, Vec<&Wanted>) =
+            absent.partition(|file| seen.insert((file.name.as_str(), &file.contents.etag)));
         let Some(first) = absent.first() else { return Ok(()) };
         let bytes = absent.iter().map(|file| file.contents.bytes - bytes_here(file)).sum();
         self.check_space(first.cache.root(), bytes)?;
@@ -76,7 +74,10 @@ impl Hub {
         self.observer.begin(&what, absent.len(), bytes);
         let result = in_parallel(&absent, |file| self.fetch_file(file));
         self.observer.end();
-        result.map(drop)
+        result?;
+        // Files with the contents of another one of the same model.
+        let mut same = same.into_iter().filter(|file| !file.is_here());
+        same.try_for_each(|file| file.cache.link(&file.commit, &file.file, &file.contents.etag))
     }
 
     /// Refuses downloads that the disk has no room for, where the system says how much it has.
