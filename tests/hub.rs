@@ -159,6 +159,15 @@ fn sentence(error: &HubError) -> String {
     format!("{error}; {}", error.hint().unwrap_or_default())
 }
 
+/// Why the Hub did not answer.
+#[track_caller]
+fn source(error: HubError) -> HubError {
+    match error {
+        HubError::NoAnswer { source, .. } => *source,
+        other => panic!("{other}"),
+    }
+}
+
 /// Requests for the contents of files, as opposed to what is known about them.
 fn contents(requests: &[Request]) -> Vec<&Request> {
     let is_contents = |request: &&Request| request.path.contains("/resolve/");
@@ -410,7 +419,7 @@ fn too_many_requests_are_waited_out_within_bounds() {
         place.server.order("blobs=true", times, Fault::Status(429, header));
         let hub = place
             .hub_with(Settings { cache: place.cache.path().join("x"), ..place.settings.clone() });
-        let error = place.fetch(&hub, "org/tiny", Kind::Model).unwrap_err();
+        let error = source(place.fetch(&hub, "org/tiny", Kind::Model).unwrap_err());
         assert!(matches!(error, HubError::TooManyRequests { .. }), "{error}");
         let time = if times == 1 { "3600 s" } else { "minutes" };
         assert!(
@@ -430,7 +439,7 @@ fn a_server_in_trouble_is_asked_again() {
     place.server.order("blobs=true", 3, Fault::Status(502, ""));
     let hub =
         place.hub_with(Settings { cache: place.cache.path().join("x"), ..place.settings.clone() });
-    let error = place.fetch(&hub, "org/tiny", Kind::Model).unwrap_err();
+    let error = source(place.fetch(&hub, "org/tiny", Kind::Model).unwrap_err());
     assert!(error.to_string().starts_with("the Hub answers 502 to the request for"), "{error}");
     place.server.order("blobs=true", 1, Fault::Status(200, ""));
     let error = place.fetch(&hub, "org/tiny", Kind::Model).unwrap_err();
@@ -448,7 +457,10 @@ fn the_cache_serves_when_the_hub_cannot_be_reached() {
     let notes = place.told.notes.lock().unwrap().clone();
     assert!(notes[0].starts_with("`org/tiny` is taken from the cache, at commit "), "{notes:?}");
     let error = place.fetch(&place.hub(), "org/other", Kind::Model).unwrap_err();
-    assert!(matches!(error, HubError::Unreachable { .. }), "{error}");
+    let expected = "model directory `org/other` does not exist, and the Hub does not answer for a model \
+                    of that name";
+    assert_eq!(error.to_string(), expected);
+    assert!(!error.is_users_mistake() && sentence(&error).contains("HF_HUB_OFFLINE=1"));
 }
 
 #[test]
@@ -596,6 +608,24 @@ fn a_download_stops_when_asked() {
     let hub = Hub::new(place.settings.clone(), told, cancelled).unwrap();
     let error = hub.locate("org/tiny", None, Kind::Model).unwrap_err();
     assert!(matches!(error, HubError::Interrupted), "{error}");
+}
+
+#[test]
+fn a_silent_server_does_not_keep_a_run_from_stopping() {
+    let place = Workplace::new();
+    place.server.order(&weights_tag(), 1, Fault::Silence(Duration::from_secs(4)));
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let told: Arc<dyn Observer> = Arc::<Told>::clone(&place.told);
+    let hub = Hub::new(place.settings.clone(), told, Arc::clone(&cancelled)).unwrap();
+    thread::scope(|scope| {
+        let fetching = scope.spawn(|| place.fetch(&hub, "org/tiny", Kind::Model));
+        thread::sleep(Duration::from_millis(300));
+        let started = Instant::now();
+        cancelled.store(true, Ordering::Relaxed);
+        let error = fetching.join().unwrap().unwrap_err();
+        assert!(matches!(error, HubError::Interrupted), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(2));
+    });
 }
 
 #[test]

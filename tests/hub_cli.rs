@@ -252,8 +252,29 @@ fn a_machine_without_the_hub_is_no_mistake() {
     // Nobody listens there.
     let outcome = place.run(&["inspect", "org/a"], &[("HF_ENDPOINT", "http://127.0.0.1:9")]);
     assert_eq!(outcome.code, 1, "{}", outcome.stderr);
-    let expected =
-        "error: cannot fetch `http://127.0.0.1:9/api/models/org/a/revision/main?blobs=true`: ";
+    let expected = "error: model directory `org/a` does not exist, and the Hub does not answer for a \
+                    model of that name: cannot fetch `http://127.0.0.1:9/api/models/org/a/";
     assert!(outcome.stderr.starts_with(expected), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("HF_HUB_OFFLINE=1"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_tokenizer_may_come_from_a_model_that_takes_no_part() {
+    let place = Workplace::new();
+    let outcome = |source: &str| {
+        let config = format!(
+            "merge_method: passthrough\nmodels: [{{model: local/a}}]\ntokenizer: {{source: {source}}}\n"
+        );
+        place.write("hub.yml", &config);
+        place.run(&["plan", "hub.yml"], &[])
+    };
+    // A tokenizer of `{}` is none, here as there.
+    let (local, hub) = (outcome("local/base"), outcome("org/base"));
+    assert_eq!((local.code, hub.code), (2, 2));
+    assert!(hub.stderr.contains("models--org--base/snapshots/"), "{}", hub.stderr);
+    let requests = place.server.requests();
+    assert!(requests.iter().all(|request| !request.path.contains("model.safetensors")));
+    assert!(requests.iter().any(|request| request.path.ends_with("/tokenizer.json")));
+    let outcome = outcome("org/lora@trained");
+    assert!(outcome.stderr.contains("it has no `tokenizer.json`"), "{}", outcome.stderr);
 }

@@ -26,7 +26,7 @@ pub(super) fn hub(
 }
 
 /// The model that `path`, a path or `organisation/name@revision`, stands for, with all its weights.
-pub(super) fn locate_whole(hub: &Hub, path: &Path) -> Result<Place, Failure> {
+pub(super) fn locate_whole(hub: &Hub, path: &Path, talk: Talk) -> Result<Place, Failure> {
     // What is no text is no name either; and a file may have an `@` in its name.
     let Some(text) = path.to_str().filter(|_| path.symlink_metadata().is_err()) else {
         return Ok(Place::Local(path.to_owned()));
@@ -36,6 +36,9 @@ pub(super) fn locate_whole(hub: &Hub, path: &Path) -> Result<Place, Failure> {
         None => (text, None),
     };
     let place = hub.locate(name, revision, Kind::Model)?;
+    if revision.is_some() && place.snapshot().is_none() {
+        talk.warn(&format_args!("`{name}` is a local directory, which has no revisions"), None);
+    }
     hub.fetch(place.snapshot().map(std::slice::from_ref).unwrap_or_default())?;
     Ok(place)
 }

@@ -126,7 +126,7 @@ impl Measuring {
     /// Opens a model, fetching it from the Hub where it is there, and says when its layers can only be
     /// told from names.
     pub(super) fn open(&self, path: &Path) -> Result<Model, Failure> {
-        let place = locate_whole(&self.hub, path)?;
+        let place = locate_whole(&self.hub, path, self.talk)?;
         let (model, reason) = Model::open(&place.directory(), path.display().to_string())?;
         if let Some(reason) = reason {
             let reason = Failure::new(&reason, None, true);

@@ -167,6 +167,19 @@ pub enum HubError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
+    /// The Hub could not be asked, and the cache does not hold the model.
+    #[error(
+        "model directory `{name}` does not exist, and the Hub does not answer for a model of that name"
+    )]
+    NoAnswer {
+        /// The model.
+        name: String,
+        /// A directory of nearly that name.
+        nearest: Option<String>,
+        /// What the Hub did instead.
+        source: Box<HubError>,
+    },
+
     /// What arrived is not what was sent.
     #[error("`{file}` of `{name}` arrived damaged, {what}, and was deleted")]
     Damaged {
@@ -260,6 +273,7 @@ impl HubError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Checkpoint(error) => return error.hint(),
+            Self::NoAnswer { source, nearest: None, .. } => return source.hint(),
             Self::NotAName { .. } => {
                 "models of the Hub are written `organisation/name@revision`; local directories have \
                  no revisions"
@@ -267,7 +281,8 @@ impl HubError {
             }
             Self::NotARevision { .. } => "leave it out for the branch `main`".to_owned(),
             Self::NotCached { nearest: Some(nearest), .. }
-            | Self::NoModel { nearest: Some(nearest), .. } => {
+            | Self::NoModel { nearest: Some(nearest), .. }
+            | Self::NoAnswer { nearest: Some(nearest), .. } => {
                 format!("there is a directory `{nearest}`")
             }
             Self::NotCached { name, offline, .. } | Self::Incomplete { name, offline, .. } => {
@@ -345,6 +360,7 @@ impl HubError {
             Self::Read { source, .. } | Self::Write { source, .. } => {
                 files::is_users_mistake(source)
             }
+            Self::NoAnswer { nearest, .. } => nearest.is_some(),
             Self::TooManyRequests { .. }
             | Self::Status { .. }
             | Self::Answer { .. }

@@ -60,6 +60,7 @@ pub struct Token(String);
 impl Token {
     /// The token in `text`, which may stand between white space; `None` when nothing else is there.
     pub fn new(text: &str) -> Option<Self> {
+        let text = text.replace(['\r', '\n'], "");
         let text = text.trim();
         (!text.is_empty()).then(|| Self(text.to_owned()))
     }

@@ -20,7 +20,7 @@ use super::split::ItemSplit;
 use crate::config::{MergeConfig, ModelEntry, ModelReference, Recipe, Scalar, Setting, Value};
 use crate::engine::{Anomaly, Engine, EngineError, EngineOptions, WriteOptions, write_small_files};
 use crate::evaluate::{Evaluator, TaskLibrary, TaskOptions, Tokenizer};
-use crate::hub::Hub;
+use crate::hub::{Hub, Snapshot};
 use crate::lm::{Decoder, DecoderOptions, LanguageModel};
 use crate::optimize::{
     CmaEs, CmaOptions, Optimizer, RandomSearch, RandomSearchOptions, Range, Tolerances, Variable,
@@ -245,8 +245,14 @@ fn check_merge(
 
 /// Digest of a model, and of its adapter where it has one.
 fn digest_of(model: &InputModel) -> Result<String, SearchError> {
+    // The hash of a commit is a digest of it already. Other programs may add files to its directory.
+    let commits = [&model.snapshot, &model.adapter_snapshot].map(Option::as_ref);
+    let digest = |(directory, commit): (&Path, Option<&Arc<Snapshot>>)| match commit {
+        Some(snapshot) => Ok(identity::text_digest(snapshot.commit())),
+        None => identity::model_digest(directory),
+    };
     let digests: Vec<String> =
-        model.directories().map(identity::model_digest).collect::<Result<_, _>>()?;
+        model.directories().zip(commits).map(digest).collect::<Result<_, _>>()?;
     Ok(match digests.as_slice() {
         [digest] => digest.clone(),
         several => identity::text_digest(&several.join(" ")),

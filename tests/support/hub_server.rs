@@ -280,9 +280,9 @@ impl State {
         };
         if let Some((name, etag)) = parts("/stored/", "/by-tag/") {
             assert_eq!(request.token, None, "the token followed to where files are kept");
-            let files = repos[&name].commits.values().flatten();
-            let found = files.filter(|(file, contents)| self::etag(file, contents) == etag);
-            return Answer { body: found.last().unwrap().1.clone(), ..Answer::new(200, "") };
+            let mut files = repos[&name].commits.values().flatten();
+            let found = files.find(|(file, contents)| self::etag(file, contents) == etag);
+            return Answer { body: found.unwrap().1.clone(), ..Answer::new(200, "") };
         }
         let (name, rest, is_listing) =
             match (parts("/api/models/", "/revision/"), parts("/", "/resolve/")) {

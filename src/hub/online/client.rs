@@ -210,6 +210,8 @@ impl Client {
 
     /// Waits as `trouble`, the last of `failures`, demands, or gives up.
     pub(super) fn wait(&self, trouble: Trouble, failures: u32) -> Result<(), HubError> {
+        // Requests that are ended on purpose fail like others.
+        self.check_cancelled()?;
         if failures >= self.patience.tries {
             return Err(trouble.error);
         }
@@ -238,6 +240,26 @@ impl Client {
             left -= nap;
         }
         Ok(())
+    }
+
+    /// Does `work`, and ends its requests when the run is asked to stop, however long their answers
+    /// would take.
+    pub(super) fn interruptibly<R>(&self, work: impl FnOnce() -> R) -> R {
+        let is_done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let watch = scope.spawn(|| {
+                while !is_done.load(Ordering::Relaxed) {
+                    if self.cancelled.load(Ordering::Relaxed) {
+                        return self.agent.clone().shutdown();
+                    }
+                    thread::park_timeout(NAP);
+                }
+            });
+            let result = work();
+            is_done.store(true, Ordering::Relaxed);
+            watch.thread().unpark();
+            result
+        })
     }
 
     pub(super) fn check_cancelled(&self) -> Result<(), HubError> {

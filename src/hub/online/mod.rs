@@ -15,7 +15,7 @@ use download::in_parallel;
 use listing::Listing;
 
 use super::cache::RepoCache;
-use super::error::LooksLike;
+use super::error::{LooksLike, nearest_directory};
 use super::files::{self, Kind};
 use super::name::RepoName;
 use super::wanted::Wanted;
@@ -36,11 +36,18 @@ impl Hub {
         if self.settings.offline {
             return self.cached(name, revision, kind);
         }
-        let error = match self.ask(name, revision.unwrap_or(MAIN), kind) {
+        let ask = || self.ask(name, revision.unwrap_or(MAIN), kind);
+        let error = match self.client.interruptibly(ask) {
             Err(error) if error.is_no_answer() => error,
             answer => return answer,
         };
-        let Ok(snapshot) = self.cached(name, revision, kind) else { return Err(error) };
+        let Ok(snapshot) = self.cached(name, revision, kind) else {
+            return Err(HubError::NoAnswer {
+                name: name.to_string(),
+                nearest: nearest_directory(name.as_str()),
+                source: Box::new(error),
+            });
+        };
         self.observer.note(&format_args!(
             "`{name}` is taken from the cache, at commit {}: {error}",
             snapshot.commit()
@@ -51,7 +58,8 @@ impl Hub {
     /// Fetches the weights of several models, as far as they are not here.
     pub fn fetch(&self, snapshots: &[Arc<Snapshot>]) -> Result<(), HubError> {
         let weights = snapshots.iter().flat_map(|snapshot| snapshot.weights.iter().cloned());
-        self.fetch_files(&weights.collect::<Vec<_>>())
+        let weights: Vec<Wanted> = weights.collect();
+        self.client.interruptibly(|| self.fetch_files(&weights))
     }
 
     /// Everything of a model but its weights, and which files these are. Weights come too where their
@@ -95,7 +103,7 @@ impl Hub {
     pub fn beginnings(&self, snapshot: &Snapshot) -> Result<Beginnings, HubError> {
         let absent: Vec<&Wanted> =
             snapshot.weights.iter().filter(|wanted| !wanted.is_here()).collect();
-        let beginnings = in_parallel(&absent, |wanted| {
+        let beginning = |wanted: &&Wanted| {
             let Wanted { name, commit, file, contents, .. } = wanted;
             let url = self.client.file_url(name, commit, file);
             let subject = Subject { name, revision: commit, file: Some(file) };
@@ -107,7 +115,8 @@ impl Hub {
                 head.extend(rest);
             }
             Ok((file.clone(), Beginning { head, bytes: contents.bytes }))
-        })?;
+        };
+        let beginnings = self.client.interruptibly(|| in_parallel(&absent, beginning))?;
         Ok(beginnings.into_iter().collect())
     }
 }
