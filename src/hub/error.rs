@@ -374,7 +374,6 @@ impl HubError {
     }
 
     /// Whether nothing is known about the model because the Hub could not be asked.
-    #[cfg(feature = "hub")]
     pub(super) fn is_no_answer(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::TooManyRequests { .. } => true,

@@ -8,6 +8,8 @@
 //!
 //! Without the feature `hub`, models come from the cache or not at all.
 
+#![cfg_attr(not(feature = "hub"), allow(dead_code, reason = "what describes downloads is idle"))]
+
 mod cache;
 mod error;
 mod files;

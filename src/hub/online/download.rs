@@ -17,7 +17,7 @@ use ureq::http::StatusCode;
 
 use super::checksum::Checksum;
 use super::client::{Subject, Trouble, cut_off};
-use crate::hub::cache::{create_parent, write_error};
+use super::store::{create_parent, write_error};
 use crate::hub::wanted::{Contents, Wanted};
 use crate::hub::{Hub, HubError};
 
@@ -64,7 +64,7 @@ impl Hub {
             absent.partition(|file| seen.insert((file.name.as_str(), &file.contents.etag)));
         let Some(first) = absent.first() else { return Ok(()) };
         let bytes = absent.iter().map(|file| file.contents.bytes - bytes_here(file)).sum();
-        self.check_space(first.cache.root(), bytes)?;
+        self.check_space(&first.cache.root, bytes)?;
         let mut names: Vec<&str> = absent.iter().map(|file| file.name.as_str()).collect();
         names.dedup();
         let what = match names.as_slice() {

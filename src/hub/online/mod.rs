@@ -4,6 +4,7 @@ mod checksum;
 mod client;
 mod download;
 mod listing;
+mod store;
 
 use std::path::Path;
 use std::sync::Arc;
