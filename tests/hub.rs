@@ -259,6 +259,18 @@ fn a_cut_connection_goes_on_where_it_ended() {
 }
 
 #[test]
+fn a_connection_that_brings_much_may_be_cut_more_often() {
+    let place = Workplace::new();
+    let mut files = model(1.0);
+    files.insert(WEIGHTS.to_owned(), (0..6_000_000).map(|index| (index % 251) as u8).collect());
+    let tag = etag(WEIGHTS, &files[WEIGHTS]);
+    place.server.add("org/large", Repo::new(files.clone()));
+    place.server.order(&tag, 5, Fault::Cut(1_100_000));
+    let directory = place.fetch(&place.hub(), "org/large", Kind::Model).unwrap();
+    assert!(fs::read(directory.join(WEIGHTS)).unwrap() == files[WEIGHTS]);
+}
+
+#[test]
 fn a_connection_that_is_cut_too_often_ends_in_an_error_and_the_next_run_goes_on() {
     let place = Workplace::new();
     place.server.order(&weights_tag(), 3, Fault::Cut(100));
@@ -272,6 +284,26 @@ fn a_connection_that_is_cut_too_often_ends_in_an_error_and_the_next_run_goes_on(
     let last = requests.iter().find(|request| request.path.ends_with(&weights_tag())).unwrap();
     assert_eq!(last.range.as_deref(), Some("bytes=300-"));
     assert!(place.partials().is_empty());
+}
+
+#[test]
+fn a_hub_that_goes_away_before_a_download_may_come_back() {
+    let mut place = Workplace::new();
+    let first_wait = Duration::from_millis(200);
+    let patience = Patience { first_wait, ..place.settings.patience };
+    let hub = place.hub_with(Settings { patience, ..place.settings.clone() });
+    let found = hub.locate("org/tiny", None, Kind::Model).unwrap();
+    let address = place.server.address();
+    drop(std::mem::replace(&mut place.server, HubServer::start()));
+    thread::scope(|scope| {
+        let snapshot = found.snapshot().unwrap();
+        let fetching = scope.spawn(|| hub.fetch(std::slice::from_ref(snapshot)));
+        thread::sleep(first_wait / 2);
+        place.server = HubServer::start_at(address);
+        place.server.add("org/tiny", Repo::new(model(1.0)));
+        fetching.join().unwrap().unwrap();
+        assert!(snapshot.is_complete());
+    });
 }
 
 #[test]

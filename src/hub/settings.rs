@@ -45,8 +45,8 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         Self {
-            tries: 5,
-            first_wait: Duration::from_millis(500),
+            tries: 6,
+            first_wait: Duration::from_secs(1),
             longest_wait: Duration::from_secs(300),
             silence: Duration::from_secs(30),
         }

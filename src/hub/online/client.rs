@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use ureq::Agent;
 use ureq::config::RedirectAuthHeaders;
-use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, RANGE, RETRY_AFTER};
+use ureq::http::header::{AUTHORIZATION, CONTENT_LENGTH, RANGE};
 use ureq::http::{HeaderMap, Response, StatusCode};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
+use super::trouble::{Remedy, Trouble, bad_answer, cut_off, is_passing, text, time_to_wait};
 use crate::hub::error::nearest_directory;
 use crate::hub::name::RepoName;
 use crate::hub::settings::{Patience, Settings};
@@ -45,27 +46,6 @@ pub(super) struct Subject<'a> {
     pub(super) revision: &'a str,
     /// The file, or none where the model as a whole is asked for.
     pub(super) file: Option<&'a str>,
-}
-
-/// A request that brought nothing.
-pub(super) struct Trouble {
-    pub(super) error: HubError,
-    pub(super) remedy: Remedy,
-}
-
-/// Whether the same request may succeed.
-pub(super) enum Remedy {
-    None,
-    /// After a while.
-    Again,
-    /// After this time, as the Hub says.
-    AgainAfter(Duration),
-}
-
-impl From<HubError> for Trouble {
-    fn from(error: HubError) -> Self {
-        Self { error, remedy: Remedy::None }
-    }
 }
 
 impl Client {
@@ -155,14 +135,13 @@ impl Client {
                 }
                 self.judge(request.call(), &url, subject)
             })?;
-            let location = answer.headers().get("location").and_then(|value| value.to_str().ok());
-            let path = location.map(|to| to.strip_prefix(&self.endpoint).unwrap_or(to));
-            match path {
+            let location = text(answer.headers(), "location").unwrap_or_default();
+            let host = host(&self.endpoint);
+            let path = location.strip_prefix(host).unwrap_or(location);
+            match path.starts_with('/') && !path.starts_with("//") {
                 // A model that has been renamed: the same file, at its new name.
-                Some(path) if path.starts_with('/') && !path.starts_with("//") => {
-                    url = format!("{}{path}", self.endpoint);
-                }
-                _ => {
+                true => url = format!("{host}{path}"),
+                false => {
                     let is_elsewhere = answer.status().is_redirection();
                     let mut headers = answer.into_parts().0.headers;
                     if is_elsewhere {
@@ -198,14 +177,17 @@ impl Client {
         &self,
         mut request: impl FnMut() -> Result<T, Trouble>,
     ) -> Result<T, HubError> {
-        for failures in 1.. {
+        let mut failures = 0;
+        loop {
             self.check_cancelled()?;
             match request() {
                 Ok(answer) => return Ok(answer),
-                Err(trouble) => self.wait(trouble, failures)?,
+                Err(trouble) => {
+                    failures += 1;
+                    self.wait(trouble, failures)?;
+                }
             }
         }
-        unreachable!("waiting ends with an error after a number of failures")
     }
 
     /// Waits as `trouble`, the last of `failures`, demands, or gives up.
@@ -310,8 +292,7 @@ impl Client {
     ) -> HubError {
         let name = repo.to_string();
         let with_token = self.authorization.is_some();
-        let text = |header: &str| headers.get(header).and_then(|value| value.to_str().ok());
-        let code = text("x-error-code").unwrap_or_default();
+        let code = text(headers, "x-error-code").unwrap_or_default();
         let no_model = |name: String| {
             let nearest = nearest_directory(&name);
             HubError::NoModel { name, with_token, nearest }
@@ -337,43 +318,11 @@ impl Client {
     }
 }
 
-/// A connection that ended in the middle of an answer.
-pub(super) fn cut_off(url: &str, error: std::io::Error) -> Trouble {
-    let error = HubError::Unreachable { url: url.to_owned(), source: Box::new(error) };
-    Trouble { error, remedy: Remedy::Again }
-}
-
-/// An answer that is not understood.
-pub(super) fn bad_answer(url: &str, what: impl Into<String>) -> HubError {
-    HubError::Answer { url: url.to_owned(), what: what.into() }
-}
-
-/// Whether what kept a request from being answered may pass: an answer that was cut off, or a silence.
-/// Who cannot be found or does not listen is not asked again.
-fn is_passing(error: &ureq::Error) -> bool {
-    use std::io::ErrorKind;
-    match error {
-        ureq::Error::Timeout(what) => {
-            !matches!(what, ureq::Timeout::Connect | ureq::Timeout::Resolve)
-        }
-        ureq::Error::Io(error) => {
-            !matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound)
-        }
-        ureq::Error::Protocol(_) => true,
-        _ => false,
-    }
-}
-
-/// How long the Hub asks to wait: `Retry-After` in seconds, or the `t` of `RateLimit`, as in
-/// `"resolvers";r=0;t=120`.
-fn time_to_wait(headers: &HeaderMap) -> Option<Duration> {
-    let text = |header: &str| headers.get(header).and_then(|value| value.to_str().ok());
-    let retry_after = text(RETRY_AFTER.as_str()).and_then(|text| text.trim().parse().ok());
-    let rate_limit = || {
-        let mut fields = text("ratelimit")?.split(';').map(str::trim);
-        fields.find_map(|field| field.strip_prefix("t=")?.trim().parse().ok())
-    };
-    retry_after.or_else(rate_limit).map(Duration::from_secs)
+/// The beginning of an address, up to its path.
+fn host(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |index| index + 3);
+    let length = url[start..].find('/').unwrap_or(url.len() - start);
+    &url[..start + length]
 }
 
 /// The certificates of a file in PEM form.
@@ -395,15 +344,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_to_wait_is_read_from_either_header() {
-        let wait = |header: &'static str, value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header, value.parse().unwrap());
-            time_to_wait(&headers).map(|time| time.as_secs())
-        };
-        assert_eq!(wait("retry-after", "120"), Some(120));
-        assert_eq!(wait("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT"), None);
-        assert_eq!(wait("ratelimit", "\"resolvers\";r=0;t=45"), Some(45));
-        assert_eq!(wait("date", "1"), None);
+    fn the_host_ends_where_the_path_begins() {
+        assert_eq!(host("https://mirror.org:80/api/hub"), "https://mirror.org:80");
+        assert_eq!(host("http://127.0.0.1:9"), "http://127.0.0.1:9");
     }
 }

@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 use ureq::http::StatusCode;
 
 use super::checksum::Checksum;
-use super::client::{Subject, Trouble, cut_off};
+use super::client::Subject;
 use super::store::{create_parent, write_error};
+use super::trouble::{Remedy, Trouble, cut_off};
 use crate::hub::wanted::{Contents, Wanted};
 use crate::hub::{Hub, HubError};
 
@@ -106,12 +107,13 @@ impl Hub {
             return cache.link(commit, file, etag);
         }
         let partial = cache.partial(etag);
-        let (mut arriving, mut failures) = (self.resume(wanted, &partial)?, 0);
+        let mut arriving = self.resume(wanted, &partial)?;
+        let (mut failures, mut farthest) = (0, arriving.bytes);
         while arriving.bytes < *bytes {
-            let before = arriving.bytes;
             if let Err(trouble) = self.receive(&mut arriving) {
-                let is_progress = arriving.bytes >= before.saturating_add(ENOUGH);
+                let is_progress = arriving.bytes >= farthest.saturating_add(ENOUGH);
                 failures = if is_progress { 1 } else { failures + 1 };
+                farthest = farthest.max(arriving.bytes);
                 self.client.wait(trouble, failures)?;
             }
         }
@@ -156,7 +158,12 @@ impl Hub {
         let expected = wanted.contents.bytes;
         let url = self.client.file_url(&wanted.name, &wanted.commit, &wanted.file);
         let range = (arriving.bytes > 0).then(|| format!("bytes={}-", arriving.bytes));
-        let answer = self.client.get(&url, range, wanted.subject())?;
+        let answer = self.client.get(&url, range, wanted.subject());
+        // What could be reached a moment ago may be reached again.
+        let answer = answer.map_err(|trouble| match trouble.error {
+            HubError::Unreachable { .. } => Trouble { remedy: Remedy::Again, ..trouble },
+            _ => trouble,
+        })?;
         if arriving.bytes > 0 && answer.status() != StatusCode::PARTIAL_CONTENT {
             // Everything comes once more.
             self.restart(arriving)?;
@@ -194,9 +201,8 @@ impl Hub {
         let Contents { bytes, etag } = &arriving.wanted.contents;
         arriving.checksum = Checksum::new(etag, *bytes);
         arriving.bytes = 0;
-        let file = &mut arriving.file;
-        let emptied = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0)));
-        emptied.map(drop).map_err(|source| self.unwritten(arriving, source))
+        let back = arriving.file.seek(SeekFrom::Start(0));
+        back.map(drop).map_err(|source| self.unwritten(arriving, source))
     }
 
     fn unwritten(&self, arriving: &Arriving<'_>, source: io::Error) -> HubError {
@@ -218,11 +224,7 @@ impl Hub {
         let (mut seen, mut since) = (None, Instant::now());
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-                    return Ok(file);
-                }
-                Err(TryLockError::Error(error)) => return Err(write_error(&path)(error)),
+                Ok(()) | Err(TryLockError::Error(_)) => return Ok(file),
                 Err(TryLockError::WouldBlock) => {}
             }
             let now = Some(wanted.cache.partial_bytes(etag));
@@ -285,11 +287,31 @@ pub(super) fn in_parallel<T: Sync, R: Send>(
 #[cfg(unix)]
 fn free_space(path: &Path) -> Option<u64> {
     let found = rustix::fs::statvfs(path).ok()?;
-    found.f_bavail.checked_mul(found.f_frsize)
+    // Some file systems over the network know no sizes.
+    let is_known = found.f_blocks > 0;
+    is_known.then(|| found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// Elsewhere a full disk is met when it is full.
 #[cfg(not(unix))]
 fn free_space(_path: &Path) -> Option<u64> {
     None
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::hub::{Settings, Unobserved};
+
+    #[test]
+    fn what_does_not_fit_is_not_begun() {
+        let cache = tempfile::tempdir().unwrap();
+        let settings = Settings::from_variables(|_| None);
+        let hub = Hub::new(settings, Arc::new(Unobserved), Arc::default()).unwrap();
+        hub.check_space(&cache.path().join("new"), 0).unwrap();
+        let error = hub.check_space(cache.path(), u64::MAX).unwrap_err();
+        assert!(matches!(error, HubError::NoSpace { needed: u64::MAX, .. }), "{error}");
+    }
 }

@@ -15,7 +15,8 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 use ureq::http::HeaderMap;
 
-use super::client::{Client, Subject, bad_answer};
+use super::client::{Client, Subject};
+use super::trouble::{bad_answer, text};
 use crate::hub::HubError;
 use crate::hub::name::{RepoName, is_commit, is_plain_path};
 use crate::hub::wanted::Contents;
@@ -120,7 +121,7 @@ impl Client {
 /// What headers say about a file. Those that begin with `X-Linked` are about the contents where others
 /// are about the way to them.
 fn contents_of(headers: &HeaderMap) -> Option<Contents> {
-    let text = |header: &str| headers.get(header).and_then(|value| value.to_str().ok());
+    let text = |name: &str| text(headers, name);
     let etag = text("x-linked-etag").or_else(|| text("etag"))?;
     let etag = etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"');
     let bytes = text("x-linked-size").or_else(|| text("content-length"))?.trim().parse().ok()?;

@@ -5,6 +5,7 @@ mod client;
 mod download;
 mod listing;
 mod store;
+mod trouble;
 
 use std::path::Path;
 use std::sync::Arc;
