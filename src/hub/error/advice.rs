@@ -63,6 +63,12 @@ impl HubError {
             Self::TooManyRequests { .. } => {
                 "try again in a few minutes; with a token, in HF_TOKEN, it takes more".to_owned()
             }
+            // The libraries below have no common form for it.
+            Self::Unreachable { source, .. } if source.to_string().contains("certificate") => {
+                "where connections are opened on the way, SSL_CERT_FILE names the file with the \
+                 certificates to trust"
+                    .to_owned()
+            }
             Self::Unreachable { .. } => {
                 "the same command goes on where it stopped; HF_HUB_OFFLINE=1 uses what is in the \
                  cache, HF_ENDPOINT another address"

@@ -40,16 +40,22 @@ pub(super) fn bad_answer(url: &str, what: impl Into<String>) -> HubError {
 }
 
 /// Whether what kept a request from being answered may pass: an answer that was cut off, or a silence.
-/// Who cannot be found or does not listen is not asked again.
+/// Who cannot be found, does not listen or cannot be trusted is not asked again.
 pub(super) fn is_passing(error: &ureq::Error) -> bool {
     use io::ErrorKind;
     match error {
         ureq::Error::Timeout(what) => {
             !matches!(what, ureq::Timeout::Connect | ureq::Timeout::Resolve)
         }
-        ureq::Error::Io(error) => {
-            !matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound)
-        }
+        ureq::Error::Io(error) => matches!(
+            error.kind(),
+            ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+                | ErrorKind::UnexpectedEof
+                | ErrorKind::TimedOut
+                | ErrorKind::Interrupted
+        ),
         ureq::Error::Protocol(_) => true,
         _ => false,
     }
