@@ -48,7 +48,8 @@ impl Failure {
 
     /// What is wrong with the merge that `file` asks for, with the place in the file where it stands.
     pub fn in_config(error: PlanError, file: &ConfigFile) -> Self {
-        let place = error.field().and_then(|field| line_of(field, file));
+        let field = error.field().filter(|_| !error.is_interruption());
+        let place = field.and_then(|field| line_of(field, file));
         let mut failure = Self::from(error);
         if let Some(place) = place {
             failure.message = format!("{place}: {}", failure.message);

@@ -194,10 +194,8 @@ impl Hub {
             return Err(incomplete(kind.config_file()));
         }
         if let Some(weights) = kind.weights_file(is_named) {
-            // The list first, without which nothing is known of the others.
-            let list = [weights.name.to_owned()].into_iter().filter(|_| weights.is_index);
-            if let Some(file) = list.into_iter().find(|file| !is_here(file)) {
-                return Err(incomplete(&file));
+            if !is_here(weights.name) {
+                return Err(incomplete(weights.name));
             }
             let shards = files::shards(&weights, &cache.snapshot(&commit))?;
             if let Some(file) = shards.iter().find(|file| !is_here(file)) {

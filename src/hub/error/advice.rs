@@ -23,9 +23,11 @@ impl HubError {
             | Self::NoAnswer { nearest: Some(nearest), .. } => {
                 format!("there is a directory `{nearest}`")
             }
-            Self::NotCached { name, offline, .. } | Self::Incomplete { name, offline, .. } => {
+            Self::NotCached { name, offline, .. } => format!(
+                "relative paths begin at the current directory; {}",
                 offline.hint(name)
-            }
+            ),
+            Self::Incomplete { name, offline, .. } => offline.hint(name),
             Self::NoModel { with_token: false, .. } => {
                 "relative paths begin at the current directory; a private model needs a token, in \
                  HF_TOKEN or from `hf auth login`"
@@ -130,11 +132,7 @@ impl HubError {
 impl Offline {
     fn hint(self, name: &str) -> String {
         match self {
-            Self::Asked => {
-                "HF_HUB_OFFLINE is set, so that nothing is downloaded; relative paths begin at the \
-                 current directory"
-                    .to_owned()
-            }
+            Self::Asked => "HF_HUB_OFFLINE is set, so that nothing is downloaded".to_owned(),
             Self::NotBuilt => {
                 format!("this program was built without downloads: run `hf download {name}` first")
             }

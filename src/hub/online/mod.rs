@@ -86,11 +86,11 @@ impl Hub {
                 contents: self.client.contents(name, &listing, file)?,
             })
         };
-        cache.remember(revision, &listing.commit)?;
         let mut small = kind.small_files();
         small.extend(weights_file.iter().filter(|file| file.is_index).map(|file| file.name));
         small.retain(|file| listing.has(file));
         self.fetch_files(&in_parallel(&small, |file| want(file))?)?;
+        cache.remember(revision, &listing.commit)?;
 
         let directory = cache.snapshot(&listing.commit);
         let shards = weights_file.as_ref().map(|file| files::shards(file, &directory));
