@@ -229,6 +229,9 @@ fn models_of_the_hub_are_measured() {
     let found = json(&["inspect", "org/a@v1", "--json"]);
     assert_eq!(found["total"], expected["total"]);
     assert_ne!(json(&["inspect", "org/a", "--json"])["total"], expected["total"]);
+    let expected = json(&["inspect", "local/base+local/lora", "--json"]);
+    let found = json(&["inspect", "org/base+org/lora@trained", "--json"]);
+    assert_eq!(found["total"], expected["total"]);
     let outcome = place.succeeds(&["diff", "org/a@v1", "local/a"], &[]);
     assert!(outcome.stdout.contains("org/a@v1"), "{}", outcome.stdout);
 }

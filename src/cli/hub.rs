@@ -1,14 +1,14 @@
 //! The Hub as commands ask it: as the environment says, with a progress bar, until Ctrl-C.
 
 use std::fmt::Display;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indicatif::{DecimalBytes, ProgressBar};
 
 use super::{Failure, Talk};
-use crate::hub::{Hub, Kind, Observer, Place, Settings};
+use crate::hub::{Hub, Kind, Observer, Settings};
 use crate::report::count;
 
 /// The Hub, with its cache in `cache` or, where that is not given, where the environment says.
@@ -25,22 +25,28 @@ pub(super) fn hub(
     Ok(Arc::new(Hub::new(settings, Arc::new(progress), cancelled)?))
 }
 
-/// The model that `path`, a path or `organisation/name@revision`, stands for, with all its weights.
-pub(super) fn locate_whole(hub: &Hub, path: &Path, talk: Talk) -> Result<Place, Failure> {
+/// The directory or file that `path`, a path or `organisation/name@revision`, stands for, with all
+/// weights.
+pub(super) fn locate_whole(
+    hub: &Hub,
+    path: &Path,
+    kind: Kind,
+    talk: Talk,
+) -> Result<PathBuf, Failure> {
     // What is no text is no name either; and a file may have an `@` in its name.
     let Some(text) = path.to_str().filter(|_| path.symlink_metadata().is_err()) else {
-        return Ok(Place::Local(path.to_owned()));
+        return Ok(path.to_owned());
     };
     let (name, revision) = match text.split_once('@') {
         Some((name, revision)) => (name, Some(revision).filter(|revision| !revision.is_empty())),
         None => (text, None),
     };
-    let place = hub.locate(name, revision, Kind::Model)?;
+    let place = hub.locate(name, revision, kind)?;
     if revision.is_some() && place.snapshot().is_none() {
         talk.warn(&format_args!("`{name}` is a local directory, which has no revisions"), None);
     }
     hub.fetch(place.snapshot().map(std::slice::from_ref).unwrap_or_default())?;
-    Ok(place)
+    Ok(place.directory())
 }
 
 /// Shows how downloads go.

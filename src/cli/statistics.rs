@@ -13,7 +13,7 @@ use super::options::thread_count;
 use super::terminal::print;
 use super::{Failure, Talk, Verbosity, cancelled_by_ctrl_c};
 use crate::files::write_atomically;
-use crate::hub::Hub;
+use crate::hub::{Hub, Kind};
 use crate::inspect::{Accumulate, MeasureOptions, Model};
 use crate::report::{OutputError, Quantity, Statistics, count, heat_map_svg};
 
@@ -123,21 +123,39 @@ impl StatisticsArguments {
 }
 
 impl Measuring {
-    /// Opens a model, fetching it from the Hub where it is there, and says when its layers can only be
-    /// told from names.
-    pub(super) fn open(&self, path: &Path) -> Result<Model, Failure> {
-        let place = locate_whole(&self.hub, path, self.talk)?;
-        let (model, reason) = Model::open(&place.directory(), path.display().to_string())?;
+    /// Opens a model, which may have an adapter, fetching what of them is on the Hub. Says when its config
+    /// is not used.
+    pub(super) fn open(&self, argument: &Path) -> Result<Model, Failure> {
+        let (path, adapter) = model_and_adapter(argument);
+        let locate = |path: &Path, kind| locate_whole(&self.hub, path, kind, self.talk);
+        let path = locate(&path, Kind::Model)?;
+        let adapter = adapter.map(|path| locate(&path, Kind::Adapter)).transpose()?;
+        let (model, reason) = Model::open(&path, adapter.as_deref())?;
+        let model = model.called(argument.display().to_string());
         if let Some(reason) = reason {
             let reason = Failure::new(&reason, None, true);
             let hint = "layers and kinds are told from the tensors' names";
             self.talk.warn(&reason.message(), Some(hint.to_owned()));
         }
         let tensors = count(model.tensors().len(), "tensor");
-        let architecture = model.architecture().map_or("unknown", |known| known.name());
-        self.talk.detail(&format_args!("{}: {tensors}, {architecture}", model.label()));
+        let architecture = model.architecture();
+        let inferred = if architecture.definition().is_inferred { " (inferred)" } else { "" };
+        let name = architecture.name();
+        self.talk.detail(&format_args!("{}: {tensors}, {name}{inferred}", model.label()));
         Ok(model)
     }
+}
+
+/// `MODEL+ADAPTER` as two paths. A path that exists as it is has no adapter, whatever is in its name.
+fn model_and_adapter(argument: &Path) -> (PathBuf, Option<PathBuf>) {
+    let text = argument.to_string_lossy();
+    if argument.exists() || !text.contains('+') {
+        return (argument.to_owned(), None);
+    }
+    let split = |at: usize| (PathBuf::from(&text[..at]), Some(PathBuf::from(&text[at + 1..])));
+    let mut splits = text.match_indices('+').map(|(at, _)| split(at));
+    let existing = splits.find(|(model, _)| model.exists());
+    existing.unwrap_or_else(|| split(text.find('+').unwrap_or_default()))
 }
 
 /// Writes a file as a whole, or into what is no file.
