@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::AdapterError;
 
-const CONFIG_FILE: &str = "adapter_config.json";
+/// Where an adapter's ranks and scales are.
+pub(crate) const CONFIG_FILE: &str = "adapter_config.json";
 
 /// What peft takes for a rank or an alpha that is not given.
 const DEFAULT_RANK: usize = 8;

@@ -18,5 +18,6 @@ mod source;
 mod tests;
 
 pub use changes::Adapter;
+pub(crate) use config::CONFIG_FILE;
 pub use error::{AdapterError, Misfit};
 pub use source::AdaptedCheckpoint;

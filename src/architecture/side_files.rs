@@ -22,10 +22,29 @@ const TOKENIZER_FILES: [&str; 9] = [
 /// What else models of any architecture may have beside weights and `config.json`.
 const OTHER_FILES: [&str; 2] = ["generation_config.json", "video_preprocessor_config.json"];
 
-/// Copies the generation config, the files in `more` and, `with_tokenizer`, the tokenizer from the
-/// model directory `donor` to the directory `out`, as far as they exist, and returns their names.
+/// The names of the generation config, of the files in `more` and, `with_tokenizer`, of those of the
+/// tokenizer, as far as the model directory `directory` has them.
 ///
 /// `more` is usually the [`side_files`](super::ArchitectureDefinition::side_files) of the definition.
+/// A link that leads nowhere counts: where there is one, the model is incomplete.
+pub fn side_files(directory: &Path, more: &[String], with_tokenizer: bool) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let tokenizer = TOKENIZER_FILES.iter().filter(|_| with_tokenizer);
+    for name in tokenizer.chain(&OTHER_FILES).copied().chain(more.iter().map(String::as_str)) {
+        let is_there = || match fs::symlink_metadata(directory.join(name)) {
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+            Ok(_) => true,
+        };
+        if !found.iter().any(|other| other == name) && is_there() {
+            found.push(name.to_owned());
+        }
+    }
+    found
+}
+
+/// Copies the [`side_files`] of the model directory `donor` to the directory `out`, and returns their
+/// names.
+///
 /// A file that is there but cannot be read, such as a link that leads nowhere, is an error.
 /// Copies are new files: they do not inherit the permissions of a cache.
 pub fn copy_side_files(
@@ -34,20 +53,10 @@ pub fn copy_side_files(
     more: &[String],
     with_tokenizer: bool,
 ) -> Result<Vec<String>, ArchitectureError> {
-    let mut copied: Vec<String> = Vec::new();
-    let tokenizer = TOKENIZER_FILES.iter().filter(|_| with_tokenizer);
-    let names = tokenizer.chain(&OTHER_FILES).copied().chain(more.iter().map(String::as_str));
-    for name in names {
+    let names = side_files(donor, more, with_tokenizer);
+    for name in &names {
         let (from, to) = (donor.join(name), out.join(name));
-        if copied.iter().any(|done| done == name) {
-            continue;
-        }
         let unreadable = |source| ArchitectureError::Read { path: from.clone(), source };
-        // Of the link itself: where a link leads nowhere, the model is incomplete.
-        match fs::symlink_metadata(&from) {
-            Err(source) if source.kind() == io::ErrorKind::NotFound => continue,
-            found => found.map_err(unreadable)?,
-        };
         if !fs::metadata(&from).map_err(unreadable)?.is_file() {
             return Err(ArchitectureError::NotAFile { path: from });
         }
@@ -55,9 +64,8 @@ pub fn copy_side_files(
         File::create(&to)
             .and_then(|mut output| io::copy(&mut input, &mut output))
             .map_err(|source| ArchitectureError::Write { path: to, source })?;
-        copied.push(name.to_owned());
     }
-    Ok(copied)
+    Ok(names)
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@
 //! makes the result appear whole or not at all.
 
 mod error;
+mod format;
+mod frame;
 mod header;
 mod layout;
 mod memory;
@@ -16,10 +18,12 @@ mod output;
 mod pickle;
 mod positioned;
 mod reader;
+mod shard_size;
 mod strided;
 mod writer;
 
 use std::any::Any;
+use std::path::Path;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -27,10 +31,12 @@ use indexmap::IndexMap;
 use crate::kernels::dtype::{DType, widen};
 
 pub use error::CheckpointError;
-pub use layout::{Layout, ParseShardSizeError, Place, ShardSize};
+pub use format::WeightFormat;
+pub use layout::{Layout, Place};
 pub use memory::MemoryCheckpoint;
 pub use output::{OutputDirectory, is_unfinished_output};
 pub use reader::Checkpoint;
+pub use shard_size::{ParseShardSizeError, ShardSize};
 pub use writer::CheckpointWriter;
 
 /// Read access to the tensors of one checkpoint.
@@ -54,6 +60,12 @@ pub trait TensorSource: Send + Sync {
     fn hold(&self, name: &str) -> Result<Option<Arc<dyn Any + Send + Sync>>, CheckpointError> {
         let _ = name;
         Ok(None)
+    }
+
+    /// The files that tensors are read from, with the list of shards where there is one; none for what
+    /// lives in memory.
+    fn files(&self) -> Vec<&Path> {
+        Vec::new()
     }
 
     /// What [`hold`](Self::hold) takes for the tensor `name`.

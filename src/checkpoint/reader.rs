@@ -18,35 +18,8 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::positioned::PositionedFile;
 use super::strided::Strides;
-use super::{CheckpointError, TensorInfo, TensorSource, header, pickle};
+use super::{CheckpointError, TensorInfo, TensorSource, WeightFormat, header, pickle};
 use crate::kernels::dtype::widen;
-
-/// What the weights of a directory can be, the preferred first.
-const CANDIDATES: [Candidate; 2] = [
-    Candidate {
-        index: "model.safetensors.index.json",
-        single: "model.safetensors",
-        format: Format::Safetensors,
-    },
-    Candidate {
-        index: "pytorch_model.bin.index.json",
-        single: "pytorch_model.bin",
-        format: Format::Pickle,
-    },
-];
-
-struct Candidate {
-    /// Lists the shards. Decides when both files are there.
-    index: &'static str,
-    single: &'static str,
-    format: Format,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Safetensors,
-    Pickle,
-}
 
 /// The weights of a model directory.
 ///
@@ -58,6 +31,8 @@ pub struct Checkpoint {
     /// Parallel to `tensors`.
     places: Vec<StoredAt>,
     shards: Vec<Shard>,
+    /// What lists the shards, where something does.
+    index: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -106,12 +81,12 @@ impl Checkpoint {
             Err(source) => return Err(CheckpointError::Read { path, source }),
         }
 
-        for Candidate { index, single, format } in CANDIDATES {
-            let index = directory.join(index);
+        for format in WeightFormat::ALL {
+            let index = directory.join(format.index_name());
             if is_there(&index) {
-                return Self::open_index(directory, &index, format);
+                return Self::open_index(directory, index, format);
             }
-            let single = directory.join(single);
+            let single = directory.join(format.single_name());
             if is_there(&single) {
                 return Ok(Self { path, ..Self::open_single(&single, Some(format))? });
             }
@@ -125,7 +100,7 @@ impl Checkpoint {
         Self::open_single(file, None)
     }
 
-    fn open_single(file: &Path, format: Option<Format>) -> Result<Self, CheckpointError> {
+    fn open_single(file: &Path, format: Option<WeightFormat>) -> Result<Self, CheckpointError> {
         let mut checkpoint = Self::empty(file);
         let (shard, stored) = open_shard(file, format)?;
         for tensor in stored {
@@ -135,15 +110,19 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    fn open_index(directory: &Path, index: &Path, format: Format) -> Result<Self, CheckpointError> {
+    fn open_index(
+        directory: &Path,
+        index: PathBuf,
+        format: WeightFormat,
+    ) -> Result<Self, CheckpointError> {
         let mut checkpoint = Self::empty(directory);
-        for (name, names) in read_index(index)? {
+        for (name, names) in read_index(&index)? {
             let (shard, stored) = open_shard(&directory.join(&name), Some(format))?;
             let mut stored: IndexMap<_, _> =
                 stored.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
             if let Some(tensor) = names.iter().find(|&name| !stored.contains_key(name)) {
                 return Err(CheckpointError::MissingFromShard {
-                    path: index.to_owned(),
+                    path: index,
                     shard: name,
                     tensor: tensor.clone(),
                 });
@@ -156,6 +135,7 @@ impl Checkpoint {
             }
             checkpoint.shards.push(shard);
         }
+        checkpoint.index = Some(index);
         Ok(checkpoint)
     }
 
@@ -165,6 +145,7 @@ impl Checkpoint {
             tensors: IndexMap::new(),
             places: Vec::new(),
             shards: Vec::new(),
+            index: None,
         }
     }
 
@@ -249,6 +230,11 @@ impl TensorSource for Checkpoint {
         info.byte_range(name, start, n_elements)?;
         self.read_elements(name, place, info.dtype.size(), start, out)
     }
+
+    fn files(&self) -> Vec<&Path> {
+        let shards = self.shards.iter().map(|shard| shard.path.as_path());
+        self.index.as_deref().into_iter().chain(shards).collect()
+    }
 }
 
 /// Whether a name is taken, if only by a link that leads nowhere, which is then an error to read.
@@ -267,22 +253,22 @@ fn check_regular(path: &Path) -> Result<(), CheckpointError> {
 }
 
 /// What a file is by its beginning `head` and, where that tells nothing, by its name.
-fn format_of(path: &Path, head: &[u8]) -> Format {
+fn format_of(path: &Path, head: &[u8]) -> WeightFormat {
     let is_json = head.get(8) == Some(&b'{');
     let is_named = || {
         path.extension().is_some_and(|name| ["bin", "pt", "pth"].iter().any(|other| name == *other))
     };
     if pickle::is_pickle(head) || (!is_json && is_named()) {
-        Format::Pickle
+        WeightFormat::Pickle
     } else {
-        Format::Safetensors
+        WeightFormat::Safetensors
     }
 }
 
 /// Without a `format`, the file's beginning decides.
 fn open_shard(
     path: &Path,
-    format: Option<Format>,
+    format: Option<WeightFormat>,
 ) -> Result<(Shard, Vec<header::StoredTensor>), CheckpointError> {
     check_regular(path)?;
     let failed = |source| CheckpointError::Read { path: path.to_owned(), source };
@@ -298,8 +284,8 @@ fn open_shard(
         }
     };
     let tensors = match format {
-        Format::Safetensors => header::parse(path, file.reader(), bytes)?,
-        Format::Pickle => pickle::parse(path, &file, bytes)?,
+        WeightFormat::Safetensors => header::parse(path, file.reader(), bytes)?,
+        WeightFormat::Pickle => pickle::parse(path, &file, bytes)?,
     };
     Ok((Shard { path: path.to_owned(), file }, tensors))
 }
@@ -368,7 +354,8 @@ mod tests {
 
     #[test]
     fn what_is_no_regular_file_is_refused_by_name() {
-        for name in CANDIDATES.iter().flat_map(|candidate| [candidate.index, candidate.single]) {
+        let names = |format: WeightFormat| [format.index_name(), format.single_name()];
+        for name in WeightFormat::ALL.into_iter().flat_map(names) {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join(name);
             fs::create_dir(&path).unwrap();

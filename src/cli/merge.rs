@@ -1,17 +1,22 @@
 //! `mergekit merge`: one merge config, one model directory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
+use indexmap::IndexMap;
 use indicatif::DecimalBytes;
+use serde_json::Value;
 
 use super::compatibility::Compatibility;
 use super::options::MergeSettings;
 use super::plan::{heading, introduce};
 use super::{Failure, Talk, Verbosity, warnings};
 use crate::config::ConfigFile;
-use crate::engine::{Anomaly, WriteOptions};
+use crate::engine::{
+    Anomaly, Engine, EngineError, InputFiles, LOCK_FILE, Lock, LockError, LockOptions, LockedInput,
+    Recipe, WriteOptions,
+};
 use crate::plan::MergePlan;
 use crate::report::count;
 
@@ -24,7 +29,9 @@ Examples:
   mergekit merge merge.yml merged --overwrite --out-shard-size 2b
       replace `merged`, in files of at most 2 GB
   mergekit merge merge.yml merged --threads 2 --memory-limit 500m
-      leave room for other programs")]
+      leave room for other programs
+  mergekit merge merged/mergekit_config.yml again --locked
+      make `merged` again, if its input files are still the same")]
 pub(super) struct Arguments {
     /// The merge config, a YAML file
     config: PathBuf,
@@ -52,6 +59,15 @@ pub(super) struct Arguments {
     #[arg(long)]
     no_write_model_card: bool,
 
+    /// Refuse to merge unless the config, the options and every input file are those of LOCK: without it,
+    /// of the merge.lock.json beside the config
+    #[arg(long, value_name = "LOCK", require_equals = true)]
+    locked: Option<Option<PathBuf>>,
+
+    /// Leave merge.lock.json out, and with it the hashing of input files
+    #[arg(long)]
+    no_lock: bool,
+
     /// Stop at the first weight that is NaN or infinite, instead of going on with a warning
     #[arg(long)]
     strict: bool,
@@ -71,7 +87,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let started = Instant::now();
     let talk = Talk::new(arguments.verbosity);
     let settings = &arguments.settings;
-    arguments.compatibility.answer(talk)?;
+    arguments.compatibility.answer(talk);
     let file = ConfigFile::read(&arguments.config)?;
     let plan = MergePlan::new(&file.config, &settings.model_store(), &settings.plan_options());
     warnings::show(&file, plan.as_ref().map(MergePlan::warnings).unwrap_or_default(), talk);
@@ -91,11 +107,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         plan.method().name,
         count(estimate.threads, "thread"),
     ));
+    let recipe = Recipe::new(file.document.text(), arguments.recorded());
+    let inputs = match arguments.lock() {
+        Some(lock) => Some(verified(&lock, &recipe, arguments, &plan, &engine, talk)?),
+        None => None,
+    };
     let options = WriteOptions {
+        format: settings.format(),
         shard_size: settings.out_shard_size,
         overwrite: arguments.overwrite,
         copy_tokenizer: !arguments.no_copy_tokenizer,
         config_text: (!arguments.no_write_model_card).then(|| file.document.text().to_owned()),
+        lock: (!arguments.no_lock).then_some(LockOptions { recipe, inputs }),
         strict: arguments.strict,
     };
     let bar = talk.byte_progress(plan.output_bytes());
@@ -116,6 +139,54 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             .unwrap_or_default(),
     ));
     Ok(())
+}
+
+impl Arguments {
+    /// The options that decide the output's bytes, by the names of their flags.
+    fn recorded(&self) -> IndexMap<String, Value> {
+        let mut options = self.settings.recorded();
+        options.insert("copy-tokenizer".to_owned(), (!self.no_copy_tokenizer).into());
+        options.insert("write-model-card".to_owned(), (!self.no_write_model_card).into());
+        options
+    }
+
+    /// The lock that `--locked` asks to be held to.
+    fn lock(&self) -> Option<PathBuf> {
+        let beside = || self.config.with_file_name(LOCK_FILE);
+        Some(self.locked.clone()?.unwrap_or_else(beside))
+    }
+}
+
+/// The input files with their digests, when they and everything else are as `path` has them.
+fn verified(
+    path: &Path,
+    recipe: &Recipe,
+    arguments: &Arguments,
+    plan: &MergePlan,
+    engine: &Engine,
+    talk: Talk,
+) -> Result<Vec<LockedInput>, Failure> {
+    let of_engine = |error: LockError| Failure::from(EngineError::from(error));
+    let lock = Lock::open(path).map_err(of_engine)?;
+    if let Some(version) = lock.other_version() {
+        let text = format_args!("`{}` was written by version {version}", path.display());
+        let hint = "this version may compute other bytes from the same inputs".to_owned();
+        talk.warn(&text, Some(hint));
+    }
+    lock.check_recipe(recipe, &arguments.config).map_err(of_engine)?;
+    let files = InputFiles::of(plan).map_err(of_engine)?;
+    lock.check_files(&files).map_err(of_engine)?;
+    let bar = talk.read_progress(files.bytes());
+    let inputs = engine.hash(files.clone(), &|bytes| bar.inc(bytes));
+    bar.finish_and_clear();
+    let inputs = inputs?;
+    lock.check_digests(&files, &inputs).map_err(of_engine)?;
+    talk.detail(&format_args!(
+        "{} of input are as `{}` has them",
+        DecimalBytes(files.bytes()),
+        path.display()
+    ));
+    Ok(inputs)
 }
 
 /// `1.94 GB/s`.

@@ -4,9 +4,11 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
 use clap::Args;
+use indexmap::IndexMap;
+use serde_json::Value;
 
 use super::{Talk, cancelled_by_ctrl_c};
-use crate::checkpoint::ShardSize;
+use crate::checkpoint::{ShardSize, WeightFormat};
 use crate::engine::{Engine, EngineError, EngineOptions};
 use crate::kernels::dtype::DType;
 use crate::plan::{ModelStore, PlanOptions};
@@ -31,6 +33,14 @@ pub(super) struct MergeSettings {
 
     #[arg(long, hide = true)]
     no_allow_crimes: bool,
+
+    /// Write safetensors (the default)
+    #[arg(long, overrides_with = "no_safe_serialization", hide = true)]
+    safe_serialization: bool,
+
+    /// Write weights as PyTorch pickles, pytorch_model.bin
+    #[arg(long)]
+    no_safe_serialization: bool,
 
     /// Where vocabularies differ in size, keep the rows that all models have
     #[arg(long, overrides_with = "no_unsafe_truncate_embeddings")]
@@ -62,6 +72,28 @@ impl MergeSettings {
             allow_mixed_architectures: self.allow_crimes,
             truncate_embeddings: self.unsafe_truncate_embeddings,
         }
+    }
+
+    /// The form of the weight files.
+    pub(super) fn format(&self) -> WeightFormat {
+        match self.no_safe_serialization {
+            true => WeightFormat::Pickle,
+            false => WeightFormat::Safetensors,
+        }
+    }
+
+    /// The options that decide an output's bytes, by the names of their flags.
+    pub(super) fn recorded(&self) -> IndexMap<String, Value> {
+        let dtype = self.lora_merge_dtype.map(|dtype| dtype.to_string());
+        let options = [
+            ("random-seed", Value::from(self.random_seed)),
+            ("allow-crimes", self.allow_crimes.into()),
+            ("unsafe-truncate-embeddings", self.unsafe_truncate_embeddings.into()),
+            ("lora-merge-dtype", dtype.into()),
+            ("safe-serialization", (!self.no_safe_serialization).into()),
+            ("out-shard-size", self.out_shard_size.to_string().into()),
+        ];
+        options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// A store for the models that the config names.

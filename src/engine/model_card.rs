@@ -2,15 +2,16 @@
 
 use std::fmt::Write;
 
-use crate::plan::MergePlan;
+use crate::plan::{InputModel, MergePlan};
 
-/// The card of a merged model. `config_text` is the merge config's text. Where the model lies does not
+/// The card of a merged model. `config_text` is the merge config's text. Where the output lies does not
 /// show, so that the same merge gives the same card everywhere.
 pub(super) fn model_card(plan: &MergePlan, config_text: &str) -> String {
-    let mut card = "---\nlibrary_name: transformers\ntags:\n- mergekit\n- merge\n---\n".to_owned();
+    let mut card = String::new();
     let mut line = |text: &str| {
         writeln!(card, "{text}").expect("writing to a string does not fail");
     };
+    line(&front_matter(&hub_ids(plan.models().iter().map(|model| &**model))));
     line("# Merged model\n");
     line("This language model was not trained but merged from others, with mergekit.\n");
     line("## How it was made\n");
@@ -32,6 +33,38 @@ pub(super) fn model_card(plan: &MergePlan, config_text: &str) -> String {
     card
 }
 
+/// What the Hub reads of a card, as YAML between two rules: the models that it came from, and its tags.
+/// <https://huggingface.co/docs/hub/model-cards>
+fn front_matter(base_models: &[&str]) -> String {
+    let mut matter = "---\n".to_owned();
+    if !base_models.is_empty() {
+        matter += "base_model:\n";
+        for id in base_models {
+            // A name without owner could read as a number or a truth value.
+            let id = if id.contains('/') { (*id).to_owned() } else { format!("\"{id}\"") };
+            matter += &format!("- {id}\n");
+        }
+        matter += "base_model_relation: merge\n";
+    }
+    matter + "library_name: transformers\ntags:\n- mergekit\n- merge\n---"
+}
+
+/// The models and adapters that came from the Hub, each once. A local directory is none, even if its path
+/// looks like a model of the Hub: the Hub would show a link to whatever has that name.
+fn hub_ids<'m>(models: impl Iterator<Item = &'m InputModel>) -> Vec<&'m str> {
+    let mut ids: Vec<&str> = Vec::new();
+    for model in models {
+        let paths = std::iter::once(&model.reference.model).chain(&model.reference.lora);
+        for (path, directory) in paths.zip(model.directories()) {
+            let is_local = directory == std::path::Path::new(&path.path);
+            if !is_local && !ids.contains(&&*path.path) {
+                ids.push(&path.path);
+            }
+        }
+    }
+    ids
+}
+
 /// A name as inline code.
 fn quote(text: &str) -> String {
     format!("`{}`", text.replace('`', "'"))
@@ -41,4 +74,45 @@ fn quote(text: &str) -> String {
 fn fence(text: &str) -> String {
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     "`".repeat(longest.max(2) + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::architecture::ModelConfig;
+    use crate::checkpoint::MemoryCheckpoint;
+
+    /// A model that the config calls `reference`, read from `directory`.
+    fn model(reference: &str, directory: &str) -> InputModel {
+        let config = json!({"architectures": ["LlamaForCausalLM"], "num_hidden_layers": 0});
+        let config = ModelConfig::new(config, PathBuf::from("config.json")).unwrap();
+        let checkpoint = Box::new(MemoryCheckpoint::new());
+        InputModel::new(reference.parse().unwrap(), directory.into(), checkpoint, config).unwrap()
+    }
+
+    #[test]
+    fn only_models_of_the_hub_are_base_models() {
+        let models = [
+            model("models/base", "models/base"),
+            model("owner/one@main", "/cache/models--owner--one/snapshots/1234"),
+            model("owner/one", "/cache/models--owner--one/snapshots/1234"),
+            model("gpt2", "/cache/models--gpt2/snapshots/1234"),
+        ];
+        let ids = hub_ids(models.iter());
+        assert_eq!(ids, ["owner/one", "gpt2"]);
+        let expected = "---\nbase_model:\n- owner/one\n- \"gpt2\"\nbase_model_relation: merge\n\
+            library_name: transformers\ntags:\n- mergekit\n- merge\n---";
+        assert_eq!(front_matter(&ids), expected);
+        assert!(front_matter(&[]).starts_with("---\nlibrary_name: transformers\n"));
+    }
+
+    #[test]
+    fn a_fence_is_longer_than_any_in_the_text() {
+        assert_eq!(fence("no fence"), "```");
+        assert_eq!(fence("a ```` b"), "`````");
+    }
 }

@@ -80,8 +80,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let plan = MergePlan::new(&file.config, &settings.model_store(), &settings.plan_options());
     warnings::show(&file, plan.as_ref().map(MergePlan::warnings).unwrap_or_default(), talk);
     let plan = plan.map_err(|error| Failure::in_config(error, &file))?;
-    let layout =
-        Layout::new(plan.tensor_infos(), settings.out_shard_size).map_err(EngineError::from)?;
+    let layout = Layout::in_format(settings.format(), plan.tensor_infos(), settings.out_shard_size)
+        .map_err(EngineError::from)?;
     let engine: Engine = settings.engine(talk)?;
     let view = View {
         file: &file,
