@@ -35,6 +35,9 @@ INPUTS = {
     "BertForMultipleChoice": {"input_ids": TOKENS["input_ids"][None]},
 }
 
+# transformers 5.24 cannot run these without an image: only this part of them is run.
+PARTS = {"Llama4ForConditionalGeneration": "language_model"}
+
 CONFIGS = {
     "linear": "merge_method: linear\nmodels:\n- {model: A, parameters: {weight: 0.3}}\n"
               "- {model: B, parameters: {weight: 0.9}}\n",
@@ -114,13 +117,19 @@ def in_pytorch(method, paths, out):
     save_file(merged, out / "model.safetensors", {"format": "pt"})
 
 
+def distance(ours, theirs):
+    """The largest difference, as a share of the largest value."""
+    return ((ours - theirs).abs().max() / theirs.abs().max()).item()
+
+
 def logits(cls, name, path):
     model, info = cls.from_pretrained(path, output_loading_info=True, dtype=torch.float32)
     wrong = [f"{what}: {sorted(keys)[:4]}" for what, keys in info.items() if keys]
     if wrong:
         raise RuntimeError("; ".join(wrong))
     with torch.no_grad():
-        output = model.eval()(**INPUTS.get(name, TOKENS))
+        model = getattr(model.eval(), PARTS.get(name, ""), model)
+        output = model(**INPUTS.get(name, TOKENS))
     return output.logits if "logits" in output else output.last_hidden_state
 
 
@@ -148,15 +157,15 @@ def check(program, name, folder):
         out, expected = folder / method, folder / f"{method}-pytorch"
         run(program, method, paths, out)
         in_pytorch(method, paths, expected)
-        ours, theirs = logits(cls, name, out), logits(cls, name, expected)
-        difference = ((ours - theirs).abs().max() / theirs.abs().max()).item()
+        difference = distance(logits(cls, name, out), logits(cls, name, expected))
         if not difference <= TOLERANCE:
             raise RuntimeError(f"{method}: logits differ by {difference:.1e} of the largest")
         worst = max(worst, difference)
     pickled = folder / "pickled"
     run(program, "linear", paths, pickled, "--no-safe-serialization")
     check_pickle(pickled, folder / "linear")
-    if not torch.equal(logits(cls, name, pickled), logits(cls, name, folder / "linear")):
+    # The same weights elsewhere in memory may be added in another order.
+    if not distance(logits(cls, name, pickled), logits(cls, name, folder / "linear")) <= 1e-6:
         raise RuntimeError("the pickled model has other logits")
     return worst
 

@@ -166,6 +166,25 @@ fn each_kind_alone_keeps_what_it_is() {
 }
 
 #[test]
+fn a_head_is_announced_also_where_the_donor_says_nothing() {
+    let place = place();
+    for donor in ["tied", "f32"] {
+        let config = place.read(&format!("{donor}/config.json"));
+        let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+        config.as_object_mut().unwrap().remove("tie_word_embeddings");
+        place.write(&format!("{donor}/config.json"), config.to_string());
+    }
+    let tied = |first: usize, second: usize| {
+        place.merge(&config(&[first, second]), "merged", &["--overwrite"]);
+        place.json("merged/config.json").get("tie_word_embeddings").cloned()
+    };
+    // The donor has no head of its own, so that its architecture must be tied unless told otherwise.
+    assert_eq!(tied(5, 1), Some(false.into()));
+    // It has one, and its config stays as it was.
+    assert_eq!(tied(0, 1), None);
+}
+
+#[test]
 fn what_does_not_fit_is_named() {
     let place = place();
     // Another number of tokens, in one model's embedding only.
