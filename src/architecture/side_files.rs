@@ -22,38 +22,47 @@ const TOKENIZER_FILES: [&str; 9] = [
 /// What else models of any architecture may have beside weights and `config.json`.
 const OTHER_FILES: [&str; 2] = ["generation_config.json", "video_preprocessor_config.json"];
 
-/// The names of the generation config, of the files in `more` and, `with_tokenizer`, of those of the
-/// tokenizer, as far as the model directory `directory` has them.
-///
-/// `more` is usually the [`side_files`](super::ArchitectureDefinition::side_files) of the definition.
-/// A link that leads nowhere counts: where there is one, the model is incomplete.
-pub fn side_files(directory: &Path, more: &[String], with_tokenizer: bool) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    let tokenizer = TOKENIZER_FILES.iter().filter(|_| with_tokenizer);
-    for name in tokenizer.chain(&OTHER_FILES).copied().chain(more.iter().map(String::as_str)) {
-        let is_there = || match fs::symlink_metadata(directory.join(name)) {
-            Err(error) => error.kind() != io::ErrorKind::NotFound,
-            Ok(_) => true,
-        };
-        if !found.iter().any(|other| other == name) && is_there() {
-            found.push(name.to_owned());
-        }
-    }
-    found
+/// The names of the files that [`copy_side_files`] and [`copy_tokenizer`] can copy from `directory`.
+pub fn side_files(directory: &Path, more: &[String]) -> Vec<String> {
+    let more = more.iter().map(String::as_str);
+    existing(directory, TOKENIZER_FILES.into_iter().chain(OTHER_FILES).chain(more))
 }
 
-/// Copies the [`side_files`] of the model directory `donor` to the directory `out`, and returns their
-/// names.
+/// The names of the files that [`copy_tokenizer`] can copy from `directory`.
+pub fn tokenizer_files(directory: &Path) -> Vec<String> {
+    existing(directory, TOKENIZER_FILES.into_iter())
+}
+
+/// Copies the generation config and the files in `more` from the model directory `donor` to the
+/// directory `out`, as far as they exist, but not the tokenizer. Returns their names.
 ///
+/// `more` is usually the [`side_files`](super::ArchitectureDefinition::side_files) of the definition.
 /// A file that is there but cannot be read, such as a link that leads nowhere, is an error.
 /// Copies are new files: they do not inherit the permissions of a cache.
 pub fn copy_side_files(
     donor: &Path,
     out: &Path,
     more: &[String],
-    with_tokenizer: bool,
 ) -> Result<Vec<String>, ArchitectureError> {
-    let names = side_files(donor, more, with_tokenizer);
+    let more = more.iter().map(String::as_str).filter(|name| !TOKENIZER_FILES.contains(name));
+    copy(donor, out, OTHER_FILES.into_iter().chain(more))
+}
+
+/// Copies the files of a tokenizer, as [`copy_side_files`], but for those in `except`.
+pub fn copy_tokenizer(
+    from: &Path,
+    out: &Path,
+    except: &[&str],
+) -> Result<Vec<String>, ArchitectureError> {
+    copy(from, out, TOKENIZER_FILES.into_iter().filter(|name| !except.contains(name)))
+}
+
+fn copy<'n>(
+    donor: &Path,
+    out: &Path,
+    names: impl Iterator<Item = &'n str>,
+) -> Result<Vec<String>, ArchitectureError> {
+    let names = existing(donor, names);
     for name in &names {
         let (from, to) = (donor.join(name), out.join(name));
         let unreadable = |source| ArchitectureError::Read { path: from.clone(), source };
@@ -68,6 +77,22 @@ pub fn copy_side_files(
     Ok(names)
 }
 
+/// Those of `names` that are taken in `directory`, each once, be it by a link that leads nowhere: the
+/// model is incomplete then.
+fn existing<'n>(directory: &Path, names: impl Iterator<Item = &'n str>) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for name in names {
+        let is_there = || match fs::symlink_metadata(directory.join(name)) {
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+            Ok(_) => true,
+        };
+        if !found.iter().any(|other| other == name) && is_there() {
+            found.push(name.to_owned());
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,9 +104,10 @@ mod tests {
         {
             fs::write(donor.path().join(name), name).unwrap();
         }
-        let more = ["extra.json", "tokenizer.json", "absent.json"].map(str::to_owned);
-        let copied = copy_side_files(donor.path(), out.path(), &more, true).unwrap();
-        assert_eq!(copied, ["tokenizer.json", "generation_config.json", "extra.json"]);
+        let more = ["extra.json", "tokenizer.json", "extra.json", "absent.json"].map(str::to_owned);
+        let copied = copy_side_files(donor.path(), out.path(), &more).unwrap();
+        assert_eq!(copied, ["generation_config.json", "extra.json"]);
+        assert_eq!(copy_tokenizer(donor.path(), out.path(), &[]).unwrap(), ["tokenizer.json"]);
         assert_eq!(fs::read_dir(out.path()).unwrap().count(), 3);
         assert_eq!(fs::read(out.path().join("extra.json")).unwrap(), b"extra.json");
     }
@@ -91,7 +117,7 @@ mod tests {
         let (donor, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let path = donor.path().join("tokenizer.json");
         let message = || {
-            let error = copy_side_files(donor.path(), out.path(), &[], true).unwrap_err();
+            let error = copy_tokenizer(donor.path(), out.path(), &[]).unwrap_err();
             assert!(error.is_users_mistake());
             error.to_string()
         };
@@ -106,12 +132,12 @@ mod tests {
     }
 
     #[test]
-    fn the_tokenizer_can_stay_behind() {
+    fn some_of_the_tokenizer_can_stay_behind() {
         let (donor, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        for name in ["tokenizer.json", "generation_config.json"] {
+        for name in ["tokenizer.json", "tokenizer.model"] {
             fs::write(donor.path().join(name), name).unwrap();
         }
-        let copied = copy_side_files(donor.path(), out.path(), &[], false).unwrap();
-        assert_eq!(copied, ["generation_config.json"]);
+        let copied = copy_tokenizer(donor.path(), out.path(), &["tokenizer.model"]).unwrap();
+        assert_eq!(copied, ["tokenizer.json"]);
     }
 }

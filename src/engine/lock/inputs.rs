@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LockError;
 use crate::adapter;
-use crate::architecture::side_files;
+use crate::architecture::{side_files, tokenizer_files};
 use crate::plan::{InputModel, MergePlan};
 
 /// A model or adapter in a lock.
@@ -74,6 +74,14 @@ impl InputFiles {
                     None => inputs.push(input),
                 }
             }
+        }
+        // The tokenizer may come from a model that takes no other part.
+        if let Some(directory) = plan.tokenizer().map(|tokenizer| &tokenizer.directory)
+            && !inputs.iter().any(|input| input.directory == *directory)
+        {
+            let path = directory.display().to_string();
+            let files = sizes(directory, tokenizer_files(directory))?;
+            inputs.push(Input { path, directory: directory.clone(), files });
         }
         Ok(Self { inputs })
     }
@@ -148,7 +156,7 @@ fn inputs_of(model: &InputModel) -> Result<Vec<Input>, LockError> {
             0 => {
                 let more = &model.architecture.definition().side_files;
                 let mut names = vec!["config.json".to_owned()];
-                names.extend(side_files(directory, more, true));
+                names.extend(side_files(directory, more));
                 names
             }
             _ => vec![adapter::CONFIG_FILE.to_owned()],
@@ -156,17 +164,22 @@ fn inputs_of(model: &InputModel) -> Result<Vec<Input>, LockError> {
         // An adapter may lie in a folder of its model.
         let of_this = |file: &&&Path| innermost(&directories, file) == Some(*directory);
         names.extend(weights.iter().filter(of_this).map(|file| name_in(directory, file)));
-        let files = names.into_iter().map(|name| {
-            let path = directory.join(&name);
-            match fs::metadata(&path) {
-                Ok(metadata) => Ok(FileSize { name, bytes: metadata.len() }),
-                Err(source) => Err(LockError::Read { path, source }),
-            }
-        });
-        let files = files.collect::<Result<_, _>>()?;
+        let files = sizes(directory, names)?;
         inputs.push(Input { path, directory: (*directory).to_owned(), files });
     }
     Ok(inputs)
+}
+
+/// The sizes of files in `directory`.
+fn sizes(directory: &Path, names: Vec<String>) -> Result<Vec<FileSize>, LockError> {
+    let size = |name: String| {
+        let path = directory.join(&name);
+        match fs::metadata(&path) {
+            Ok(metadata) => Ok(FileSize { name, bytes: metadata.len() }),
+            Err(source) => Err(LockError::Read { path, source }),
+        }
+    };
+    names.into_iter().map(size).collect()
 }
 
 /// The one of `directories` that `file` is in, of nested ones the innermost.
