@@ -256,10 +256,10 @@ mod tests {
         fs::write(directory.path().join("config.json"), text).unwrap();
         ModelConfig::load(directory.path()).unwrap().save(directory.path()).unwrap();
         let saved = fs::read_to_string(directory.path().join("config.json")).unwrap();
-        // Numbers are the same, though Rust writes some of them with other digits than Python.
+        // Numbers are the same, though some are written in another way.
         let expected = text
             .replace("1e6", "1000000.0")
-            .replace("1e-05", "1e-5")
+            .replace("1e-05", "0.00001")
             .replace("0.1234567890123456789", "0.12345678901234568");
         assert_eq!(saved, expected);
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::terminal::error_line;
 use crate::config::yaml::Place;
 use crate::config::{ConfigError, ConfigFile};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, LockError};
 use crate::inspect::InspectError;
 use crate::plan::{PlanError, PlanWarning};
 use crate::report::OutputError;
@@ -118,7 +118,7 @@ macro_rules! failure_from {
     )*};
 }
 
-failure_from!(ConfigError, OutputError, PlanError, SearchError, SpaceError);
+failure_from!(ConfigError, LockError, OutputError, PlanError, SearchError, SpaceError);
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {

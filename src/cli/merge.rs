@@ -1,5 +1,6 @@
 //! `mergekit merge`: one merge config, one model directory.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -14,8 +15,7 @@ use super::plan::{heading, introduce};
 use super::{Failure, Talk, Verbosity, warnings};
 use crate::config::ConfigFile;
 use crate::engine::{
-    Anomaly, Engine, EngineError, InputFiles, LOCK_FILE, Lock, LockError, LockOptions, LockedInput,
-    Recipe, WriteOptions,
+    Anomaly, Engine, InputFiles, LOCK_FILE, Lock, LockOptions, LockedInput, Recipe, WriteOptions,
 };
 use crate::plan::MergePlan;
 use crate::report::count;
@@ -119,7 +119,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         overwrite: arguments.overwrite,
         copy_tokenizer: !arguments.no_copy_tokenizer,
         config_text: (!arguments.no_write_model_card).then(|| file.document.text().to_owned()),
-        lock: (!arguments.no_lock).then_some(LockOptions { recipe, inputs }),
+        lock: (!arguments.no_lock).then(|| LockOptions {
+            recipe,
+            inputs,
+            kept_digests: kept_digests(),
+        }),
         strict: arguments.strict,
     };
     let bar = talk.byte_progress(plan.output_bytes());
@@ -158,6 +162,13 @@ impl Arguments {
     }
 }
 
+/// Where digests of input files are kept for the next merge, in the user's cache.
+fn kept_digests() -> Option<PathBuf> {
+    let set = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
+    Some(cache.join("mergekit/digests"))
+}
+
 /// The input files with their digests, when they and everything else are as `path` has them.
 fn verified(
     path: &Path,
@@ -167,21 +178,20 @@ fn verified(
     engine: &Engine,
     talk: Talk,
 ) -> Result<Vec<LockedInput>, Failure> {
-    let of_engine = |error: LockError| Failure::from(EngineError::from(error));
-    let lock = Lock::open(path).map_err(of_engine)?;
+    let lock = Lock::open(path)?;
     if let Some(version) = lock.other_version() {
         let text = format_args!("`{}` was written by version {version}", path.display());
         let hint = "this version may compute other bytes from the same inputs".to_owned();
         talk.warn(&text, Some(hint));
     }
-    lock.check_recipe(recipe, &arguments.config).map_err(of_engine)?;
-    let files = InputFiles::of(plan).map_err(of_engine)?;
-    lock.check_files(&files).map_err(of_engine)?;
+    lock.check_recipe(recipe, &arguments.config)?;
+    let files = InputFiles::of(plan)?;
+    lock.check_files(&files)?;
     let bar = talk.read_progress(files.bytes());
     let inputs = engine.hash(files.clone(), &|bytes| bar.inc(bytes));
     bar.finish_and_clear();
     let inputs = inputs?;
-    lock.check_digests(&files, &inputs).map_err(of_engine)?;
+    lock.check_digests(&files, &inputs)?;
     talk.detail(&format_args!(
         "{} of input are as `{}` has them",
         DecimalBytes(files.bytes()),

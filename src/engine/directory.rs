@@ -92,14 +92,16 @@ fn fill(
         }
     }
     let hashing = match &options.lock {
-        Some(LockOptions { inputs: None, .. }) => Some(Hashing::new(InputFiles::of(plan)?)),
+        Some(LockOptions { inputs: None, kept_digests, .. }) => {
+            Some(Hashing::new(InputFiles::of(plan)?, kept_digests.as_deref()))
+        }
         _ => None,
     };
     let writer = CheckpointWriter::create(output.path(), layout)?;
     let anomalies = Anomalies::new(options.strict);
     engine.merge_to_writer(plan, &anomalies, &writer, hashing.as_ref(), progress)?;
     writer.finish()?;
-    if let Some(LockOptions { recipe, inputs }) = &options.lock {
+    if let Some(LockOptions { recipe, inputs, .. }) = &options.lock {
         let inputs = match hashing {
             Some(hashing) => engine.finish_hashing(hashing, &|_| ())?,
             None => inputs.clone().unwrap_or_default(),

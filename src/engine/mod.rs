@@ -110,13 +110,14 @@ impl Engine {
         directory::write(self, plan, out, options, progress)
     }
 
-    /// Hashes input files on all threads, and tells `progress` about every byte.
+    /// Hashes input files on all threads, whatever is known of them, and tells `progress` about every
+    /// byte.
     pub fn hash(
         &self,
         files: InputFiles,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<LockedInput>, EngineError> {
-        self.finish_hashing(Hashing::new(files), progress)
+        self.finish_hashing(Hashing::new(files, None), progress)
     }
 
     fn finish_hashing(

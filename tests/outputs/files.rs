@@ -154,10 +154,17 @@ fn a_template_does_not_cost_the_generation_config() {
     let place = qwen3(QWEN3);
     place.write("qwen/generation_config.json", "{\"top_k\": 20}");
     place.write("qwen/tokenizer_config.json", "{\"chat_template\": \"old\", \"b\": 1}");
-    place.merge(&format!("{WHOLE}chat_template: '{{{{ messages }}}}'\n"), "merged", &[]);
+    place.merge(
+        &format!("{WHOLE}chat_template: '{{{{ bos_token }}}} and messages'\n"),
+        "merged",
+        &[],
+    );
     assert_eq!(place.read("merged/generation_config.json"), "{\"top_k\": 20}");
-    assert_eq!(place.read("merged/chat_template.jinja"), "{{ messages }}");
-    assert_eq!(place.json("merged/tokenizer_config.json")["chat_template"], "{{ messages }}");
+    assert_eq!(place.read("merged/chat_template.jinja"), "{{ bos_token }} and messages");
+    assert_eq!(
+        place.json("merged/tokenizer_config.json")["chat_template"],
+        "{{ bos_token }} and messages"
+    );
     // The other one is copied whether there is a tokenizer or not.
     place.merge(WHOLE, "bare", &["--no-copy-tokenizer"]);
     assert!(names(&place.path("bare")).contains(&"generation_config.json".to_owned()));

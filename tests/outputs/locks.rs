@@ -83,6 +83,25 @@ fn shards_adapters_and_pickles_are_in_the_lock() {
 }
 
 #[test]
+fn a_model_that_only_gives_its_tokens_is_in_the_lock() {
+    let place = Place::new();
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/models");
+    let config = format!(
+        "merge_method: passthrough\nmodels: [{{model: {golden}/v1}}]\ntokenizer: {{source: {golden}/v2}}\n"
+    );
+    place.merge(&config, "merged", &[]);
+    let lock = place.json("merged/merge.lock.json");
+    let source = &lock["inputs"][1];
+    assert_eq!(source["path"], format!("{golden}/v2"));
+    let files = source["files"].as_array().unwrap();
+    let found: Vec<_> = files.iter().map(|file| file["name"].as_str().unwrap()).collect();
+    assert!(
+        found.contains(&"tokenizer.json") && !found.contains(&"model.safetensors"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn the_same_inputs_give_the_same_model_again() {
     let place = merged();
     let outcome = place.run(&AGAIN);

@@ -2,18 +2,22 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, TryLockError};
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::inputs::InputFiles;
+use super::inputs::{FileSize, InputFiles};
+use super::known::Known;
 use super::{LockError, LockedInput, hex};
 use crate::engine::EngineError;
 
 /// Bytes that are read at a time, few enough to stay in a core's cache.
-const BLOCK_BYTES: usize = 1 << 18;
+const BLOCK_BYTES: usize = 1 << 17;
+
+/// An error when the work is to stop.
+type GoOn<'a> = &'a (dyn Fn() -> Result<(), EngineError> + Sync);
 
 /// Files that are being hashed.
 ///
@@ -31,6 +35,10 @@ struct HashedFile {
     /// Bytes of the files before it in the same input.
     before: u64,
     bytes: u64,
+    /// Where its digest is kept.
+    known: Option<Known>,
+    /// Its digest, when it was kept.
+    digest: Option<String>,
     state: Mutex<State>,
 }
 
@@ -44,13 +52,16 @@ struct State {
 }
 
 impl Hashing {
-    pub(crate) fn new(files: InputFiles) -> Self {
+    /// Digests in the directory `kept` are taken for true, and new ones added to it.
+    pub(crate) fn new(files: InputFiles, kept: Option<&Path>) -> Self {
         let hashed = files.inputs().iter().map(|input| {
             let mut before = 0;
-            let file = |file: &super::inputs::FileSize| {
+            let file = |file: &FileSize| {
                 let (path, bytes, state) = (input.place(&file.name), file.bytes, Mutex::default());
                 before += bytes;
-                HashedFile { path, before: before - bytes, bytes, state }
+                let known = kept.and_then(|kept| Known::of(&path, kept));
+                let digest = known.as_ref().and_then(Known::digest);
+                HashedFile { path, before: before - bytes, bytes, known, digest, state }
             };
             input.files.iter().map(file).collect()
         });
@@ -63,7 +74,7 @@ impl Hashing {
         &self,
         done: u64,
         total: u64,
-        go_on: &(dyn Fn() -> Result<(), EngineError> + Sync),
+        go_on: GoOn<'_>,
     ) -> Result<(), EngineError> {
         self.hashed.par_iter().zip(self.files.inputs()).try_for_each(|(files, input)| {
             let share = u128::from(input.bytes()) * u128::from(done) / u128::from(total.max(1));
@@ -82,19 +93,16 @@ impl Hashing {
     /// Hashes what is left, all files at once, and tells `progress` about every byte of it.
     pub(crate) fn finish(
         self,
-        go_on: &(dyn Fn() -> Result<(), EngineError> + Sync),
+        go_on: GoOn<'_>,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<LockedInput>, EngineError> {
         self.hashed.par_iter().flatten().try_for_each(|file| {
             let mut state = file.state.lock().unwrap_or_else(PoisonError::into_inner);
             file.advance(&mut state, file.bytes, go_on, progress)
         })?;
-        let digest = |file: HashedFile| {
-            let state = file.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-            hex(&state.hash.finalize())
-        };
         let locked = self.files.inputs().iter().zip(self.hashed);
-        Ok(locked.map(|(input, files)| input.locked(files.into_iter().map(digest))).collect())
+        let digests = |files: Vec<HashedFile>| files.into_iter().map(HashedFile::into_digest);
+        Ok(locked.map(|(input, files)| input.locked(digests(files))).collect())
     }
 }
 
@@ -104,7 +112,7 @@ impl HashedFile {
         &self,
         state: &mut State,
         wanted: u64,
-        go_on: &(dyn Fn() -> Result<(), EngineError> + Sync),
+        go_on: GoOn<'_>,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(), EngineError> {
         let failed = |source: io::Error| {
@@ -114,6 +122,9 @@ impl HashedFile {
                 _ => LockError::Read { path, source },
             }
         };
+        if self.digest.is_some() {
+            return Ok(());
+        }
         let mut block = Vec::new();
         while state.done < self.bytes {
             let bytes = (self.bytes - state.done).min(BLOCK_BYTES as u64);
@@ -133,6 +144,23 @@ impl HashedFile {
         }
         state.file = None;
         Ok(())
+    }
+
+    /// The digest of what has been hashed as a whole.
+    fn into_digest(self) -> String {
+        if let Some(digest) = self.digest {
+            return digest;
+        }
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let digest = hex(&state.hash.finalize());
+        // Only if the file is still what it was before it was hashed.
+        if let Some(known) = &self.known
+            && let Some(kept) = known.directory()
+            && Known::of(&self.path, kept).as_ref() == Some(known)
+        {
+            known.remember(&digest);
+        }
+        digest
     }
 }
 
@@ -163,7 +191,7 @@ mod tests {
         let sizes = [10, 0, 3 * BLOCK_BYTES + 5, BLOCK_BYTES];
         let (directory, files) = files(&sizes);
         let go_on = || Ok(());
-        let hashing = Hashing::new(files);
+        let hashing = Hashing::new(files, None);
         for done in [0, 1, 2, 40, 40, 99] {
             hashing.advance(done, 100, &go_on).unwrap();
         }
@@ -185,17 +213,17 @@ mod tests {
     fn a_file_that_became_shorter_or_went_away_is_named() {
         let (directory, files) = files(&[10, 20]);
         fs::write(directory.path().join("file-1"), "short").unwrap();
-        let error = Hashing::new(files.clone()).finish(&|| Ok(()), &|_| ()).unwrap_err();
+        let error = Hashing::new(files.clone(), None).finish(&|| Ok(()), &|_| ()).unwrap_err();
         assert!(error.to_string().ends_with("file-1` was cut off while it was read"), "{error}");
         fs::remove_file(directory.path().join("file-1")).unwrap();
-        let error = Hashing::new(files).finish(&|| Ok(()), &|_| ()).unwrap_err();
+        let error = Hashing::new(files, None).finish(&|| Ok(()), &|_| ()).unwrap_err();
         assert!(error.to_string().contains("file-1`") && error.is_users_mistake(), "{error}");
     }
 
     #[test]
     fn hashing_stops_when_it_is_told_to() {
         let (_directory, files) = files(&[10]);
-        let error = Hashing::new(files).finish(&|| Err(EngineError::Interrupted), &|_| ());
+        let error = Hashing::new(files, None).finish(&|| Err(EngineError::Interrupted), &|_| ());
         assert!(matches!(error, Err(EngineError::Interrupted)));
     }
 }

@@ -152,15 +152,13 @@ fn inputs_of(model: &InputModel) -> Result<Vec<Input>, LockError> {
     let weights = model.checkpoint.files();
     let mut inputs = Vec::new();
     for (index, (path, directory)) in paths.zip(&directories).enumerate() {
-        let mut names = match index {
-            0 => {
-                let more = &model.architecture.definition().side_files;
-                let mut names = vec!["config.json".to_owned()];
-                names.extend(side_files(directory, more));
-                names
-            }
-            _ => vec![adapter::CONFIG_FILE.to_owned()],
+        let more = &model.architecture.definition().side_files;
+        let (config, others) = match index {
+            0 => ("config.json", side_files(directory, more)),
+            _ => (adapter::CONFIG_FILE, Vec::new()),
         };
+        let mut names = vec![config.to_owned()];
+        names.extend(others);
         // An adapter may lie in a folder of its model.
         let of_this = |file: &&&Path| innermost(&directories, file) == Some(*directory);
         names.extend(weights.iter().filter(of_this).map(|file| name_in(directory, file)));

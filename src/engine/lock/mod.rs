@@ -7,9 +7,10 @@
 mod error;
 mod hashing;
 mod inputs;
+mod known;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,9 @@ pub struct LockOptions {
     pub recipe: Recipe,
     /// The digests of the input files, where they are known; they are computed beside the merge if not.
     pub inputs: Option<Vec<LockedInput>>,
+    /// A directory where digests of large files are kept for the next merge, and taken from as long as
+    /// the files have not changed. It is created as needed.
+    pub kept_digests: Option<PathBuf>,
 }
 
 impl Recipe {
