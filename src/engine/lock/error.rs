@@ -69,9 +69,9 @@ pub enum LockError {
         /// The option.
         name: String,
         /// Its value now.
-        found: Value,
+        found: Box<Value>,
         /// Its value in the lock.
-        expected: Value,
+        expected: Box<Value>,
     },
 
     /// The lock lacks a model.

@@ -115,8 +115,8 @@ impl Lock {
             None => Ok(()),
             Some((name, expected)) => Err(LockError::Option {
                 name: name.clone(),
-                found: recipe.options.get(name).cloned().unwrap_or(Value::Null),
-                expected: expected.clone(),
+                found: Box::new(recipe.options.get(name).cloned().unwrap_or(Value::Null)),
+                expected: Box::new(expected.clone()),
             }),
         }
     }
