@@ -16,7 +16,7 @@ const DTYPE_KEYS: [&str; 2] = ["dtype", "torch_dtype"];
 
 /// Lists with one entry per layer. A model whose layers are rearranged needs them rearranged alike.
 /// Where all layers are alike, some of these are a number instead.
-const PER_LAYER_LISTS: [&str; 9] = [
+const PER_LAYER_LISTS: [&str; 15] = [
     "layer_types",
     "mlp_layer_types",
     "indexer_types",
@@ -26,7 +26,16 @@ const PER_LAYER_LISTS: [&str; 9] = [
     "intermediate_size",
     "num_attention_heads",
     "num_key_value_heads",
+    "num_attention_heads_per_layer",
+    "num_key_value_heads_per_layer",
+    "num_query_heads",
+    "num_kv_heads",
+    "ffn_multipliers",
+    "block_configs",
 ];
+
+/// A text with one letter per layer.
+const PER_LAYER_LETTERS: &str = "hybrid_override_pattern";
 
 /// Lists of the layers that are of some kind, by their position.
 const LISTS_OF_LAYERS: [&str; 6] = [
@@ -149,6 +158,13 @@ impl ModelConfig {
             {
                 *entries = rearranged;
             }
+        }
+        if let Some(Value::String(letters)) = parent.get_mut(PER_LAYER_LETTERS)
+            && Some(letters.chars().count() as u64) == n_layers_before
+            && let Some(rearranged) =
+                source_layers.iter().map(|&layer| letters.chars().nth(layer)).collect()
+        {
+            *letters = rearranged;
         }
         for list in LISTS_OF_LAYERS {
             let Some(Value::Array(named)) = parent.get_mut(list) else { continue };
@@ -295,11 +311,13 @@ mod tests {
         let mut config = config(json!({
             "layers": 3, "mlp_only_layers": [0, 2], "moe_layers": [], "full_attn_idxs": null,
             "num_key_value_heads": [1, 2, 4], "intermediate_size": 24,
+            "hybrid_override_pattern": "M*-",
         }));
         config.set_source_layers("layers", &[0, 1, 0, 1, 2]).unwrap();
         let expected = json!({
             "layers": 5, "mlp_only_layers": [0, 2, 4], "moe_layers": [], "full_attn_idxs": null,
             "num_key_value_heads": [1, 2, 1, 2, 4], "intermediate_size": 24,
+            "hybrid_override_pattern": "M*M*-",
         });
         assert_eq!(*config.values(), expected);
     }
