@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
-use indexmap::IndexMap;
 use indicatif::DecimalBytes;
-use serde_json::Value;
 
 use super::compatibility::Compatibility;
 use super::options::MergeSettings;
@@ -15,7 +13,8 @@ use super::plan::{heading, introduce};
 use super::{Failure, Talk, Verbosity, warnings};
 use crate::config::ConfigFile;
 use crate::engine::{
-    Anomaly, Engine, InputFiles, LOCK_FILE, Lock, LockOptions, LockedInput, Recipe, WriteOptions,
+    Anomaly, Engine, InputFiles, LOCK_FILE, Lock, LockOptions, LockedConfig, LockedInput,
+    WriteOptions,
 };
 use crate::plan::MergePlan;
 use crate::report::count;
@@ -59,8 +58,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     no_write_model_card: bool,
 
-    /// Refuse to merge unless the config, the options and every input file are those of LOCK: without it,
-    /// of the merge.lock.json beside the config
+    /// Refuse to merge unless config, options and every input file are those of the merge.lock.json beside
+    /// the config, or of LOCK
     #[arg(long, value_name = "LOCK", require_equals = true)]
     locked: Option<Option<PathBuf>>,
 
@@ -89,7 +88,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let settings = &arguments.settings;
     arguments.compatibility.answer(talk);
     let file = ConfigFile::read(&arguments.config)?;
-    let plan = MergePlan::new(&file.config, &settings.model_store(), &settings.plan_options());
+    let plan_options = settings.plan_options();
+    let plan = MergePlan::new(&file.config, &settings.model_store(), &plan_options);
     warnings::show(&file, plan.as_ref().map(MergePlan::warnings).unwrap_or_default(), talk);
     let plan = plan.map_err(|error| Failure::in_config(error, &file))?;
     introduce(&plan, talk);
@@ -108,24 +108,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         plan.method().name,
         count(estimate.threads, "thread"),
     ));
-    let recipe = Recipe::new(file.document.text(), arguments.recorded());
-    let inputs = match arguments.lock() {
-        Some(lock) => Some(verified(&lock, &recipe, arguments, &plan, &engine, talk)?),
-        None => None,
-    };
-    let options = WriteOptions {
+    let text = file.document.text();
+    let mut options = WriteOptions {
         format: settings.format(),
         shard_size: settings.out_shard_size,
         overwrite: arguments.overwrite,
         copy_tokenizer: !arguments.no_copy_tokenizer,
-        config_text: (!arguments.no_write_model_card).then(|| file.document.text().to_owned()),
-        lock: (!arguments.no_lock).then(|| LockOptions {
-            recipe,
-            inputs,
-            kept_digests: kept_digests(),
-        }),
+        config_text: (!arguments.no_write_model_card).then(|| text.to_owned()),
+        lock: None,
         strict: arguments.strict,
     };
+    let config = LockedConfig::new(text, &plan_options, settings.lora_merge_dtype, &options);
+    let inputs = match arguments.lock() {
+        Some(lock) => Some(verified(&lock, &config, arguments, &plan, &engine, talk)?),
+        None => None,
+    };
+    if !arguments.no_lock {
+        options.lock = Some(LockOptions { config, inputs, kept_digests: kept_digests() });
+    }
     let bar = talk.byte_progress(plan.output_bytes());
     let result =
         engine.merge_to_directory(&plan, &arguments.out, &options, &|bytes| bar.inc(bytes));
@@ -147,14 +147,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 impl Arguments {
-    /// The options that decide the output's bytes, by the names of their flags.
-    fn recorded(&self) -> IndexMap<String, Value> {
-        let mut options = self.settings.recorded();
-        options.insert("copy-tokenizer".to_owned(), (!self.no_copy_tokenizer).into());
-        options.insert("write-model-card".to_owned(), (!self.no_write_model_card).into());
-        options
-    }
-
     /// The lock that `--locked` asks to be held to.
     fn lock(&self) -> Option<PathBuf> {
         let beside = || self.config.with_file_name(LOCK_FILE);
@@ -172,7 +164,7 @@ fn kept_digests() -> Option<PathBuf> {
 /// The input files with their digests, when they and everything else are as `path` has them.
 fn verified(
     path: &Path,
-    recipe: &Recipe,
+    config: &LockedConfig,
     arguments: &Arguments,
     plan: &MergePlan,
     engine: &Engine,
@@ -184,7 +176,7 @@ fn verified(
         let hint = "this version may compute other bytes from the same inputs".to_owned();
         talk.warn(&text, Some(hint));
     }
-    lock.check_recipe(recipe, &arguments.config)?;
+    lock.check_config(config, &arguments.config)?;
     let files = InputFiles::of(plan)?;
     lock.check_files(&files)?;
     let bar = talk.read_progress(files.bytes());

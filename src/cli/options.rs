@@ -4,8 +4,6 @@ use std::num::NonZeroUsize;
 use std::thread::available_parallelism;
 
 use clap::Args;
-use indexmap::IndexMap;
-use serde_json::Value;
 
 use super::{Talk, cancelled_by_ctrl_c};
 use crate::checkpoint::{ShardSize, WeightFormat};
@@ -52,7 +50,7 @@ pub(super) struct MergeSettings {
     /// Element type that a model with an adapter is converted to before the two are combined; the model's
     /// own if not given
     #[arg(long, value_name = "DTYPE", value_parser = float_type)]
-    lora_merge_dtype: Option<DType>,
+    pub(super) lora_merge_dtype: Option<DType>,
 
     /// Threads to use; all cores if not given
     #[arg(short = 'j', long, visible_alias = "num-threads", value_name = "N")]
@@ -80,20 +78,6 @@ impl MergeSettings {
             true => WeightFormat::Pickle,
             false => WeightFormat::Safetensors,
         }
-    }
-
-    /// The options that decide an output's bytes, by the names of their flags.
-    pub(super) fn recorded(&self) -> IndexMap<String, Value> {
-        let dtype = self.lora_merge_dtype.map(|dtype| dtype.to_string());
-        let options = [
-            ("random-seed", Value::from(self.random_seed)),
-            ("allow-crimes", self.allow_crimes.into()),
-            ("unsafe-truncate-embeddings", self.unsafe_truncate_embeddings.into()),
-            ("lora-merge-dtype", dtype.into()),
-            ("safe-serialization", (!self.no_safe_serialization).into()),
-            ("out-shard-size", self.out_shard_size.to_string().into()),
-        ];
-        options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// A store for the models that the config names.

@@ -101,12 +101,12 @@ fn fill(
     let anomalies = Anomalies::new(options.strict);
     engine.merge_to_writer(plan, &anomalies, &writer, hashing.as_ref(), progress)?;
     writer.finish()?;
-    if let Some(LockOptions { recipe, inputs, .. }) = &options.lock {
+    if let Some(LockOptions { config, inputs, .. }) = &options.lock {
         let inputs = match hashing {
             Some(hashing) => engine.finish_hashing(hashing, &|_| ())?,
             None => inputs.clone().unwrap_or_default(),
         };
-        Lock::new(recipe.clone(), inputs).save(output.path())?;
+        Lock::new(config.clone(), inputs).save(output.path())?;
     }
     engine.check_cancelled()?;
     Ok(anomalies.into_warnings())

@@ -34,7 +34,7 @@ pub use directory::{WriteOptions, write_small_files};
 pub use error::EngineError;
 pub use estimate::Estimate;
 pub use lock::{
-    InputFiles, LOCK_FILE, Lock, LockError, LockOptions, LockedFile, LockedInput, Recipe,
+    InputFiles, LOCK_FILE, Lock, LockError, LockOptions, LockedConfig, LockedFile, LockedInput,
 };
 
 use anomaly::Anomalies;

@@ -17,6 +17,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::WriteOptions;
+use crate::checkpoint::WeightFormat;
+use crate::kernels::dtype::DType;
+use crate::plan::PlanOptions;
+
 pub use error::LockError;
 pub(super) use hashing::Hashing;
 pub use inputs::{InputFiles, LockedFile, LockedInput};
@@ -36,13 +41,13 @@ pub struct Lock {
     format: u64,
     mergekit: String,
     #[serde(flatten)]
-    recipe: Recipe,
+    config: LockedConfig,
     inputs: Vec<LockedInput>,
 }
 
 /// What decides the bytes of a merged model beside its input files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recipe {
+pub struct LockedConfig {
     config_sha256: String,
     options: IndexMap<String, Value>,
 }
@@ -51,7 +56,7 @@ pub struct Recipe {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockOptions {
     /// What the merge is.
-    pub recipe: Recipe,
+    pub config: LockedConfig,
     /// The digests of the input files, where they are known; they are computed beside the merge if not.
     pub inputs: Option<Vec<LockedInput>>,
     /// A directory where digests of large files are kept for the next merge, and taken from as long as
@@ -59,18 +64,34 @@ pub struct LockOptions {
     pub kept_digests: Option<PathBuf>,
 }
 
-impl Recipe {
-    /// The merge that the text of a config and `options` ask for. An option is the long name of a flag,
-    /// and its value: true or false for a switch, null where it was not given and has no default.
-    pub fn new(config_text: &str, options: IndexMap<String, Value>) -> Self {
+impl LockedConfig {
+    /// The merge that the text of a config asks for with these options. `adapted_as` is what models with
+    /// adapters are converted to. Options go by the names of the flags of `mergekit merge`.
+    pub fn new(
+        config_text: &str,
+        plan: &PlanOptions,
+        adapted_as: Option<DType>,
+        write: &WriteOptions,
+    ) -> Self {
+        let options = [
+            ("random-seed", Value::from(plan.seed)),
+            ("allow-crimes", plan.allow_mixed_architectures.into()),
+            ("unsafe-truncate-embeddings", plan.truncate_embeddings.into()),
+            ("lora-merge-dtype", adapted_as.map(|dtype| dtype.to_string()).into()),
+            ("safe-serialization", (write.format == WeightFormat::Safetensors).into()),
+            ("out-shard-size", write.shard_size.to_string().into()),
+            ("copy-tokenizer", write.copy_tokenizer.into()),
+            ("write-model-card", write.config_text.is_some().into()),
+        ];
+        let options = options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Self { config_sha256: hex(&Sha256::digest(config_text)), options }
     }
 }
 
 impl Lock {
     /// The lock of what this program makes.
-    pub fn new(recipe: Recipe, inputs: Vec<LockedInput>) -> Self {
-        Self { format: FORMAT, mergekit: VERSION.to_owned(), recipe, inputs }
+    pub fn new(config: LockedConfig, inputs: Vec<LockedInput>) -> Self {
+        Self { format: FORMAT, mergekit: VERSION.to_owned(), config, inputs }
     }
 
     /// Reads the lock in `path`.
@@ -103,19 +124,19 @@ impl Lock {
         (self.mergekit != VERSION).then_some(&*self.mergekit)
     }
 
-    /// Refuses another merge config and other options. `config` is the config's file, for messages.
-    pub fn check_recipe(&self, recipe: &Recipe, config: &Path) -> Result<(), LockError> {
-        if self.recipe.config_sha256 != recipe.config_sha256 {
-            return Err(LockError::Config { path: config.to_owned() });
+    /// Refuses another merge config and other options. `path` is the config's file, for messages.
+    pub fn check_config(&self, config: &LockedConfig, path: &Path) -> Result<(), LockError> {
+        if self.config.config_sha256 != config.config_sha256 {
+            return Err(LockError::Config { path: path.to_owned() });
         }
         let differs = |(name, _): &(&String, &Value)| {
-            recipe.options.get(*name) != self.recipe.options.get(*name)
+            config.options.get(*name) != self.config.options.get(*name)
         };
-        match self.recipe.options.iter().find(differs) {
+        match self.config.options.iter().find(differs) {
             None => Ok(()),
             Some((name, expected)) => Err(LockError::Option {
                 name: name.clone(),
-                found: Box::new(recipe.options.get(name).cloned().unwrap_or(Value::Null)),
+                found: Box::new(config.options.get(name).cloned().unwrap_or(Value::Null)),
                 expected: Box::new(expected.clone()),
             }),
         }
