@@ -54,18 +54,16 @@ pub trait TensorSource: Send + Sync {
     /// `n · dtype.size() = out.len()`.
     fn copy_bytes(&self, name: &str, start: usize, out: &mut [u8]) -> Result<(), CheckpointError>;
 
+    /// The files that tensors are read from, with the list of shards where there is one; none for what
+    /// lives in memory.
+    fn files(&self) -> Vec<&Path>;
+
     /// Loads what reading parts of `name` needs beside these parts, and keeps it for as long as what
     /// is returned lives: to be called before a tensor is read in many parts. Nothing for a tensor
     /// that lies in a file as it is.
     fn hold(&self, name: &str) -> Result<Option<Arc<dyn Any + Send + Sync>>, CheckpointError> {
         let _ = name;
         Ok(None)
-    }
-
-    /// The files that tensors are read from, with the list of shards where there is one; none for what
-    /// lives in memory.
-    fn files(&self) -> Vec<&Path> {
-        Vec::new()
     }
 
     /// What [`hold`](Self::hold) takes for the tensor `name`.
