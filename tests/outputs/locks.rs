@@ -38,9 +38,9 @@ fn a_lock_has_every_file_with_its_digest() {
     assert_eq!(paths, ["base", "a"]);
     for input in inputs {
         let model = input["path"].as_str().unwrap();
-        let directory = fs::canonicalize(place.path(model)).unwrap();
-        assert_eq!(input["directory"], directory.to_str().unwrap());
-        assert_eq!(input.get("revision"), None);
+        let directory = place.path(model);
+        // Nothing tells where this was.
+        assert_eq!(input.as_object().unwrap().keys().collect::<Vec<_>>(), ["path", "files"]);
         let files = input["files"].as_array().unwrap();
         let mut found: Vec<_> = files.iter().map(|file| file["name"].as_str().unwrap()).collect();
         found.sort_unstable();

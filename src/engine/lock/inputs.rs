@@ -10,7 +10,8 @@ use crate::adapter;
 use crate::architecture::{side_files, tokenizer_files};
 use crate::plan::{InputModel, MergePlan};
 
-/// A model or adapter in a lock.
+/// A model or adapter in a lock. Where it lies on this machine is not in there, so that the same merge
+/// gives the same lock everywhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockedInput {
     /// As the merge config writes it.
@@ -18,9 +19,6 @@ pub struct LockedInput {
     /// The commit, for what came from the Hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// Where it was read, for what was a local directory.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub directory: Option<PathBuf>,
     /// Its files.
     pub files: Vec<LockedFile>,
 }
@@ -131,16 +129,13 @@ impl Input {
     /// With the digests of its files, in order.
     pub(super) fn locked(&self, digests: impl Iterator<Item = String>) -> LockedInput {
         let revision = hub_revision(&self.directory);
-        let directory = revision
-            .is_none()
-            .then(|| fs::canonicalize(&self.directory).unwrap_or_else(|_| self.directory.clone()));
         let file = |(file, sha256): (&FileSize, String)| LockedFile {
             name: file.name.clone(),
             bytes: file.bytes,
             sha256,
         };
         let files = self.files.iter().zip(digests).map(file).collect();
-        LockedInput { path: self.path.clone(), revision, directory, files }
+        LockedInput { path: self.path.clone(), revision, files }
     }
 }
 
