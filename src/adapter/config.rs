@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::AdapterError;
 
-/// Where an adapter's ranks and scales are.
+/// The file that makes a directory an adapter.
 pub(crate) const CONFIG_FILE: &str = "adapter_config.json";
 
 /// Steps back that matching a pattern against one name may take, a thousand times what sensible ones do.

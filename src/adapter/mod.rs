@@ -22,4 +22,5 @@ mod tests;
 pub(crate) use config::CONFIG_FILE;
 pub use error::{AdapterError, Misfit};
 pub use parts::Adapter;
+pub(crate) use parts::weights_file;
 pub use source::AdaptedCheckpoint;

@@ -17,24 +17,29 @@ impl WeightFormat {
     pub(super) const ALL: [Self; 2] = [Self::Safetensors, Self::Pickle];
 
     /// The name of a weight file that holds everything.
-    pub(super) fn single_name(self) -> String {
-        self.file_name(0, 1)
+    pub(super) fn single_name(self) -> &'static str {
+        match self {
+            Self::Safetensors => "model.safetensors",
+            Self::Pickle => "pytorch_model.bin",
+        }
     }
 
     /// The name of the list of shards.
-    pub(super) fn index_name(self) -> String {
-        format!("{}.index.json", self.single_name())
+    pub(super) fn index_name(self) -> &'static str {
+        match self {
+            Self::Safetensors => "model.safetensors.index.json",
+            Self::Pickle => "pytorch_model.bin.index.json",
+        }
     }
 
     /// The name of weight file `shard`, from 0, of `n_shards`.
     pub(super) fn file_name(self, shard: usize, n_shards: usize) -> String {
-        let (stem, ending) = match self {
-            Self::Safetensors => ("model", "safetensors"),
-            Self::Pickle => ("pytorch_model", "bin"),
-        };
-        match n_shards {
-            1 => format!("{stem}.{ending}"),
-            n => format!("{stem}-{:05}-of-{n:05}.{ending}", shard + 1),
+        let single = self.single_name();
+        match single.rsplit_once('.') {
+            Some((stem, ending)) if n_shards > 1 => {
+                format!("{stem}-{:05}-of-{n_shards:05}.{ending}", shard + 1)
+            }
+            _ => single.to_owned(),
         }
     }
 

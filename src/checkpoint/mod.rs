@@ -32,10 +32,13 @@ use crate::kernels::dtype::{DType, widen};
 
 pub use error::CheckpointError;
 pub use format::WeightFormat;
+#[cfg(feature = "hub")]
+pub(crate) use header::header_length;
 pub use layout::{Layout, Place};
 pub use memory::MemoryCheckpoint;
 pub use output::{OutputDirectory, is_unfinished_output};
-pub use reader::Checkpoint;
+pub use reader::{Beginning, Beginnings, Checkpoint};
+pub(crate) use reader::{WeightsFile, listed_shards, weights_file};
 pub use shard_size::{ParseShardSizeError, ShardSize};
 pub use writer::CheckpointWriter;
 

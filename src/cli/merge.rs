@@ -10,7 +10,7 @@ use indicatif::DecimalBytes;
 use super::compatibility::Compatibility;
 use super::options::MergeSettings;
 use super::plan::{heading, introduce};
-use super::{Failure, Talk, Verbosity, warnings};
+use super::{Failure, Talk, Verbosity};
 use crate::config::ConfigFile;
 use crate::engine::{
     Anomaly, Engine, InputFiles, LOCK_FILE, Lock, LockOptions, LockedConfig, LockedInput,
@@ -88,10 +88,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let settings = &arguments.settings;
     arguments.compatibility.answer(talk);
     let file = ConfigFile::read(&arguments.config)?;
-    let plan_options = settings.plan_options();
-    let plan = MergePlan::new(&file.config, &settings.model_store(), &plan_options);
-    warnings::show(&file, plan.as_ref().map(MergePlan::warnings).unwrap_or_default(), talk);
-    let plan = plan.map_err(|error| Failure::in_config(error, &file))?;
+    let plan = settings.plan_whole(&file, talk)?;
     introduce(&plan, talk);
 
     let without_tokenizer = plan.tokenizer().is_none() && arguments.no_copy_tokenizer;
@@ -118,7 +115,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         lock: None,
         strict: arguments.strict,
     };
-    let config = LockedConfig::new(text, &plan_options, settings.lora_merge_dtype, &options);
+    let config =
+        LockedConfig::new(text, &settings.plan_options(), settings.lora_merge_dtype, &options);
     let inputs = match arguments.lock() {
         Some(lock) => Some(verified(&lock, &config, arguments, &plan, &engine, talk)?),
         None => None,

@@ -11,7 +11,7 @@ pub(super) fn model_card(plan: &MergePlan, config_text: &str) -> String {
     let mut line = |text: &str| {
         writeln!(card, "{text}").expect("writing to a string does not fail");
     };
-    line(&front_matter(&hub_ids(plan.models().iter().map(|model| &**model))));
+    line(&front_matter(&hub_ids(plan.models().iter().flat_map(|model| paths(model)))));
     line("# Merged model\n");
     line("This language model was not trained but merged from others, with mergekit.\n");
     line("## How it was made\n");
@@ -49,17 +49,20 @@ fn front_matter(base_models: &[&str]) -> String {
     matter + "library_name: transformers\ntags:\n- mergekit\n- merge\n---"
 }
 
-/// The models and adapters that came from the Hub, each once. A local directory is none, even if its path
-/// looks like a model of the Hub: the Hub would show a link to whatever has that name.
-fn hub_ids<'m>(models: impl Iterator<Item = &'m InputModel>) -> Vec<&'m str> {
+/// The paths of a model and its adapter, and whether they came from the Hub.
+fn paths(model: &InputModel) -> impl Iterator<Item = (&str, bool)> {
+    let paths = std::iter::once(&model.reference.model).chain(&model.reference.lora);
+    let snapshots = [&model.snapshot, &model.adapter_snapshot];
+    paths.zip(snapshots).map(|(path, snapshot)| (path.path.as_str(), snapshot.is_some()))
+}
+
+/// What came from the Hub, each once. A local directory is none of its models, even if its path looks like
+/// one: the Hub would show a link to whatever has that name.
+fn hub_ids<'p>(paths: impl Iterator<Item = (&'p str, bool)>) -> Vec<&'p str> {
     let mut ids: Vec<&str> = Vec::new();
-    for model in models {
-        let paths = std::iter::once(&model.reference.model).chain(&model.reference.lora);
-        for (path, directory) in paths.zip(model.directories()) {
-            let is_local = directory == std::path::Path::new(&path.path);
-            if !is_local && !ids.contains(&&*path.path) {
-                ids.push(&path.path);
-            }
+    for (path, is_of_hub) in paths {
+        if is_of_hub && !ids.contains(&path) {
+            ids.push(path);
         }
     }
     ids
@@ -78,31 +81,13 @@ fn fence(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
-    use serde_json::json;
-
     use super::*;
-    use crate::architecture::ModelConfig;
-    use crate::checkpoint::MemoryCheckpoint;
-
-    /// A model that the config calls `reference`, read from `directory`.
-    fn model(reference: &str, directory: &str) -> InputModel {
-        let config = json!({"architectures": ["LlamaForCausalLM"], "num_hidden_layers": 0});
-        let config = ModelConfig::new(config, PathBuf::from("config.json")).unwrap();
-        let checkpoint = Box::new(MemoryCheckpoint::new());
-        InputModel::new(reference.parse().unwrap(), directory.into(), checkpoint, config).unwrap()
-    }
 
     #[test]
     fn only_models_of_the_hub_are_base_models() {
-        let models = [
-            model("models/base", "models/base"),
-            model("owner/one@main", "/cache/models--owner--one/snapshots/1234"),
-            model("owner/one", "/cache/models--owner--one/snapshots/1234"),
-            model("gpt2", "/cache/models--gpt2/snapshots/1234"),
-        ];
-        let ids = hub_ids(models.iter());
+        let paths =
+            [("models/base", false), ("owner/one", true), ("owner/one", true), ("gpt2", true)];
+        let ids = hub_ids(paths.into_iter());
         assert_eq!(ids, ["owner/one", "gpt2"]);
         let expected = "---\nbase_model:\n- owner/one\n- \"gpt2\"\nbase_model_relation: merge\n\
             library_name: transformers\ntags:\n- mergekit\n- merge\n---";

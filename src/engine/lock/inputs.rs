@@ -45,6 +45,8 @@ pub struct InputFiles {
 pub(super) struct Input {
     /// As the merge config writes it.
     pub(super) path: String,
+    /// The commit, for what came from the Hub.
+    revision: Option<String>,
     pub(super) directory: PathBuf,
     pub(super) files: Vec<FileSize>,
 }
@@ -77,9 +79,12 @@ impl InputFiles {
         if let Some(directory) = plan.tokenizer().map(|tokenizer| &tokenizer.directory)
             && !inputs.iter().any(|input| input.directory == *directory)
         {
-            let path = directory.display().to_string();
+            let (path, revision) = match cached(directory) {
+                Some((path, commit)) => (path, Some(commit)),
+                None => (directory.display().to_string(), None),
+            };
             let files = sizes(directory, tokenizer_files(directory))?;
-            inputs.push(Input { path, directory: directory.clone(), files });
+            inputs.push(Input { path, revision, directory: directory.clone(), files });
         }
         Ok(Self { inputs })
     }
@@ -104,7 +109,7 @@ impl Input {
     #[cfg(test)]
     pub(super) fn new(path: String, directory: PathBuf, files: Vec<(String, u64)>) -> Self {
         let files = files.into_iter().map(|(name, bytes)| FileSize { name, bytes }).collect();
-        Self { path, directory, files }
+        Self { path, revision: None, directory, files }
     }
 
     /// Adds those of `files` that it does not have.
@@ -128,14 +133,13 @@ impl Input {
 
     /// With the digests of its files, in order.
     pub(super) fn locked(&self, digests: impl Iterator<Item = String>) -> LockedInput {
-        let revision = hub_revision(&self.directory);
         let file = |(file, sha256): (&FileSize, String)| LockedFile {
             name: file.name.clone(),
             bytes: file.bytes,
             sha256,
         };
         let files = self.files.iter().zip(digests).map(file).collect();
-        LockedInput { path: self.path.clone(), revision, files }
+        LockedInput { path: self.path.clone(), revision: self.revision.clone(), files }
     }
 }
 
@@ -143,10 +147,12 @@ impl Input {
 fn inputs_of(model: &InputModel) -> Result<Vec<Input>, LockError> {
     let reference = &model.reference;
     let paths = std::iter::once(&reference.model).chain(&reference.lora).map(ToString::to_string);
+    let snapshots = [&model.snapshot, &model.adapter_snapshot];
     let directories: Vec<&Path> = model.directories().collect();
     let weights = model.checkpoint.files();
     let mut inputs = Vec::new();
     for (index, (path, directory)) in paths.zip(&directories).enumerate() {
+        let revision = snapshots[index].as_ref().map(|snapshot| snapshot.commit().to_owned());
         let more = &model.architecture.definition().side_files;
         let (config, others) = match index {
             0 => ("config.json", side_files(directory, more)),
@@ -158,7 +164,7 @@ fn inputs_of(model: &InputModel) -> Result<Vec<Input>, LockError> {
         let of_this = |file: &&&Path| innermost(&directories, file) == Some(*directory);
         names.extend(weights.iter().filter(of_this).map(|file| name_in(directory, file)));
         let files = sizes(directory, names)?;
-        inputs.push(Input { path, directory: (*directory).to_owned(), files });
+        inputs.push(Input { path, revision, directory: (*directory).to_owned(), files });
     }
     Ok(inputs)
 }
@@ -188,13 +194,14 @@ fn name_in(directory: &Path, file: &Path) -> String {
     parts.join("/")
 }
 
-/// The commit of a model in a cache of the Hub: `models--OWNER--NAME/snapshots/COMMIT`.
-fn hub_revision(directory: &Path) -> Option<String> {
+/// The model and the commit of a directory in a cache of the Hub,
+/// `models--OWNER--NAME/snapshots/COMMIT`.
+fn cached(directory: &Path) -> Option<(String, String)> {
     let name = |path: &Path| Some(path.file_name()?.to_str()?.to_owned());
     let snapshots = directory.parent()?;
-    let is_cached =
-        name(snapshots)? == "snapshots" && name(snapshots.parent()?)?.starts_with("models--");
-    is_cached.then(|| name(directory)).flatten()
+    let folder = name(snapshots.parent()?)?;
+    let model = folder.strip_prefix("models--")?.replacen("--", "/", 1);
+    (name(snapshots)? == "snapshots").then_some((model, name(directory)?))
 }
 
 #[cfg(test)]
@@ -212,11 +219,11 @@ mod tests {
     }
 
     #[test]
-    fn snapshots_of_the_hub_are_known_by_their_commit() {
-        let revision = |path: &str| hub_revision(Path::new(path));
-        let commit = revision("/cache/hub/models--owner--name/snapshots/12ab");
-        assert_eq!(commit.as_deref(), Some("12ab"));
-        assert_eq!(revision("/models/snapshots/12ab"), None);
-        assert_eq!(revision("model"), None);
+    fn snapshots_of_the_hub_are_known_by_their_place() {
+        let cached = |path: &str| cached(Path::new(path));
+        let expected = ("owner/name".to_owned(), "12ab".to_owned());
+        assert_eq!(cached("/cache/hub/models--owner--name/snapshots/12ab"), Some(expected));
+        assert_eq!(cached("/models/snapshots/12ab"), None);
+        assert_eq!(cached("model"), None);
     }
 }
