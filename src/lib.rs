@@ -21,3 +21,4 @@ pub mod report;
 pub mod search;
 pub mod space;
 pub mod tokenizer;
+pub mod tokensurgeon;

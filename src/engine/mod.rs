@@ -30,6 +30,7 @@ use crate::plan::{MergePlan, PlannedTensor};
 
 pub use anomaly::Anomaly;
 pub use directory::WriteOptions;
+pub(crate) use directory::is_same_directory;
 pub use error::EngineError;
 pub use estimate::Estimate;
 
