@@ -14,7 +14,9 @@ use mergekit::engine::{Engine, EngineOptions, WriteOptions};
 use mergekit::kernels::dtype::DType;
 use mergekit::methods::METHODS;
 use mergekit::plan::{MergePlan, ModelStore, PlanOptions};
+use mergekit::tokenizer::TokenizerFile;
 use serde_json::Value;
+use tokenizers::Tokenizer;
 
 /// A case on disk.
 struct Case {
@@ -73,6 +75,11 @@ impl Case {
         MergePlan::new(&config, &store, &self.options).unwrap()
     }
 
+    /// Whether a list of the case has an entry.
+    fn lists(&self, list: &str, entry: &str) -> bool {
+        self.meta[list].as_array().is_some_and(|entries| entries.iter().any(|name| name == entry))
+    }
+
     fn tolerance(&self, key: &str) -> f64 {
         self.meta["tolerance"][key].as_f64().unwrap()
     }
@@ -86,6 +93,56 @@ fn values(checkpoint: &dyn TensorSource, name: &str) -> Vec<f32> {
     let mut values = vec![0.0; checkpoint.tensors()[name].elements()];
     checkpoint.read_into(name, 0, &mut values).unwrap();
     values
+}
+
+/// Compares the output's tokenizer with the case's. Where both have the same tokens, returns for each
+/// id of the expected one the id of the same token: new tokens of a union have ids in another order.
+fn compare_tokenizers(case: &Case, out: &Path) -> Result<Option<Vec<usize>>, Vec<String>> {
+    let path = case.directory.join("expected_tokenizer.json");
+    if !path.exists() {
+        return Ok(None);
+    }
+    let expected = json(&path);
+    let mut found = Vec::new();
+    let config = json(&out.join("tokenizer_config.json"));
+    if let Some(special) = expected["special_tokens"].as_object() {
+        for (name, token) in special.iter().filter(|(name, token)| config[*name] != **token) {
+            found.push(format!("{name} is {} instead of {token}", config[name]));
+        }
+    }
+    if let Some(template) = expected["chat_template"].as_str() {
+        let written = fs::read_to_string(out.join("chat_template.jinja")).unwrap();
+        if written.trim() != template.trim() {
+            found.push(format!("chat template {written:?} instead of {template:?}"));
+        }
+    }
+    let Some(wanted) = expected["vocab"].as_object() else {
+        return if found.is_empty() { Ok(None) } else { Err(found) };
+    };
+    let tokenizer = TokenizerFile::read(out).unwrap();
+    let vocabulary = tokenizer.vocabulary();
+    // What a user of the tokenizer sees.
+    let library = Tokenizer::from_file(out.join("tokenizer.json")).unwrap();
+    let fixed = case.meta["fixed_ids_below"].as_u64().unwrap_or(u64::MAX);
+    let mut rows = vec![usize::MAX; wanted.len()];
+    for (token, id) in wanted {
+        let id = id.as_u64().unwrap();
+        let own = vocabulary.get(token).copied();
+        if library.token_to_id(token) != own {
+            found.push(format!("the library takes {token:?} for {:?}", library.token_to_id(token)));
+        }
+        match own {
+            None => found.push(format!("token {token:?} is missing")),
+            Some(own) if id < fixed && u64::from(own) != id => {
+                found.push(format!("token {token:?} is {own} instead of {id}"));
+            }
+            Some(own) => rows[id as usize] = own as usize,
+        }
+    }
+    if vocabulary.len() != wanted.len() {
+        found.push(format!("{} tokens instead of {}", vocabulary.len(), wanted.len()));
+    }
+    if found.is_empty() { Ok(Some(rows)) } else { Err(found) }
 }
 
 /// Elements that are off, and by how much at most: in multiples of the tolerance, and of the largest
@@ -108,6 +165,13 @@ fn differences(case: &Case, engine: &Engine) -> Vec<String> {
     let merged = Checkpoint::open(out.path()).unwrap();
     let expected = Checkpoint::open_file(&case.directory.join("expected.safetensors")).unwrap();
     let mut found = Vec::new();
+    let rows = match compare_tokenizers(case, out.path()) {
+        Ok(rows) => rows,
+        Err(differences) => {
+            found.extend(differences);
+            None
+        }
+    };
     let (mut n_elements, mut outside) = (0_u32, Outside::default());
     for name in merged.tensors().keys().filter(|name| !expected.tensors().contains_key(*name)) {
         found.push(format!("{name} should not be there"));
@@ -117,7 +181,15 @@ fn differences(case: &Case, engine: &Engine) -> Vec<String> {
             found.push(format!("{name}: {:?} instead of {info:?}", merged.tensors().get(name)));
             continue;
         }
-        let (merged, expected) = (values(&merged, name), values(&expected, name));
+        let (mut merged, expected) = (values(&merged, name), values(&expected, name));
+        if let Some(rows) = &rows
+            && case.lists("match_rows_by_token", name)
+        {
+            let width: usize = info.shape[1..].iter().product();
+            let padding = rows.len()..info.shape[0];
+            let rows = rows.iter().copied().chain(padding);
+            merged = rows.flat_map(|row| &merged[row * width..][..width]).copied().collect();
+        }
         let base = plan.base().filter(|base| base.checkpoint.tensors().contains_key(name));
         let change = base.map(|base| {
             let base = values(&*base.checkpoint, name);

@@ -31,7 +31,7 @@ pub use infer::infer_definition;
 pub(crate) use infer::is_before_layers;
 pub use model_config::ModelConfig;
 pub use name::{NameTemplate, TensorNames};
-pub use side_files::copy_side_files;
+pub use side_files::{copy_side_files, copy_tokenizer};
 
 /// An architecture with the number of layers that one model has.
 ///

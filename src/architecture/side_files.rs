@@ -22,8 +22,8 @@ const TOKENIZER_FILES: [&str; 9] = [
 /// What else models of any architecture may have beside weights and `config.json`.
 const OTHER_FILES: [&str; 2] = ["generation_config.json", "video_preprocessor_config.json"];
 
-/// Copies the generation config, the files in `more` and, `with_tokenizer`, the tokenizer from the
-/// model directory `donor` to the directory `out`, as far as they exist, and returns their names.
+/// Copies the generation config and the files in `more` from the model directory `donor` to the
+/// directory `out`, as far as they exist, but not the tokenizer. Returns their names.
 ///
 /// `more` is usually the [`side_files`](super::ArchitectureDefinition::side_files) of the definition.
 /// A file that is there but cannot be read, such as a link that leads nowhere, is an error.
@@ -32,11 +32,26 @@ pub fn copy_side_files(
     donor: &Path,
     out: &Path,
     more: &[String],
-    with_tokenizer: bool,
+) -> Result<Vec<String>, ArchitectureError> {
+    let more = more.iter().map(String::as_str).filter(|name| !TOKENIZER_FILES.contains(name));
+    copy(donor, out, OTHER_FILES.into_iter().chain(more))
+}
+
+/// Copies the files of a tokenizer, as [`copy_side_files`], but for those in `except`.
+pub fn copy_tokenizer(
+    from: &Path,
+    out: &Path,
+    except: &[&str],
+) -> Result<Vec<String>, ArchitectureError> {
+    copy(from, out, TOKENIZER_FILES.into_iter().filter(|name| !except.contains(name)))
+}
+
+fn copy<'n>(
+    donor: &Path,
+    out: &Path,
+    names: impl Iterator<Item = &'n str>,
 ) -> Result<Vec<String>, ArchitectureError> {
     let mut copied: Vec<String> = Vec::new();
-    let tokenizer = TOKENIZER_FILES.iter().filter(|_| with_tokenizer);
-    let names = tokenizer.chain(&OTHER_FILES).copied().chain(more.iter().map(String::as_str));
     for name in names {
         let (from, to) = (donor.join(name), out.join(name));
         if copied.iter().any(|done| done == name) {
@@ -71,9 +86,10 @@ mod tests {
         {
             fs::write(donor.path().join(name), name).unwrap();
         }
-        let more = ["extra.json", "tokenizer.json", "absent.json"].map(str::to_owned);
-        let copied = copy_side_files(donor.path(), out.path(), &more, true).unwrap();
-        assert_eq!(copied, ["tokenizer.json", "generation_config.json", "extra.json"]);
+        let more = ["extra.json", "tokenizer.json", "extra.json", "absent.json"].map(str::to_owned);
+        let copied = copy_side_files(donor.path(), out.path(), &more).unwrap();
+        assert_eq!(copied, ["generation_config.json", "extra.json"]);
+        assert_eq!(copy_tokenizer(donor.path(), out.path(), &[]).unwrap(), ["tokenizer.json"]);
         assert_eq!(fs::read_dir(out.path()).unwrap().count(), 3);
         assert_eq!(fs::read(out.path().join("extra.json")).unwrap(), b"extra.json");
     }
@@ -83,7 +99,7 @@ mod tests {
         let (donor, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let path = donor.path().join("tokenizer.json");
         let message = || {
-            let error = copy_side_files(donor.path(), out.path(), &[], true).unwrap_err();
+            let error = copy_tokenizer(donor.path(), out.path(), &[]).unwrap_err();
             assert!(error.is_users_mistake());
             error.to_string()
         };
@@ -98,12 +114,12 @@ mod tests {
     }
 
     #[test]
-    fn the_tokenizer_can_stay_behind() {
+    fn some_of_the_tokenizer_can_stay_behind() {
         let (donor, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        for name in ["tokenizer.json", "generation_config.json"] {
+        for name in ["tokenizer.json", "tokenizer.model"] {
             fs::write(donor.path().join(name), name).unwrap();
         }
-        let copied = copy_side_files(donor.path(), out.path(), &[], false).unwrap();
-        assert_eq!(copied, ["generation_config.json"]);
+        let copied = copy_tokenizer(donor.path(), out.path(), &["tokenizer.model"]).unwrap();
+        assert_eq!(copied, ["tokenizer.json"]);
     }
 }

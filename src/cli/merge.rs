@@ -78,7 +78,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let plan = plan.map_err(|error| Failure::in_config(error, &file))?;
     introduce(&plan, talk);
 
-    if plan.chat_template().is_some() && arguments.no_copy_tokenizer {
+    let without_tokenizer = plan.tokenizer().is_none() && arguments.no_copy_tokenizer;
+    if plan.chat_template().is_some() && without_tokenizer {
         let hint = "leave out either `chat_template` or `--no-copy-tokenizer`".to_owned();
         talk.warn(&"`chat_template` has no effect without a tokenizer", Some(hint));
     }

@@ -22,15 +22,18 @@ pub enum ConfigError {
         known: Vec<String>,
     },
 
-    /// A field exists in mergekit, not here.
-    #[error("{at}: {what} is not available in this version")]
-    NotAvailable {
-        /// The field's value.
+    /// Where the output's tokens come from is said twice.
+    #[error("{at}: `tokenizer_source` cannot be combined with `tokenizer`")]
+    SeveralTokenizers {
+        /// The second one's name.
         at: Place,
-        /// With its article or name.
-        what: &'static str,
-        /// What to do without it.
-        instead: &'static str,
+    },
+
+    /// A token of a model has two names, or none.
+    #[error("{at}: a `model_token` has either a `token` or a `token_id`")]
+    TokenName {
+        /// The mapping.
+        at: Place,
     },
 
     /// Nothing says what is merged.
@@ -128,7 +131,9 @@ impl ConfigError {
         match self {
             Self::Yaml(error) => error.hint(),
             Self::UnknownMethod { name, known, .. } => Some(did_you_mean(name, known)),
-            Self::NotAvailable { instead, .. } => Some((*instead).to_owned()),
+            Self::SeveralTokenizers { .. } => {
+                Some("write `tokenizer: {source: …}` and remove `tokenizer_source`".to_owned())
+            }
             Self::NoRecipe { allowed, .. } => {
                 Some(format!("list what is merged under one of {}", quoted(allowed)))
             }
@@ -149,7 +154,7 @@ impl ConfigError {
                 Some(format!("{name} is a share, not a percentage: write {}", value / 100.0))
             }
             Self::UnknownParameter { meant, .. } => Some(format!("did you mean `{meant}`?")),
-            Self::OutOfRange { .. } => None,
+            Self::OutOfRange { .. } | Self::TokenName { .. } => None,
         }
     }
 

@@ -13,6 +13,7 @@ mod resolve;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod tokenizer;
 mod write;
 pub mod yaml;
 
@@ -24,6 +25,9 @@ pub use chat_template::{BuiltInTemplate, ChatTemplate};
 pub use error::{ConfigError, Warning};
 pub use read::ConfigFile;
 pub use reference::ReferenceError;
+pub use tokenizer::{
+    EmbeddingSource, TokenName, TokenSettings, TokenizerSettings, TokenizerSource,
+};
 
 /// A merge config as written.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +45,9 @@ pub struct MergeConfig {
     pub dtype: Option<DType>,
     /// Element type of the output.
     pub out_dtype: Option<DType>,
+    /// Tokens of the output, to which the models' embeddings are aligned. When not given, the output
+    /// has the donor's tokenizer, and embeddings are merged row by row.
+    pub tokenizer: Option<TokenizerSettings>,
     /// Chat template of the output's tokenizer; the donor's when not given.
     pub chat_template: Option<ChatTemplate>,
 }

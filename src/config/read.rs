@@ -6,7 +6,7 @@ use super::settings::{self, Owner};
 use super::yaml::{Document, Fields, Node, Place, YamlError, closest};
 use super::{
     ChatTemplate, ConfigError, MergeConfig, ModelEntry, ModelReference, ModuleEntry, OutputSlice,
-    Recipe, Settings, SliceSource, Warning,
+    Recipe, Settings, SliceSource, TokenizerSettings, Warning,
 };
 use crate::kernels::dtype::DType;
 use crate::methods::{self, METHODS, MethodDefinition};
@@ -32,9 +32,6 @@ const TOP_LEVEL: [&str; 12] = [
 
 const RECIPES: &[&str] = &["models", "slices", "modules"];
 const RECIPES_OF_MODULE: &[&str] = &["models", "slices"];
-
-const INSTEAD_OF_TOKENIZER: &str =
-    "without it the output has the base model's tokenizer, and all models need its vocabulary";
 
 /// A merge config with the file it was read from.
 #[derive(Debug, Clone)]
@@ -95,14 +92,6 @@ impl MergeConfig {
         let mut warnings = Vec::new();
         warn_of_unknown(&fields, &TOP_LEVEL, &mut warnings)?;
         let method = read_method(&fields.require("merge_method")?)?;
-        for (name, what, instead) in [
-            ("tokenizer", "`tokenizer`", INSTEAD_OF_TOKENIZER),
-            ("tokenizer_source", "`tokenizer_source`", INSTEAD_OF_TOKENIZER),
-        ] {
-            if let Some(node) = fields.get(name) {
-                return Err(ConfigError::NotAvailable { at: node.place(), what, instead });
-            }
-        }
         let mut reader = Reader { method, warnings };
         let config = Self {
             merge_method: method.name.to_owned(),
@@ -111,6 +100,7 @@ impl MergeConfig {
             parameters: reader.settings(&fields, Owner::Output)?,
             dtype: fields.get("dtype").as_ref().map(read_dtype).transpose()?,
             out_dtype: fields.get("out_dtype").as_ref().map(read_dtype).transpose()?,
+            tokenizer: TokenizerSettings::read(&fields)?,
             chat_template: match fields.get("chat_template") {
                 Some(node) => read_chat_template(&node)?,
                 None => None,

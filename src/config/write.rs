@@ -9,9 +9,10 @@ use std::fmt::Write;
 use serde::{Serialize, Serializer};
 use serde_yaml::{Mapping, Value as Yaml};
 
+use super::tokenizer::{BASE, MODEL_TOKEN, UNION, ZERO};
 use super::{
-    MergeConfig, ModelPath, ModelReference, ModuleEntry, OutputSlice, Recipe, Scalar, Setting,
-    Settings, SliceSource, Value,
+    EmbeddingSource, MergeConfig, ModelPath, ModelReference, ModuleEntry, OutputSlice, Recipe,
+    Scalar, Setting, Settings, SliceSource, TokenName, TokenizerSettings, TokenizerSource, Value,
 };
 
 /// Longest key in characters that YAML takes without a `?` before it is 1,024; less, to be safe.
@@ -44,6 +45,9 @@ impl MergeConfig {
         }
         if let Some(dtype) = self.out_dtype {
             put(&mut fields, "out_dtype", dtype.to_string());
+        }
+        if let Some(settings) = &self.tokenizer {
+            put(&mut fields, "tokenizer", tokenizer(settings));
         }
         if let Some(template) = &self.chat_template {
             put(&mut fields, "chat_template", template.as_str());
@@ -172,6 +176,54 @@ fn model_path(path: &ModelPath) -> Yaml {
     put(&mut fields, "path", path.path.as_str());
     if let Some(revision) = &path.revision {
         put(&mut fields, "revision", revision.as_str());
+    }
+    Yaml::Mapping(fields)
+}
+
+fn tokenizer(settings: &TokenizerSettings) -> Yaml {
+    let mut fields = Mapping::new();
+    let source = match &settings.source {
+        TokenizerSource::Union => UNION.into(),
+        TokenizerSource::Base => BASE.into(),
+        TokenizerSource::Model(model) => match reference(model) {
+            // A model of that name, not the word.
+            Yaml::String(path) if [UNION, BASE].contains(&path.as_str()) => {
+                Yaml::Mapping(Mapping::from_iter([("model".into(), model_path(&model.model))]))
+            }
+            other => other,
+        },
+    };
+    put(&mut fields, "source", source);
+    if !settings.tokens.is_empty() {
+        let tokens = settings.tokens.iter().map(|(text, token)| {
+            let mut fields = Mapping::new();
+            put(&mut fields, "source", embedding(&token.source));
+            if token.force {
+                put(&mut fields, "force", true);
+            }
+            (text.as_str().into(), Yaml::Mapping(fields))
+        });
+        put(&mut fields, "tokens", tokens.collect::<Mapping>());
+    }
+    if let Some(multiple) = settings.pad_to_multiple_of {
+        put(&mut fields, "pad_to_multiple_of", multiple);
+    }
+    Yaml::Mapping(fields)
+}
+
+fn embedding(source: &EmbeddingSource) -> Yaml {
+    let mut fields = Mapping::new();
+    match source {
+        EmbeddingSource::Model(model) => return reference(model),
+        EmbeddingSource::Zero => put(&mut fields, "kind", ZERO),
+        EmbeddingSource::Token { model, token } => {
+            put(&mut fields, "kind", MODEL_TOKEN);
+            put(&mut fields, "model", reference(model));
+            match token {
+                TokenName::Text(text) => put(&mut fields, "token", text.as_str()),
+                TokenName::Id(id) => put(&mut fields, "token_id", *id),
+            }
+        }
     }
     Yaml::Mapping(fields)
 }

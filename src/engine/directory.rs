@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use crate::architecture::copy_side_files;
+use crate::architecture::{copy_side_files, copy_tokenizer};
 use crate::checkpoint::{CheckpointWriter, Layout, OutputDirectory, ShardSize};
 use crate::plan::MergePlan;
-use crate::tokenizer;
+use crate::tokenizer::{self, VOCABULARY_FILES};
 
 use super::anomaly::{Anomalies, Anomaly};
 use super::error::EngineError;
@@ -22,7 +22,7 @@ pub struct WriteOptions {
     pub shard_size: ShardSize,
     /// Replaces a directory that exists.
     pub overwrite: bool,
-    /// Copies the donor's tokenizer.
+    /// Copies the donor's tokenizer, unless the plan has one of its own, which is always written.
     pub copy_tokenizer: bool,
     /// The merge config's text, to be kept as `mergekit_config.yml` and shown in a model card,
     /// `README.md`. Without it, neither is written.
@@ -58,13 +58,7 @@ pub(super) fn write(
     let layout = Layout::new(plan.tensor_infos(), options.shard_size)?;
     let output = OutputDirectory::create(out, options.overwrite)?;
     // Small things first: what is wrong with them is known before the weights are computed.
-    plan.output_config().save(output.path())?;
-    let donor = plan.donor();
-    let more = &donor.architecture.definition().side_files;
-    copy_side_files(&donor.directory, output.path(), more, options.copy_tokenizer)?;
-    if let Some(template) = plan.chat_template().filter(|_| options.copy_tokenizer) {
-        tokenizer::set(output.path(), template)?;
-    }
+    write_small_files(plan, output.path(), options.copy_tokenizer)?;
     let writer = CheckpointWriter::create(output.path(), layout)?;
     let anomalies = Anomalies::new(options.strict);
     engine.merge_to_writer(plan, &anomalies, &writer, progress)?;
@@ -79,6 +73,35 @@ pub(super) fn write(
     engine.check_cancelled()?;
     output.commit()?;
     Ok(anomalies.into_warnings())
+}
+
+/// Writes what a model directory holds beside weights: `config.json`, generation config and others of
+/// the architecture, and the tokenizer; the donor's, where the plan
+/// has none of its own, only with `copies_tokenizer`.
+pub fn write_small_files(
+    plan: &MergePlan,
+    out: &Path,
+    copies_tokenizer: bool,
+) -> Result<(), EngineError> {
+    plan.output_config().save(out)?;
+    let donor = plan.donor();
+    copy_side_files(&donor.directory, out, &donor.architecture.definition().side_files)?;
+    match plan.tokenizer() {
+        Some(tokenizer) => {
+            let changed = tokenizer.file.is_changed();
+            let except: &[&str] = if changed { &VOCABULARY_FILES } else { &[] };
+            copy_tokenizer(&tokenizer.directory, out, except)?;
+            tokenizer.write(out)?;
+        }
+        None if copies_tokenizer => {
+            copy_tokenizer(&donor.directory, out, &[])?;
+        }
+        None => return Ok(()),
+    }
+    if let Some(template) = plan.chat_template() {
+        tokenizer::set(out, template)?;
+    }
+    Ok(())
 }
 
 /// Whether both paths lead to the same existing directory.

@@ -81,7 +81,7 @@ impl<'p> Inputs<'p> {
         for (index, position) in positions.enumerate() {
             let operand = self.operand(position);
             let stored = buffers.stored(index, length * operand.dtype.size());
-            operand.model.checkpoint.copy_bytes(&operand.tensor, start, stored)?;
+            operand.source.copy_bytes(&operand.tensor, start, stored)?;
             if let Some(index) = first_not_finite(operand.dtype, stored) {
                 self.meet_not_finite(position, operand, start, stored, index)?;
             }
@@ -181,7 +181,8 @@ impl<'p> Reader<'p> {
         for (position, operand) in inputs.operands().enumerate() {
             let role = if position == 0 && inputs.base.is_some() { 'b' } else { 'i' };
             let (id, loaded_as) = (operand.model.id(), operand.loaded_as);
-            write!(identity, "\0{role}{id}:{loaded_as}:{}", operand.tensor)
+            let alignment = operand.alignment.unwrap_or_default();
+            write!(identity, "\0{role}{id}:{loaded_as}:{alignment:x}:{}", operand.tensor)
                 .expect("writing to a string does not fail");
         }
         Self { inputs, cache, identity }

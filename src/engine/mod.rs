@@ -29,8 +29,8 @@ use crate::checkpoint::CheckpointWriter;
 use crate::plan::{MergePlan, PlannedTensor};
 
 pub use anomaly::Anomaly;
-pub use directory::WriteOptions;
 pub(crate) use directory::is_same_directory;
+pub use directory::{WriteOptions, write_small_files};
 pub use error::EngineError;
 pub use estimate::Estimate;
 
@@ -114,9 +114,15 @@ impl Engine {
         writer: &CheckpointWriter,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(), EngineError> {
-        // In the order on disk, which is usually that of the inputs as well.
+        // In the order on disk, which is usually that of the inputs as well. The smallest tensor comes
+        // first, so that a merge that cannot write says so at once, not after the embedding's statistics.
+        let elements = |index: &usize| plan.tensors()[*index].info.elements();
         let mut order: Vec<usize> = (0..plan.tensors().len()).collect();
         order.sort_by_key(|&index| writer.layout().place(index));
+        let smallest = order.iter().enumerate().filter(|(_, index)| elements(index) > 0);
+        if let Some((place, _)) = smallest.min_by_key(|(_, index)| elements(index)) {
+            order[..=place].rotate_right(1);
+        }
         self.run(plan, anomalies, |run| {
             run.each(&order, |index| {
                 run.write(index, |offset, bytes| {

@@ -79,7 +79,7 @@ impl<'p> PreparedTensor<'p> {
     ) -> Result<Self, EngineError> {
         let mut held = Vec::new();
         for operand in planned.operands() {
-            held.extend(operand.model.checkpoint.hold(&operand.tensor)?);
+            held.extend(operand.source.hold(&operand.tensor)?);
         }
         let (method, base, inputs) = match &planned.action {
             Action::Copy { from, equals } => {
@@ -205,13 +205,13 @@ impl<'p> PreparedTensor<'p> {
         start: usize,
         stored: &mut [u8],
     ) -> Result<(), EngineError> {
-        from.model.checkpoint.copy_bytes(&from.tensor, start, stored)?;
+        from.source.copy_bytes(&from.tensor, start, stored)?;
         if let Some(index) = first_nan(from.dtype, stored) {
             self.inputs.meet_not_finite(0, from, start, stored, index)?;
         }
         let mut other_stored = vec![0; if equals.is_empty() { 0 } else { stored.len() }];
         for other in equals {
-            other.model.checkpoint.copy_bytes(&other.tensor, start, &mut other_stored)?;
+            other.source.copy_bytes(&other.tensor, start, &mut other_stored)?;
             if other_stored != *stored {
                 return Err(EngineError::Unequal {
                     tensor: self.planned.name.clone(),

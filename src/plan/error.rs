@@ -6,6 +6,7 @@ use crate::adapter::AdapterError;
 use crate::architecture::ArchitectureError;
 use crate::checkpoint::CheckpointError;
 use crate::kernels::dtype::DType;
+use crate::tokenizer::TokenizerError;
 
 /// Everything that can be wrong with a merge before any weight is read.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,47 @@ pub enum PlanError {
     /// A model's adapter cannot be opened, or does not fit the model.
     #[error(transparent)]
     Adapter(#[from] AdapterError),
+
+    /// A model's tokenizer cannot be understood.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+
+    /// The embedding of a token should come from a model that takes no part.
+    #[error("`{field}`: model `{model}` gives nothing to tensor `{tensor}`")]
+    NoEmbeddingSource {
+        /// Path in the config of what names it.
+        field: String,
+        /// The model.
+        model: String,
+        /// The tensor's name in the output.
+        tensor: String,
+    },
+
+    /// The embedding of a token should come from a token that there is not.
+    #[error("`{field}`: model `{model}` has no token {token:?}, or no embedding for it")]
+    NoToken {
+        /// Path in the config of what names it.
+        field: String,
+        /// The model.
+        model: String,
+        /// The token.
+        token: String,
+    },
+
+    /// The embedding of a token should come from a row that there is not.
+    #[error("`{field}` is {id}, but tensor `{tensor}` of model `{model}` has {n_rows} rows")]
+    TokenId {
+        /// Its path in the config.
+        field: String,
+        /// As written.
+        id: usize,
+        /// The model.
+        model: String,
+        /// The tensor's name in the output.
+        tensor: String,
+        /// Its rows.
+        n_rows: usize,
+    },
 
     /// A model has a revision.
     #[error("model `{model}` asks for a revision, but models are read from local directories")]

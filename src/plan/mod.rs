@@ -5,6 +5,7 @@
 //! tensors follows from two things: the architecture's list of tensors, and slices, the form that
 //! every merge config is brought into.
 
+mod alignment;
 mod error;
 mod models;
 mod overview;
@@ -14,6 +15,7 @@ mod tensors;
 #[cfg(test)]
 pub(crate) mod testing;
 mod usage;
+mod vocabulary;
 mod warning;
 
 use std::sync::Arc;
@@ -21,11 +23,11 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::architecture::{ArchitectureDefinition, LayerCount, ModelConfig, infer_definition};
-use crate::checkpoint::{Holding, TensorInfo};
+use crate::checkpoint::{Holding, TensorInfo, TensorSource};
 use crate::config::{ChatTemplate, MergeConfig, ModelReference};
 use crate::kernels::dtype::DType;
 use crate::methods::{self, MethodDefinition, TensorMethod};
-use crate::tokenizer;
+use crate::tokenizer::{self, OutputTokenizer};
 
 pub use error::PlanError;
 pub use models::{InputModel, ModelStore};
@@ -35,6 +37,7 @@ pub use warning::{PlanWarning, Unmatched, Unused};
 
 use recipe::{ModuleRecipe, Scope};
 use usage::{Usage, ZeroSums};
+use vocabulary::Vocabulary;
 
 /// What a merge config alone does not decide.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,6 +57,7 @@ pub struct MergePlan {
     base: Option<Arc<InputModel>>,
     tensors: Vec<PlannedTensor>,
     config: ModelConfig,
+    tokenizer: Option<OutputTokenizer>,
     chat_template: Option<String>,
     warnings: Vec<PlanWarning>,
     seed: u64,
@@ -93,20 +97,25 @@ pub enum Action {
 }
 
 /// A tensor of an input model. It may have more rows than the output.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Operand {
     /// The model.
     pub model: Arc<InputModel>,
+    /// What it is read from: the model's checkpoint, or its rows in the order of the output's tokens.
+    pub source: Arc<dyn TensorSource>,
     /// Its name in that model.
     pub tensor: String,
     /// Its name by the architecture, in that model's own layers: what filters are held against, also
     /// where another tensor stands in for it.
     pub canonical: String,
-    /// Its element type in that model.
+    /// Its element type there.
     pub dtype: DType,
     /// The element type to round it to before anything is computed. Rounding is free where the two
     /// are equal, which is the usual case.
     pub loaded_as: DType,
+    /// Differs, but for accidents, between tensors whose rows are aligned in different ways; none for
+    /// one that is read as it is.
+    pub alignment: Option<u64>,
 }
 
 impl PlannedTensor {
@@ -121,9 +130,14 @@ impl PlannedTensor {
 }
 
 impl Operand {
+    /// Its shape as read.
+    fn stored_shape(&self) -> Vec<usize> {
+        self.source.tensors()[&self.tensor].shape.clone()
+    }
+
     /// What it takes to have it at hand, where it is computed while it is read.
     pub fn holding(&self) -> Holding {
-        self.model.checkpoint.holding(&self.tensor)
+        self.source.holding(&self.tensor)
     }
 }
 
@@ -173,6 +187,7 @@ impl MergePlan {
         let (models, donor) = (&models, &models[0]);
         let mut warnings = Vec::new();
         let chat_template = chat_template(config, models, &mut warnings);
+        let vocabulary = Vocabulary::new(config, models, &references, &mut warnings)?;
         check_architectures(models, &references, options, &mut warnings)?;
         let definition = common_definition(models, &mut warnings);
         for (model, (field, _)) in models.iter().zip(&references) {
@@ -194,6 +209,7 @@ impl MergePlan {
             dtype: config.dtype,
             out_dtype: config.out_dtype,
             truncate_embeddings: options.truncate_embeddings,
+            vocabulary,
             planned: Vec::new(),
             warnings,
             written_despite_tie: false,
@@ -210,11 +226,13 @@ impl MergePlan {
         planner.warn_of_settings(&modules);
         let output_config = output_config(donor, &definition, &modules, &mut planner)?;
         let base = config.base_model.is_some().then(|| Arc::clone(donor));
-        let tensors::Planner { planned, warnings, .. } = planner;
+        let tensors::Planner { planned, mut warnings, vocabulary, .. } = planner;
+        let tokenizer = vocabulary.map(|vocabulary| vocabulary.finish(&mut warnings));
         Ok(Self {
             method,
             tensors: planned,
             config: output_config,
+            tokenizer,
             chat_template,
             warnings,
             seed: options.seed,
@@ -241,6 +259,11 @@ impl MergePlan {
     /// The config's base model.
     pub fn base(&self) -> Option<&InputModel> {
         self.base.as_deref()
+    }
+
+    /// The output's tokenizer, where it is not the donor's as it is.
+    pub fn tokenizer(&self) -> Option<&OutputTokenizer> {
+        self.tokenizer.as_ref()
     }
 
     /// The Jinja text of the chat template that the output's tokenizer gets instead of the donor's.

@@ -10,6 +10,7 @@ use crate::methods::{Incomplete, MethodDefinition};
 use super::parameters::{self, Place, ResolvedParameters};
 use super::recipe::{ModuleRecipe, Scope, Slice, Source};
 use super::usage::{Usage, ZeroSums};
+use super::vocabulary::Vocabulary;
 use super::{Action, Operand, PlanError, PlanWarning, PlannedTensor};
 
 /// Collects the output's tensors, module by module.
@@ -21,6 +22,8 @@ pub(super) struct Planner<'p> {
     /// The type that the config asks for.
     pub(super) out_dtype: Option<DType>,
     pub(super) truncate_embeddings: bool,
+    /// Tokens that vocabulary tensors are aligned to.
+    pub(super) vocabulary: Option<Vocabulary<'p>>,
     pub(super) planned: Vec<PlannedTensor>,
     pub(super) warnings: Vec<PlanWarning>,
     /// Whether a tensor is written that some model replaces by one that it is tied to.
@@ -85,9 +88,16 @@ impl Planner<'_> {
         index: usize,
         n_layers: usize,
     ) -> Result<(), PlanError> {
-        let Some(found) = find(slice, template, location, index, self.dtype)? else {
+        let Some(mut found) = find(slice, template, location, index, self.dtype)? else {
             return Ok(());
         };
+        let name = template.name_for(location, n_layers);
+        if let Some(vocabulary) = &mut self.vocabulary
+            && template.vocabulary_axis == Some(0)
+        {
+            vocabulary.align(&name, &mut found)?;
+            self.vocabulary_size = Some(vocabulary.rows());
+        }
         let scopes: Vec<&Scope<'_>> =
             slice.scope.iter().chain(&module.scope).chain(std::iter::once(self.top)).collect();
         let slice_layers = match location {
@@ -95,7 +105,7 @@ impl Planner<'_> {
             Location::Pre | Location::Post => None,
         };
         let candidate = Candidate {
-            name: template.name_for(location, n_layers),
+            name,
             template,
             slice,
             scopes: &scopes,
@@ -198,15 +208,11 @@ impl Planner<'_> {
 
     /// The shape that all inputs have, or the rows that all have.
     fn shape(&mut self, candidate: &Candidate<'_, '_>) -> Result<Vec<usize>, PlanError> {
-        let shape_of = |operand: &Operand| {
-            let info = &operand.model.checkpoint.tensors()[&operand.tensor];
-            info.shape.clone()
-        };
         let (_, first) = &candidate.found[0];
-        let expected = shape_of(first);
+        let expected = first.stored_shape();
         let mut shape = expected.clone();
         for (source, operand) in &candidate.found[1..] {
-            let found = shape_of(operand);
+            let found = operand.stored_shape();
             if found == expected {
                 continue;
             }
@@ -276,7 +282,16 @@ fn find(
                 let model = Arc::clone(&source.model);
                 let loaded_as = wanted.unwrap_or(stored);
                 let canonical = names.name;
-                let operand = Operand { model, tensor, canonical, dtype: stored, loaded_as };
+                let source = Arc::clone(&model.checkpoint);
+                let operand = Operand {
+                    model,
+                    source,
+                    tensor,
+                    canonical,
+                    dtype: stored,
+                    loaded_as,
+                    alignment: None,
+                };
                 found.push((position, operand));
             }
             None if template.optional => {}
@@ -317,7 +332,7 @@ fn copy(from: Operand) -> Action {
 }
 
 /// The smallest floating type that holds the values of both.
-fn promote(a: DType, b: DType) -> DType {
+pub(super) fn promote(a: DType, b: DType) -> DType {
     match (a, b) {
         (a, b) if a == b => a,
         (DType::F64, _) | (_, DType::F64) => DType::F64,

@@ -24,6 +24,54 @@ pub enum PlanWarning {
     },
     /// No model has a chat template, of which the most frequent one was asked for.
     NoChatTemplate,
+    /// A model's tokenizer cannot be read. The model is taken to have the base model's tokens.
+    UnreadableTokenizer {
+        /// Path in the config of where the model is named.
+        field: String,
+        /// The model.
+        model: String,
+        /// Why, as a sentence.
+        problem: String,
+    },
+    /// The base model's tokenizer has tokens without a row in its embedding. The output lacks them.
+    TokensWithoutRow {
+        /// The model.
+        model: String,
+        /// How many.
+        count: usize,
+        /// One of them.
+        example: String,
+        /// Rows that there are.
+        end: usize,
+    },
+    /// Models treat the same added tokens differently. The first model decides.
+    TokenFlags {
+        /// How many.
+        count: usize,
+        /// One of them.
+        example: String,
+    },
+    /// The output lacks tokens of a model, since its tokens come from another.
+    DroppedTokens {
+        /// The model.
+        model: String,
+        /// How many.
+        count: usize,
+        /// One of them.
+        example: String,
+    },
+    /// No model has an embedding for tokens of the output.
+    ZeroEmbeddings {
+        /// How many.
+        count: usize,
+        /// One of them.
+        example: String,
+    },
+    /// A file that holds the tokens in another form would no longer be true.
+    NoVocabularyFile {
+        /// Its name.
+        file: &'static str,
+    },
     /// Too few models have an optional tensor. It is not in the output.
     SkippedTensor {
         /// Its name in the output.
@@ -138,6 +186,7 @@ impl PlanWarning {
     pub fn field(&self) -> Option<&str> {
         match self {
             Self::UnlistedTensors { field, .. }
+            | Self::UnreadableTokenizer { field, .. }
             | Self::MixedArchitectures { field, .. }
             | Self::UnusedFilter { field, .. }
             | Self::UnusedParameter { field, .. }
@@ -147,6 +196,11 @@ impl PlanWarning {
             Self::OmittedModule { .. } => Some("modules"),
             Self::UnreadableChatTemplate { .. } | Self::NoChatTemplate => Some("chat_template"),
             Self::UnknownLayerCount { .. } => Some("slices"),
+            Self::TokensWithoutRow { .. }
+            | Self::TokenFlags { .. }
+            | Self::DroppedTokens { .. }
+            | Self::ZeroEmbeddings { .. }
+            | Self::NoVocabularyFile { .. } => Some("tokenizer"),
             Self::SkippedTensor { .. } | Self::InferredArchitecture { .. } => None,
         }
     }
@@ -197,6 +251,32 @@ impl std::fmt::Display for PlanWarning {
             Self::NoChatTemplate => {
                 write!(f, "none of the models has a chat template, and the output gets none")
             }
+            Self::UnreadableTokenizer { model, problem, .. } => {
+                write!(f, "`{model}` is taken to have the tokens of the base model: {problem}")
+            }
+            Self::TokensWithoutRow { model, count, example, end } => write!(
+                f,
+                "the output lacks {} of `{model}`, whose embedding has {end} rows",
+                tokens(*count, example)
+            ),
+            Self::TokenFlags { count, example } => write!(
+                f,
+                "the models find {} in texts by different rules; those of the first model hold",
+                tokens(*count, example)
+            ),
+            Self::DroppedTokens { model, count, example } => {
+                write!(f, "the output lacks {} of `{model}`", tokens(*count, example))
+            }
+            Self::ZeroEmbeddings { count, example } => write!(
+                f,
+                "no model has an embedding of {}; the output has zeros",
+                tokens(*count, example)
+            ),
+            Self::NoVocabularyFile { file } => write!(
+                f,
+                "the output has no `{file}`, for its tokens are no longer those of that file; they are in \
+                `tokenizer.json`"
+            ),
             Self::SkippedTensor { tensor } => {
                 write!(f, "too few models have tensor `{tensor}`; it will not be in the output")
             }
@@ -262,5 +342,13 @@ impl std::fmt::Display for PlanWarning {
                 }
             }
         }
+    }
+}
+
+/// So many tokens, as words.
+fn tokens(count: usize, example: &str) -> String {
+    match count {
+        1 => format!("token {example:?}"),
+        _ => format!("{count} tokens (such as {example:?})"),
     }
 }

@@ -19,6 +19,7 @@ use crate::evaluate::{EvaluateError, Evaluator, TaskScores};
 use crate::lm::{Decoder, DecoderOptions};
 use crate::plan::{MergePlan, ModelStore, PlanOptions};
 use crate::space::SearchSpace;
+use crate::tokenizer::TokenizerFile;
 
 /// The name of a candidate's config in messages, where a file would have its path.
 const CANDIDATE: &str = "candidate";
@@ -38,6 +39,8 @@ pub(super) struct ModelScorer {
     pub(super) threads: ThreadPool,
     pub(super) tasks: Vec<DividedTask>,
     pub(super) objective: Objective,
+    /// The tokenizer that the tasks' texts were divided with, when it is not the donor's.
+    pub(super) tokenizer: Option<TokenizerFile>,
 }
 
 impl ModelScorer {
@@ -45,6 +48,17 @@ impl ModelScorer {
     pub(super) fn aggregate(&self, task: &str, metric: &str, values: &[f64]) -> f64 {
         let task = self.tasks.iter().find(|other| other.evaluator.name() == task);
         task.map_or(f64::NAN, |task| task.evaluator.aggregate(metric, values))
+    }
+
+    /// Tasks are tokenized once for all candidates.
+    fn check_tokenizer(&self, plan: &MergePlan) -> Result<(), ScoreFailure> {
+        let own = plan.tokenizer().map(|tokenizer| tokenizer.file.vocabulary());
+        match own == self.tokenizer.as_ref().map(TokenizerFile::vocabulary) {
+            true => Ok(()),
+            false => Err(ScoreFailure::Infeasible(
+                "its tokens are not those of the first candidate".to_owned(),
+            )),
+        }
     }
 
     /// Runs a model on the items of one task, and divides the values as the items are.
@@ -131,6 +145,7 @@ impl CandidateScorer for ModelScorer {
             .map_err(|error| ScoreFailure::Infeasible(sentence(&error)))?;
         let plan = MergePlan::new(&config, &self.store, &PlanOptions::default())
             .map_err(|error| ScoreFailure::Infeasible(sentence(&error)))?;
+        self.check_tokenizer(&plan)?;
         let tensors = self.engine.merge_to_memory(&plan).map_err(engine_failure)?;
         let model = Decoder::new(plan.model_config(), tensors, &DecoderOptions::default())
             .map_err(|error| ScoreFailure::Infeasible(sentence(&error)))?;

@@ -17,7 +17,7 @@ use super::open_search::{Comparison, OpenSearch, Run, Search};
 use super::record::{FORMAT, Header, Role, SplitIdentity, TaskIdentity, Term};
 use super::split::ItemSplit;
 use crate::config::{MergeConfig, ModelEntry, ModelReference, Recipe, Scalar, Setting, Value};
-use crate::engine::{Anomaly, Engine, EngineError, EngineOptions, WriteOptions};
+use crate::engine::{Anomaly, Engine, EngineError, EngineOptions, WriteOptions, write_small_files};
 use crate::evaluate::{Evaluator, TaskLibrary, TaskOptions, Tokenizer};
 use crate::lm::{Decoder, DecoderOptions, LanguageModel};
 use crate::optimize::{
@@ -74,8 +74,7 @@ impl PreparedSearch {
 
         let start = space.decode(&space.initial())?;
         let plan = MergePlan::new(&start, &store, &PlanOptions::default())?;
-        let tokenizer = Tokenizer::open(&plan.donor().directory)?;
-        let (objective, tasks) = tasks(file, options, &tokenizer)?;
+        let (objective, tasks) = tasks(file, options, &open_tokenizer(&plan)?)?;
         let candidate_bytes: u64 =
             plan.tensors().iter().map(|tensor| 4 * tensor.info.elements() as u64).sum();
         let threads = options.threads.map_or_else(available_threads, NonZeroUsize::get);
@@ -115,7 +114,15 @@ impl PreparedSearch {
             header,
             search_file: file.text.clone(),
             comparisons: comparisons(&references, &start),
-            scorer: ModelScorer { space, store, engine, threads, tasks, objective },
+            scorer: ModelScorer {
+                space,
+                store,
+                engine,
+                threads,
+                tasks,
+                objective,
+                tokenizer: plan.tokenizer().map(|tokenizer| tokenizer.file.clone()),
+            },
             optimizer,
             budget: Budget {
                 evaluations: Some(file.budget.evaluations),
@@ -185,6 +192,17 @@ impl PreparedSearch {
         self.scorer.engine.merge_to_directory(&plan, directory, &options, &|_| {})?;
         Ok(())
     }
+}
+
+/// The tokenizer that candidates have.
+fn open_tokenizer(plan: &MergePlan) -> Result<Tokenizer, SearchError> {
+    if plan.tokenizer().is_none() {
+        return Ok(Tokenizer::open(&plan.donor().directory)?);
+    }
+    let unwritable = |source| SearchError::Write { path: std::env::temp_dir(), source };
+    let directory = tempfile::tempdir().map_err(unwritable)?;
+    write_small_files(plan, directory.path(), true)?;
+    Ok(Tokenizer::open(directory.path())?)
 }
 
 fn check_benchmarks(file: &SearchFile, options: &PrepareOptions) -> Result<(), SearchError> {
@@ -310,39 +328,25 @@ fn task_identity(task: &DividedTask) -> (String, TaskIdentity) {
 /// Every model as it is, and their plain mean.
 ///
 /// The mean is taken over the models that are merged into the base, or over all when fewer than two
-/// are: `linear` with equal weights, in the element type of the candidates.
+/// are: `linear` with equal weights, in the element type of the candidates. Where candidates have a
+/// tokenizer of their own, all comparisons have it too.
 fn comparisons(references: &[ModelReference], start: &MergeConfig) -> Vec<Comparison> {
-    let entry = |reference: &ModelReference| ModelEntry {
-        model: reference.clone(),
-        parameters: IndexMap::new(),
-    };
-    let plain = |method: &str, models: Vec<ModelEntry>| MergeConfig {
-        merge_method: method.to_owned(),
-        recipe: Recipe::Models(models),
-        base_model: None,
-        parameters: IndexMap::new(),
-        dtype: None,
-        out_dtype: None,
-        chat_template: None,
-    };
     let mut comparisons: Vec<Comparison> = references
         .iter()
-        .map(|reference| Comparison {
-            role: Role::Parent,
-            name: reference.to_string(),
-            config: plain("passthrough", vec![entry(reference)]).to_yaml(),
+        .map(|reference| {
+            let config = match &start.tokenizer {
+                None => plain("passthrough", vec![unweighted(reference)]),
+                Some(_) => average(references, start, &[reference]),
+            };
+            let (role, name) = (Role::Parent, reference.to_string());
+            Comparison { role, name, config: config.to_yaml() }
         })
         .collect();
     let tuned: Vec<_> =
         references.iter().filter(|&model| start.base_model.as_ref() != Some(model)).collect();
     let averaged = if tuned.len() < 2 { references.iter().collect() } else { tuned };
     if averaged.len() > 1 {
-        let weight = Setting::Plain(Value::Scalar(Scalar::Float(1.0)));
-        let models = averaged.into_iter().map(|model| ModelEntry {
-            parameters: IndexMap::from([("weight".to_owned(), weight.clone())]),
-            ..entry(model)
-        });
-        let mut average = plain("linear", models.collect());
+        let mut average = average(references, start, &averaged);
         (average.dtype, average.out_dtype) = (start.dtype, start.out_dtype);
         comparisons.push(Comparison {
             role: Role::UniformAverage,
@@ -351,6 +355,48 @@ fn comparisons(references: &[ModelReference], start: &MergeConfig) -> Vec<Compar
         });
     }
     comparisons
+}
+
+/// The mean of the models `averaged`. With a tokenizer the others take part with weights of 0, so that
+/// the output has the same tokens as the merge of all, `start`.
+fn average(
+    references: &[ModelReference],
+    start: &MergeConfig,
+    averaged: &[&ModelReference],
+) -> MergeConfig {
+    let takes_part =
+        |model: &&ModelReference| start.tokenizer.is_some() || averaged.contains(model);
+    let entry = |model: &ModelReference| {
+        let weight = if averaged.contains(&model) { 1.0 } else { 0.0 };
+        let weight = Setting::Plain(Value::Scalar(Scalar::Float(weight)));
+        let parameters = IndexMap::from([("weight".to_owned(), weight)]);
+        ModelEntry { parameters, ..unweighted(model) }
+    };
+    let models = references.iter().filter(takes_part).map(entry).collect();
+    let mut average = plain("linear", models);
+    if start.tokenizer.is_some() {
+        average.tokenizer.clone_from(&start.tokenizer);
+        average.base_model.clone_from(&start.base_model);
+    }
+    average
+}
+
+/// A merge of whole models without settings.
+fn plain(method: &str, models: Vec<ModelEntry>) -> MergeConfig {
+    MergeConfig {
+        merge_method: method.to_owned(),
+        recipe: Recipe::Models(models),
+        base_model: None,
+        parameters: IndexMap::new(),
+        dtype: None,
+        out_dtype: None,
+        tokenizer: None,
+        chat_template: None,
+    }
+}
+
+fn unweighted(model: &ModelReference) -> ModelEntry {
+    ModelEntry { model: model.clone(), parameters: IndexMap::new() }
 }
 
 /// How memory is divided between finished candidates and the engine at work.

@@ -60,8 +60,8 @@ pub struct SearchFile {
 /// The two forms of a search file.
 #[derive(Debug)]
 pub(super) enum Form {
-    Merge(MergeForm),
-    Genome(Genome),
+    Merge(Box<MergeForm>),
+    Genome(Box<Genome>),
 }
 
 impl SearchFile {
@@ -100,14 +100,14 @@ impl SearchFile {
             }
             (Some(merge), None) => {
                 fields.only(&known(&["merge"]))?;
-                Form::Merge(MergeForm::read(&merge, &mut warnings)?)
+                Form::Merge(Box::new(MergeForm::read(&merge, &mut warnings)?))
             }
             (None, Some(genome)) => {
                 known_fields(&fields, &known(&FIELDS_OF_GENOME), &mut |error| {
                     warnings.push(Warning::UnknownField(error));
                     Ok(())
                 })?;
-                Form::Genome(Genome::read(&genome, &mut warnings)?)
+                Form::Genome(Box::new(Genome::read(&genome, &mut warnings)?))
             }
         };
         let is_genome = matches!(form, Form::Genome(_));

@@ -182,6 +182,7 @@ impl Genotypes {
             ]),
             dtype: Some(DType::BF16),
             out_dtype: None,
+            tokenizer: None,
             chat_template: None,
         }
     }

@@ -72,7 +72,7 @@ impl SearchSpace {
                 (variables, Decoder::Merge(Box::new(template)))
             }
             Form::Genome(genome) => {
-                let genotypes = Genotypes::new(genome.clone(), n_layers)?;
+                let genotypes = Genotypes::new((**genome).clone(), n_layers)?;
                 (genotypes.variables(), Decoder::Genome(Box::new(genotypes)))
             }
         };

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use super::TokenizerError;
+use super::json_file::{read_object, write, write_object};
 use crate::config::BuiltInTemplate;
 
 const TEMPLATE_FILE: &str = "chat_template.jinja";
@@ -65,30 +66,10 @@ pub fn set(directory: &Path, template: &str) -> Result<(), TokenizerError> {
         let path = directory.join(file);
         if let Some(mut fields) = read_object(&path)? {
             fields.insert(FIELD.to_owned(), template.into());
-            let mut text = format!("{:#}", Value::Object(fields));
-            text.push('\n');
-            write(path, &text)?;
+            write_object(path, fields)?;
         }
     }
     write(directory.join(TEMPLATE_FILE), template)
-}
-
-fn write(path: PathBuf, text: &str) -> Result<(), TokenizerError> {
-    fs::write(&path, text).map_err(|source| TokenizerError::Write { path, source })
-}
-
-/// The fields of a JSON file, if it exists.
-fn read_object(path: &Path) -> Result<Option<Map<String, Value>>, TokenizerError> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(TokenizerError::Read { path: path.to_owned(), source }),
-    };
-    let not_an_object = |source| TokenizerError::NotAnObject { path: path.to_owned(), source };
-    match serde_json::from_str(&text).map_err(|error| not_an_object(Some(error)))? {
-        Value::Object(fields) => Ok(Some(fields)),
-        _ => Err(not_an_object(None)),
-    }
 }
 
 /// A text, or the entry `default` of a mapping or of a list of named templates.

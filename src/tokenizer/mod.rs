@@ -1,4 +1,9 @@
-//! What an output's tokenizer has that its donor's has not.
+//! Tokenizers as files: their tokens, the union of several, embeddings aligned to them, chat templates.
+//!
+//! A [`TokenizerFile`] is a `tokenizer.json`, and an [`OutputTokenizer`] what becomes of one.
+//! [`AlignedRows`] are an embedding with its rows in another tokenizer's order.
+//!
+//! Chat templates:
 //!
 //! | form | read | written |
 //! | --- | --- | --- |
@@ -8,6 +13,18 @@
 
 mod chat_template;
 mod error;
+mod file;
+mod json_file;
+mod output;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod union;
 
 pub use chat_template::{built_in, most_frequent, of_model, set};
 pub use error::TokenizerError;
+pub(crate) use json_file::read_object;
+pub use file::{AddedToken, TokenFlags, TokenizerFile};
+pub use output::{OutputTokenizer, VOCABULARY_FILES};
+pub use rows::{AlignedRows, Row, RowSource};
+pub use union::{ModelTokens, unite};

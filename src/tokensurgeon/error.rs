@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use crate::architecture::ArchitectureError;
 use crate::checkpoint::CheckpointError;
-use crate::files;
 use crate::kernels::dtype::DType;
 use crate::plan::PlanError;
+use crate::tokenizer::TokenizerError;
 
 use super::Method;
 
@@ -27,14 +27,9 @@ pub enum SurgeonError {
     #[error(transparent)]
     Plan(#[from] PlanError),
 
-    /// A file could not be read.
-    #[error("cannot read `{}`", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    /// A model's tokenizer could not be read.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
 
     /// A file could not be written.
     #[error("cannot write `{}`", path.display())]
@@ -45,43 +40,11 @@ pub enum SurgeonError {
         source: io::Error,
     },
 
-    /// A model has no tokenizer that can be read.
-    #[error("model `{model}` has no `tokenizer.json`")]
-    NoTokenizer {
-        /// The model.
-        model: String,
-    },
-
-    /// A tokenizer could not be understood.
-    #[error("`{}` is not a tokenizer: {problem}", path.display())]
-    Tokenizer {
-        /// The file.
-        path: PathBuf,
-        /// What the tokenizer library says.
-        problem: String,
-    },
-
-    /// A file that should hold a JSON object does not.
-    #[error("`{}` is no JSON object", path.display())]
-    NotAnObject {
-        /// The file.
-        path: PathBuf,
-    },
-
     /// A tokenizer has no tokens.
     #[error("the tokenizer of `{model}` has no tokens")]
     NoTokens {
         /// The model.
         model: String,
-    },
-
-    /// A token's id is so large that its matrix could not be stored.
-    #[error("the tokenizer of `{model}` has the id {id}, more than a vocabulary can have")]
-    HugeId {
-        /// The model.
-        model: String,
-        /// The id.
-        id: u32,
     },
 
     /// A model consists of several stacks of layers.
@@ -226,9 +189,7 @@ impl SurgeonError {
             Self::Checkpoint(error) => return error.hint(),
             Self::Architecture(error) => return error.hint(),
             Self::Plan(error) => return error.hint(),
-            Self::NoTokenizer { .. } => {
-                "load the tokenizer with transformers and save it again, which writes the file"
-            }
+            Self::Tokenizer(error) => return error.hint(),
             Self::NoDonorHead { .. } => "use the donor's language model, not its classifier",
             Self::NothingShared { .. } => {
                 "use `--approximation-method subword`, or `mean`, which need none"
@@ -252,7 +213,7 @@ impl SurgeonError {
             Self::Checkpoint(error) => error.is_users_mistake(),
             Self::Architecture(error) => error.is_users_mistake(),
             Self::Plan(error) => error.is_users_mistake(),
-            Self::Read { source, .. } => files::is_users_mistake(source),
+            Self::Tokenizer(error) => error.is_users_mistake(),
             Self::Write { .. } | Self::Threads(_) | Self::Interrupted => false,
             Self::Decomposition { .. } => false,
             _ => true,

@@ -32,6 +32,7 @@ use std::sync::atomic::AtomicBool;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::plan::InputModel;
+use crate::tokenizer::TokenizerError;
 
 pub use error::SurgeonError;
 pub use matching::Counts;
@@ -97,7 +98,8 @@ pub struct Transplant {
     model: Patient,
     donor: Patient,
     options: SurgeonOptions,
-    tokenizer: tokenizers::Tokenizer,
+    /// Makes pieces of texts, for the method that needs them.
+    tokenizer: Option<tokenizers::Tokenizer>,
     trained: Option<Trained>,
     matrices: Vec<Planned>,
 }
@@ -130,10 +132,16 @@ impl Transplant {
                 head: head.name().to_owned(),
             });
         }
-        let (tokens, tokenizer) = Tokens::read(&model.directory, &model.label())?;
-        let model = Patient { input: model, tokens, embeddings: embeddings.0 };
-        let (tokens, _) = Tokens::read(&donor.directory, &donor.label())?;
-        let donor = Patient { input: donor, tokens, embeddings: embeddings.1 };
+        let patient = |input: Arc<InputModel>, embeddings| {
+            let tokens = Tokens::read(&input.directory, &input.label())?;
+            Ok::<_, SurgeonError>(Patient { input, tokens, embeddings })
+        };
+        let model = patient(model, embeddings.0)?;
+        let donor = patient(donor, embeddings.1)?;
+        let tokenizer = match options.method {
+            Method::Subword => Some(splitter(&model.input.directory)?),
+            _ => None,
+        };
         let trained = match options.magikarp {
             true => {
                 let sides = [&model, &donor].map(|side| (&side.tokens, &side.embeddings));
@@ -185,7 +193,7 @@ impl Transplant {
             model: side(&self.model, of_model),
             donor: side(&self.donor, of_donor),
             matches: &planned.matches,
-            tokenizer: &self.tokenizer,
+            tokenizer: self.tokenizer.as_ref(),
         }
     }
 
@@ -212,4 +220,11 @@ impl Transplant {
         }
         warnings
     }
+}
+
+/// What makes pieces of texts as the model in `directory` reads them.
+fn splitter(directory: &Path) -> Result<tokenizers::Tokenizer, SurgeonError> {
+    let path = directory.join("tokenizer.json");
+    let malformed = |problem| TokenizerError::Malformed { path: path.clone(), problem };
+    Ok(tokenizers::Tokenizer::from_file(&path).map_err(|error| malformed(error.to_string()))?)
 }

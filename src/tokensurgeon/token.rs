@@ -6,13 +6,12 @@
 //! with a role, such as the end of a sequence, are the same token whatever their text is.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::SurgeonError;
+use crate::tokenizer::{TokenizerFile, read_object};
 
 /// Roles of special tokens, in the order in which a token that has several is given one.
 const ROLES: [&str; 7] =
@@ -20,9 +19,6 @@ const ROLES: [&str; 7] =
 
 /// A space in tokenizers that are not byte-level.
 const SPACE: char = '▁';
-
-/// More ids than any vocabulary has, and few enough for a list of them.
-const MOST_IDS: u32 = 1 << 28;
 
 /// A token without the spelling of its tokenizer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -107,49 +103,31 @@ impl Token {
 impl Tokens {
     /// Reads the tokenizer of the model `label` in `directory`: `tokenizer.json` and, where they are,
     /// `tokenizer_config.json` and `special_tokens_map.json`, which name the special tokens.
-    pub(super) fn read(
-        directory: &Path,
-        label: &str,
-    ) -> Result<(Self, tokenizers::Tokenizer), SurgeonError> {
-        let path = directory.join("tokenizer.json");
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(SurgeonError::NoTokenizer { model: label.to_owned() });
-            }
-            Err(source) => return Err(SurgeonError::Read { path, source }),
-        };
-        let tokenizer = tokenizers::Tokenizer::from_bytes(&bytes)
-            .map_err(|error| SurgeonError::Tokenizer { path, problem: error.to_string() })?;
-        let config = read_object(&directory.join("tokenizer_config.json"))?;
-        let map = read_object(&directory.join("special_tokens_map.json"))?;
+    pub(super) fn read(directory: &Path, label: &str) -> Result<Self, SurgeonError> {
+        let file = TokenizerFile::read(directory)?;
+        let config = read_object(&directory.join("tokenizer_config.json"))?.unwrap_or_default();
+        let map = read_object(&directory.join("special_tokens_map.json"))?.unwrap_or_default();
         let role = |name: &'static str| {
             let text = token_text(config.get(name)).or_else(|| token_text(map.get(name)))?;
             Some((name, text))
         };
-        let roles: HashMap<_, _> = ROLES.into_iter().filter_map(role).collect();
-        let tokens = Self::new(&tokenizer, roles);
-        match tokens.entries.last() {
-            None => Err(SurgeonError::NoTokens { model: label.to_owned() }),
-            Some(&(id, _)) if id > MOST_IDS => {
-                Err(SurgeonError::HugeId { model: label.to_owned(), id })
-            }
-            Some(_) => Ok((tokens, tokenizer)),
+        let tokens = Self::new(&file, ROLES.into_iter().filter_map(role).collect());
+        match tokens.entries.is_empty() {
+            true => Err(SurgeonError::NoTokens { model: label.to_owned() }),
+            false => Ok(tokens),
         }
     }
 
-    fn new(tokenizer: &tokenizers::Tokenizer, roles: HashMap<&'static str, String>) -> Self {
-        let is_byte_level = is_byte_level(tokenizer);
-        let added = tokenizer.get_added_tokens_decoder();
-        let spelled = tokenizer.get_vocab(true).into_iter().map(|(text, id)| {
-            let is_spelled = is_byte_level && !added.contains_key(&id);
-            let token = Token::new(&text, is_spelled);
+    fn new(file: &TokenizerFile, roles: HashMap<&'static str, String>) -> Self {
+        let is_byte_level = file.is_byte_level();
+        let token = |text: &String, id: u32| {
+            let token = Token::new(text, is_byte_level && !file.added().contains_key(text));
             let begins_word = matches!(token, Token::Text { begins_word: true, .. });
-            let role = ROLES.into_iter().find(|role| roles.get(role) == Some(&text));
+            let role = ROLES.into_iter().find(|role| roles.get(role) == Some(text));
             (id, role.filter(|_| !begins_word).map_or(token, Token::Special))
-        });
-        let mut entries: Vec<(u32, Token)> = spelled.collect();
-        entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        };
+        let entries: Vec<(u32, Token)> =
+            file.vocabulary().iter().map(|(text, id)| token(text, *id)).collect();
         let mut ids = HashMap::with_capacity(entries.len());
         for (id, token) in &entries {
             ids.entry(token.clone()).or_insert(*id);
@@ -193,28 +171,6 @@ impl Tokens {
     }
 }
 
-/// Whether the tokenizer spells bytes as characters.
-fn is_byte_level(tokenizer: &tokenizers::Tokenizer) -> bool {
-    let parts = [
-        serde_json::to_value(tokenizer.get_decoder()),
-        serde_json::to_value(tokenizer.get_pre_tokenizer()),
-        serde_json::to_value(tokenizer.get_normalizer()),
-    ];
-    parts.iter().flatten().any(has_byte_level)
-}
-
-/// Whether a part of a tokenizer is of type `ByteLevel`, or has such a part.
-fn has_byte_level(part: &Value) -> bool {
-    match part {
-        Value::Object(fields) => {
-            fields.get("type").is_some_and(|kind| kind == "ByteLevel")
-                || fields.values().any(has_byte_level)
-        }
-        Value::Array(parts) => parts.iter().any(has_byte_level),
-        _ => false,
-    }
-}
-
 /// The byte that byte-level tokenizers spell as `letter`: printable characters of Latin-1 stand for
 /// themselves, and the 68 others for characters from U+0100 on, in order.
 fn spelled_byte(letter: char) -> Option<u8> {
@@ -225,19 +181,6 @@ fn spelled_byte(letter: char) -> Option<u8> {
             (0..=255).filter(|&byte| !is_printable(byte)).nth(code as usize - 256)
         }
         _ => None,
-    }
-}
-
-/// The fields of a JSON file; none if there is no such file.
-fn read_object(path: &Path) -> Result<Map<String, Value>, SurgeonError> {
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Map::new()),
-        Err(source) => return Err(SurgeonError::Read { path: path.to_owned(), source }),
-    };
-    match serde_json::from_slice(&text) {
-        Ok(Value::Object(fields)) => Ok(fields),
-        _ => Err(SurgeonError::NotAnObject { path: path.to_owned() }),
     }
 }
 

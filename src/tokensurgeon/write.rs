@@ -2,17 +2,17 @@
 //! tokenizer.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::architecture::{ModelConfig, copy_side_files};
+use crate::architecture::{ModelConfig, copy_side_files, copy_tokenizer};
 use crate::checkpoint::{CheckpointWriter, Layout, OutputDirectory, ShardSize};
 use crate::engine::is_same_directory;
 use crate::kernels::dtype::{DType, first_beyond, narrow};
+use crate::tokenizer::read_object;
 
 use super::approximate::{Task, add_noise, prepare};
 use super::matching::Origin;
@@ -122,9 +122,10 @@ fn id_of(transplant: &Transplant, key: &str) -> Value {
 fn write_side_files(transplant: &Transplant, out: &Path) -> Result<(), SurgeonError> {
     let (model, donor) = (&transplant.model.input, &transplant.donor.input);
     // A model without a generation config gets the donor's, which names the tokens that end a text.
-    copy_side_files(&donor.directory, out, &[], true)?;
+    copy_side_files(&donor.directory, out, &[])?;
     let more = &model.architecture.definition().side_files;
-    let copied = copy_side_files(&model.directory, out, more, false)?;
+    let copied = copy_side_files(&model.directory, out, more)?;
+    copy_tokenizer(&donor.directory, out, &[])?;
     if copied.iter().any(|name| name == GENERATION_CONFIG) {
         renumber(transplant, &donor.directory, &out.join(GENERATION_CONFIG))?;
     }
@@ -133,17 +134,9 @@ fn write_side_files(transplant: &Transplant, out: &Path) -> Result<(), SurgeonEr
 
 /// Replaces the ids in the model's generation config by the donor's.
 fn renumber(transplant: &Transplant, donor: &Path, path: &Path) -> Result<(), SurgeonError> {
-    let read = |path: &Path| match fs::read(path) {
-        Ok(text) => match serde_json::from_slice(&text) {
-            Ok(Value::Object(fields)) => Ok(fields),
-            _ => Err(SurgeonError::NotAnObject { path: path.to_owned() }),
-        },
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Map::new()),
-        Err(source) => Err(SurgeonError::Read { path: path.to_owned(), source }),
-    };
-    let of_donor = read(&donor.join(GENERATION_CONFIG))?;
+    let of_donor = read_object(&donor.join(GENERATION_CONFIG))?.unwrap_or_default();
     let config = &transplant.donor.input.config;
-    let mut fields = read(path)?;
+    let mut fields = read_object(path)?.unwrap_or_default();
     for key in TOKEN_KEYS.into_iter().filter(|key| fields.contains_key(*key)).collect::<Vec<_>>() {
         let value = of_donor.get(key).or_else(|| config.get(key)).cloned();
         let value = value.unwrap_or_else(|| id_of(transplant, key));

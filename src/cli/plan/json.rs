@@ -55,6 +55,10 @@ pub(super) fn render(view: &View<'_>, chosen: &[usize]) -> String {
             "tensors": plan.tensors().len(),
             "parameters": elements,
             "files": files.collect::<Vec<_>>(),
+            "vocabulary": plan.tokenizer().map(|tokenizer| json!({
+                "tokens": tokenizer.file.vocabulary().len(),
+                "rows": tokenizer.rows,
+            })),
         },
         "bytes": {"read": estimate.bytes_read, "written": layout.file_bytes()},
         "memory": {

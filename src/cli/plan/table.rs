@@ -34,7 +34,11 @@ pub(super) fn render(view: &View<'_>) -> String {
 fn heading(view: &View<'_>) -> String {
     let file = &view.file.document.root().place().file;
     let file = file.as_ref().map_or(String::new(), |file| format!("{}: ", file.display()));
-    format!("{file}{}\n", words::heading(view.plan))
+    let vocabulary = view.plan.tokenizer().map_or(String::new(), |tokenizer| {
+        let tokens = count(tokenizer.file.vocabulary().len(), "token");
+        format!("vocabulary: {tokens} in embeddings of {}\n", count(tokenizer.rows, "row"))
+    });
+    format!("{file}{}\n{vocabulary}", words::heading(view.plan))
 }
 
 fn models(view: &View<'_>) -> String {

@@ -61,11 +61,20 @@ fn chat_templates_that_are_none() {
 }
 
 #[test]
-fn what_is_not_available() {
-    assert_snapshot!(refused_with("tokenizer_source: union"), @r"
-    error: merge.yml:3:19: tokenizer_source: `tokenizer_source` is not available in this version
-    hint: without it the output has the base model's tokenizer, and all models need its vocabulary
+fn tokenizers_that_are_none() {
+    assert_snapshot!(refused_with("tokenizer: {source: base}\ntokenizer_source: union"), @r"
+    error: merge.yml:4:1: tokenizer_source: `tokenizer_source` cannot be combined with `tokenizer`
+    hint: write `tokenizer: {source: …}` and remove `tokenizer_source`
     ");
+    assert_snapshot!(refused_with("tokenizer: {tokens: {a: {force: true}}}"), @"error: merge.yml:3:25: tokenizer.tokens.a: field `source` is missing");
+    assert_snapshot!(refused_with("tokenizer: {tokens: {a: {source: {kind: one}}}}"), @"error: merge.yml:3:41: tokenizer.tokens.a.source.kind: expected `zero` or `model_token`, found `one`");
+    assert_snapshot!(refused_with("tokenizer: {tokens: {a: {source: {kind: model_token, model: m}}}}"), @"error: merge.yml:3:34: tokenizer.tokens.a.source: a `model_token` has either a `token` or a `token_id`");
+    assert_snapshot!(refused_with("tokenizer: {pad_to_multiple_of: 0}"), @"error: merge.yml:3:33: tokenizer.pad_to_multiple_of: expected a whole number that is at least 1, found `0`");
+    assert_snapshot!(refused_with("tokenizer: {sauce: base}"), @r"
+    error: merge.yml:3:13: tokenizer.sauce: unknown field `sauce`
+    hint: possible are `source`, `tokens` and `pad_to_multiple_of`
+    ");
+    assert_snapshot!(refused_with("tokenizer_source: [a]"), @"error: merge.yml:3:19: tokenizer_source: expected a model's path, or a mapping with it, found `[a]`");
 }
 
 #[test]

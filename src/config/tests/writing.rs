@@ -114,6 +114,33 @@ fn recipe(method: &'static MethodDefinition) -> BoxedStrategy<Recipe> {
     .boxed()
 }
 
+fn tokenizer() -> impl Strategy<Value = TokenizerSettings> {
+    let source = prop_oneof![
+        Just(TokenizerSource::Union),
+        Just(TokenizerSource::Base),
+        model().prop_map(TokenizerSource::Model),
+        prop_oneof!["union", "base"]
+            .prop_map(|path| TokenizerSource::Model(ModelReference::new(path))),
+    ];
+    let name =
+        prop_oneof![".{0,9}".prop_map(TokenName::Text), (0..99_usize).prop_map(TokenName::Id),];
+    let embedding = prop_oneof![
+        Just(EmbeddingSource::Zero),
+        model().prop_map(EmbeddingSource::Model),
+        (model(), name).prop_map(|(model, token)| EmbeddingSource::Token { model, token }),
+    ];
+    let settings =
+        (embedding, any::<bool>()).prop_map(|(source, force)| TokenSettings { source, force });
+    let tokens = prop::collection::btree_map("t.{0,9}", settings, 0..3);
+    (source, tokens, prop::option::of(1..99_usize)).prop_map(
+        |(source, tokens, pad_to_multiple_of)| TokenizerSettings {
+            source,
+            tokens: tokens.into_iter().collect(),
+            pad_to_multiple_of,
+        },
+    )
+}
+
 fn any_config() -> impl Strategy<Value = MergeConfig> {
     (0..METHODS.len()).prop_flat_map(|method| {
         let method = METHODS[method];
@@ -129,15 +156,19 @@ fn any_config() -> impl Strategy<Value = MergeConfig> {
             prop::sample::select(BuiltInTemplate::ALL.to_vec()).prop_map(ChatTemplate::BuiltIn),
             r"[^\PC]{20,40}\{".prop_map(ChatTemplate::Text),
         ]);
-        (recipe, prop::option::of(model()), settings(method), dtype(), dtype(), template).prop_map(
-            |(recipe, base_model, parameters, dtype, out_dtype, chat_template)| MergeConfig {
-                merge_method: method.name.to_owned(),
-                recipe,
-                base_model,
-                parameters,
-                dtype,
-                out_dtype,
-                chat_template,
+        let fields = (recipe, prop::option::of(model()), settings(method), dtype(), dtype());
+        (fields, prop::option::of(tokenizer()), template).prop_map(
+            |((recipe, base_model, parameters, dtype, out_dtype), tokenizer, chat_template)| {
+                MergeConfig {
+                    merge_method: method.name.to_owned(),
+                    recipe,
+                    base_model,
+                    parameters,
+                    dtype,
+                    out_dtype,
+                    tokenizer,
+                    chat_template,
+                }
             },
         )
     })

@@ -15,7 +15,7 @@ use crate::kernels::simd::vectorized;
 const SMALLEST_NORM: f64 = 1e-7;
 
 /// Most bytes of flags that are remembered of one tensor; with more they are drawn a second time.
-const MOST_FLAGS: usize = 64 << 20;
+const MOST_FLAGS: usize = 16 << 20;
 
 /// Most bytes that [`prepare`] holds for a tensor of `elements`, and masks keep.
 pub(in super::super) fn memory(rules: &[(Rule, f64)], elements: usize) -> u64 {

@@ -21,6 +21,9 @@ impl PlanError {
             | Self::MissingTensor { field, .. }
             | Self::MissingFromBase { field, .. }
             | Self::Kinds { field, .. }
+            | Self::NoEmbeddingSource { field, .. }
+            | Self::NoToken { field, .. }
+            | Self::TokenId { field, .. }
             | Self::MissingParameter { field, .. }
             | Self::UnmatchedParameter { field, .. }
             | Self::ParameterKind { field, .. }
@@ -42,7 +45,12 @@ impl PlanError {
             Self::Checkpoint(error) => return error.hint(),
             Self::Architecture(error) => return error.hint(),
             Self::Adapter(error) => return error.hint(),
+            Self::Tokenizer(error) => return error.hint(),
             Self::Model { source, .. } => return source.hint(),
+            Self::NoEmbeddingSource { .. } => {
+                "embeddings come from models that are merged: list it, with a weight of 0 if need be"
+                    .to_owned()
+            }
             Self::Parameter { field, is_default: true, .. } => {
                 format!("the config does not give it: write another value as `{field}`")
             }
@@ -86,8 +94,8 @@ impl PlanError {
                     .to_owned()
             }
             Self::Shapes { is_vocabulary: true, .. } => {
-                "the vocabularies differ: with `mergekit merge`, `--unsafe-truncate-embeddings` keeps \
-                the rows that all have"
+                "the vocabularies differ: `tokenizer: {source: union}` aligns them by their tokens; \
+                `--unsafe-truncate-embeddings` of `mergekit merge` keeps the rows that all have"
                     .to_owned()
             }
             Self::Shapes { .. } => {
@@ -104,6 +112,7 @@ impl PlanError {
             Self::Checkpoint(error) => error.is_users_mistake(),
             Self::Architecture(error) => error.is_users_mistake(),
             Self::Adapter(error) => error.is_users_mistake(),
+            Self::Tokenizer(error) => error.is_users_mistake(),
             Self::Model { source, .. } => source.is_users_mistake(),
             _ => true,
         }

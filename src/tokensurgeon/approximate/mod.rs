@@ -34,8 +34,8 @@ pub(super) struct Task<'t> {
     pub(super) model: Side<'t>,
     pub(super) donor: Side<'t>,
     pub(super) matches: &'t Matches,
-    /// Makes pieces of texts as the model reads them.
-    pub(super) tokenizer: &'t tokenizers::Tokenizer,
+    /// Makes pieces of texts as the model reads them, for the method that needs them.
+    pub(super) tokenizer: Option<&'t tokenizers::Tokenizer>,
 }
 
 /// One of the two models.

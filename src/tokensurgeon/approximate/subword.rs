@@ -43,12 +43,12 @@ fn pieces(
     token: &Token,
     donor: &Tokens,
     model: &Tokens,
-    tokenizer: &tokenizers::Tokenizer,
+    tokenizer: Option<&tokenizers::Tokenizer>,
 ) -> Vec<u32> {
     match (donor.text(token), token) {
         // Encoding fails only for models that sample their merges or lack an unknown token.
         (Some(text), _) => tokenizer
-            .encode_fast(text, false)
+            .and_then(|tokenizer| tokenizer.encode_fast(text, false).ok())
             .map_or(Vec::new(), |encoding| encoding.get_ids().to_vec()),
         (None, Token::Text { bytes, .. }) => bytes
             .iter()
