@@ -165,7 +165,8 @@ pub(super) fn spelled_out(line: impl IntoIterator<Item = OsString>) -> Vec<OsStr
     let mut line: Vec<OsString> = line.into_iter().collect();
     if line.get(1).is_some_and(|command| command == "tokensurgeon") {
         for word in &mut line {
-            if let Some((_, long)) = ABBREVIATIONS.iter().find(|(short, _)| word == OsStr::new(short))
+            if let Some((_, long)) =
+                ABBREVIATIONS.iter().find(|(short, _)| word == OsStr::new(short))
             {
                 *word = OsString::from(long);
             }
@@ -226,10 +227,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         talk.say(&format_args!("{tensor}: {}", sentence(counts)));
     }
 
-    let files = TransplantFiles {
-        shard_size: arguments.out_shard_size,
-        overwrite: arguments.overwrite,
-    };
+    let files =
+        TransplantFiles { shard_size: arguments.out_shard_size, overwrite: arguments.overwrite };
     let result = surgeon.write(&transplant, &arguments.out, &files, &bar);
     bar.0.finish_and_clear();
     result?;
@@ -308,7 +307,8 @@ mod tests {
     #[test]
     fn abbreviations_of_mergekit_are_written_out() {
         let line = |words: &[&str]| spelled_out(words.iter().map(OsString::from));
-        let words = ["mergekit", "tokensurgeon", "a", "b", "out", "-pm", "yes", "-nvs", "-2", "-nc"];
+        let words =
+            ["mergekit", "tokensurgeon", "a", "b", "out", "-pm", "yes", "-nvs", "-2", "-nc"];
         let expected = [
             "mergekit",
             "tokensurgeon",
@@ -328,7 +328,8 @@ mod tests {
     #[test]
     fn counts_are_a_list() {
         let counts = Counts { exact: 2, byte: 1, prefix: 1, new: 0, junk: 3 };
-        let text = "2 shared tokens, 1 byte token, 1 token known by its beginning, 3 tokens left at zero";
+        let text =
+            "2 shared tokens, 1 byte token, 1 token known by its beginning, 3 tokens left at zero";
         assert_eq!(sentence(counts), text);
     }
 }

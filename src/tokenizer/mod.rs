@@ -23,8 +23,8 @@ mod union;
 
 pub use chat_template::{built_in, most_frequent, of_model, set};
 pub use error::TokenizerError;
-pub(crate) use json_file::read_object;
 pub use file::{AddedToken, TokenFlags, TokenizerFile};
+pub(crate) use json_file::read_object;
 pub use output::{OutputTokenizer, VOCABULARY_FILES};
 pub use rows::{AlignedRows, Row, RowSource};
 pub use union::{ModelTokens, unite};

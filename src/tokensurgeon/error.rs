@@ -77,7 +77,9 @@ pub enum SurgeonError {
     },
 
     /// A tensor with a row per token is no matrix of floating-point numbers.
-    #[error("tensor `{tensor}` of `{model}` is {dtype} {shape:?}, not a matrix with a row per token")]
+    #[error(
+        "tensor `{tensor}` of `{model}` is {dtype} {shape:?}, not a matrix with a row per token"
+    )]
     NotAMatrix {
         /// The model.
         model: String,

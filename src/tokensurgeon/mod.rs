@@ -20,6 +20,10 @@ mod matching;
 mod options;
 mod product;
 mod rows;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod token;
 mod warning;
 mod work;
@@ -57,10 +61,7 @@ pub struct Surgeon {
 impl Surgeon {
     /// A surgeon with `threads` threads, or one for each core. Once `cancelled` is true, what it does
     /// stops with [`SurgeonError::Interrupted`].
-    pub fn new(
-        threads: Option<usize>,
-        cancelled: Arc<AtomicBool>,
-    ) -> Result<Self, SurgeonError> {
+    pub fn new(threads: Option<usize>, cancelled: Arc<AtomicBool>) -> Result<Self, SurgeonError> {
         let name = |index| format!("surgeon-{index}");
         let builder = ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).thread_name(name);
         Ok(Self { pool: builder.build()?, cancelled })

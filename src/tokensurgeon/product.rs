@@ -91,7 +91,12 @@ mod tests {
         with_transposed(&mut all, &lhs, &rhs, width);
         for (first, l, r) in [(0, 1, 1), (3, 2, 1), (5, 1, 130), (7, 60, 3), (0, 33, 129)] {
             let mut part = vec![0.0; l * r];
-            with_transposed(&mut part, &lhs[first * width..][..l * width], &rhs[..r * width], width);
+            with_transposed(
+                &mut part,
+                &lhs[first * width..][..l * width],
+                &rhs[..r * width],
+                width,
+            );
             for i in 0..l {
                 let expected = &all[(first + i) * cols..][..r];
                 assert_eq!(&part[i * r..][..r], expected, "{l}×{r}, row {i}");

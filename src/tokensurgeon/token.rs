@@ -177,9 +177,7 @@ fn spelled_byte(letter: char) -> Option<u8> {
     let is_printable = |byte: u8| matches!(byte, 33..=126 | 161..=172 | 174..=255);
     match u32::from(letter) {
         code @ 0..=255 => u8::try_from(code).ok().filter(|&byte| is_printable(byte)),
-        code @ 256..=323 => {
-            (0..=255).filter(|&byte| !is_printable(byte)).nth(code as usize - 256)
-        }
+        code @ 256..=323 => (0..=255).filter(|&byte| !is_printable(byte)).nth(code as usize - 256),
         _ => None,
     }
 }

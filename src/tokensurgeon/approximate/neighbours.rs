@@ -55,7 +55,8 @@ impl Neighbours {
     /// Places of the nearest rows of each target, the nearest first.
     fn nearest(&self, targets: &[f32], work: &Work<'_>) -> Result<Vec<Vec<u32>>, SurgeonError> {
         let width = self.donor.width();
-        let lengths: Vec<f64> = targets.chunks_exact(width).map(|row| squared(row).sqrt()).collect();
+        let lengths: Vec<f64> =
+            targets.chunks_exact(width).map(|row| squared(row).sqrt()).collect();
         let nearest: Vec<_> = lengths.iter().map(|_| Mutex::new(Nearest::new(self.k))).collect();
         self.donor.for_products(targets, self.donor.len(), work, |start, block, products| {
             let rows: Vec<f64> = block.chunks_exact(width).map(squared).collect();
@@ -74,7 +75,8 @@ impl Neighbours {
             Ok(())
         })?;
         let places = nearest.into_iter().map(|nearest| {
-            let Nearest { found, .. } = nearest.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let Nearest { found, .. } =
+                nearest.into_inner().unwrap_or_else(PoisonError::into_inner);
             found.into_iter().map(|(_, place)| place).collect()
         });
         Ok(places.collect())

@@ -145,7 +145,8 @@ impl RotatedPursuit {
         let mut left = targets.to_vec();
         let mut chosen: Vec<Vec<(u32, f64)>> = vec![Vec::new(); targets.len() / width];
         for _ in 0..self.k {
-            let places = |chosen: &Vec<(u32, f64)>| chosen.iter().map(|(place, _)| *place).collect();
+            let places =
+                |chosen: &Vec<(u32, f64)>| chosen.iter().map(|(place, _)| *place).collect();
             let passed: Vec<Vec<u32>> = chosen.iter().map(places).collect();
             let passed: Vec<&[u32]> = passed.iter().map(Vec::as_slice).collect();
             let found = strongest(&self.donor, &left, &passed, work)?;

@@ -23,14 +23,17 @@ pub(in super::super) fn combine(
     out: &mut [f32],
 ) -> Result<(), SurgeonError> {
     let width = rows.width();
-    out.par_chunks_exact_mut(width).zip(sparse).try_for_each_init(Vec::new, |atoms, (out, sparse)| {
-        rows.gather(&sparse.places, atoms)?;
-        out.fill(0.0);
-        for (atom, &coefficient) in atoms.chunks_exact(width).zip(&sparse.coefficients) {
-            add_scaled(out, coefficient as f32, atom);
-        }
-        Ok(())
-    })
+    out.par_chunks_exact_mut(width).zip(sparse).try_for_each_init(
+        Vec::new,
+        |atoms, (out, sparse)| {
+            rows.gather(&sparse.places, atoms)?;
+            out.fill(0.0);
+            for (atom, &coefficient) in atoms.chunks_exact(width).zip(&sparse.coefficients) {
+                add_scaled(out, coefficient as f32, atom);
+            }
+            Ok(())
+        },
+    )
 }
 
 /// `out += factor · row`.

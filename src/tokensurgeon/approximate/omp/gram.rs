@@ -93,7 +93,7 @@ impl Gram {
     }
 
     /// Reads the products of the row at `place` with all rows.
-    fn read(&self, place: u32, out: &mut [f32]) -> Result<(), SurgeonError> {
+    pub(super) fn read(&self, place: u32, out: &mut [f32]) -> Result<(), SurgeonError> {
         Ok(self.checkpoint.read_into(NAME, place as usize * self.n, out)?)
     }
 }

@@ -88,7 +88,8 @@ pub(super) struct Omp {
 
 impl Omp {
     pub(super) fn new(task: &Task<'_>, work: &Work<'_>) -> Result<Self, SurgeonError> {
-        let pursuit = Pursuit::new(task.donor_shared(), task.options.k, task.matches.new.len(), work)?;
+        let pursuit =
+            Pursuit::new(task.donor_shared(), task.options.k, task.matches.new.len(), work)?;
         Ok(Self { targets: task.donor_new(), model: task.model_shared(), pursuit })
     }
 }

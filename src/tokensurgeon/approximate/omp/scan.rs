@@ -42,11 +42,11 @@ pub(super) fn pursue(
         let passed: Vec<&[u32]> = paths.iter().map(|path| &path.passed[..]).collect();
         let found = strongest(dictionary, &rest, &passed, work)?;
         let steps = paths.par_iter_mut().zip(rest.par_chunks_exact_mut(width)).zip(found);
-        steps.try_for_each_init(Buffers::default, |buffers, ((path, rest), found)| {
-            match found.filter(|_| path.chosen.len() < k) {
-                Some(place) => path.step(place, dictionary, rest, buffers),
-                None => Ok(()),
-            }
+        steps.try_for_each_init(Buffers::default, |buffers, ((path, rest), found)| match found
+            .filter(|_| path.chosen.len() < k)
+        {
+            Some(place) => path.step(place, dictionary, rest, buffers),
+            None => Ok(()),
         })?;
         if step < k {
             work.observer.advance(share(step + 1, k, paths.len()) - share(step, k, paths.len()));
@@ -119,19 +119,20 @@ pub(in super::super) fn strongest(
     passed: &[&[u32]],
     work: &Work<'_>,
 ) -> Result<Vec<Option<u32>>, SurgeonError> {
-    let blocks = dictionary.for_products(targets, dictionary.len(), work, |start, _, products| {
-        let n = products.len() / passed.len();
-        let best = products.chunks_exact(n).zip(passed).map(|(products, passed)| {
-            let mut best = (0.0f32, None);
-            for (place, product) in (start as u32..).zip(products) {
-                if product.abs() > best.0 && !passed.contains(&place) {
-                    best = (product.abs(), Some(place));
+    let blocks =
+        dictionary.for_products(targets, dictionary.len(), work, |start, _, products| {
+            let n = products.len() / passed.len();
+            let best = products.chunks_exact(n).zip(passed).map(|(products, passed)| {
+                let mut best = (0.0f32, None);
+                for (place, product) in (start as u32..).zip(products) {
+                    if product.abs() > best.0 && !passed.contains(&place) {
+                        best = (product.abs(), Some(place));
+                    }
                 }
-            }
-            best
-        });
-        Ok(best.collect::<Vec<_>>())
-    })?;
+                best
+            });
+            Ok(best.collect::<Vec<_>>())
+        })?;
     let mut best = vec![(0.0f32, None); passed.len()];
     for block in blocks {
         for (best, found) in best.iter_mut().zip(block) {
