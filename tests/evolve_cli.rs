@@ -111,6 +111,28 @@ impl Workplace {
         writer.finish().unwrap();
     }
 
+    /// Gives the tokens of a model their ids in reverse.
+    fn reverse_tokens(&self, name: &str) {
+        let directory = self.path("models").join(name);
+        let read = |file: &str| fs::read(directory.join(file)).unwrap();
+        let mut tokenizer: Value = serde_json::from_slice(&read("tokenizer.json")).unwrap();
+        for id in tokenizer["model"]["vocab"].as_object_mut().unwrap().values_mut() {
+            *id = (WIDTH as u64 - 1 - id.as_u64().unwrap()).into();
+        }
+        fs::write(directory.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+        let mut weights = read("model.safetensors");
+        let data = 8 + u64::from_le_bytes(weights[..8].try_into().unwrap()) as usize;
+        let header: Value = serde_json::from_slice(&weights[8..data]).unwrap();
+        for tensor in ["model.embed_tokens.weight", "lm_head.weight"] {
+            let offset =
+                |end: usize| header[tensor]["data_offsets"][end].as_u64().unwrap() as usize;
+            let rows = &mut weights[data + offset(0)..data + offset(1)];
+            let reversed: Vec<u8> = rows.rchunks(2 * WIDTH).flatten().copied().collect();
+            rows.copy_from_slice(&reversed);
+        }
+        fs::write(directory.join("model.safetensors"), weights).unwrap();
+    }
+
     /// Forty questions with two answers.
     fn add_task(&self) {
         fs::create_dir(self.path("tasks")).unwrap();
@@ -348,6 +370,35 @@ fn a_directory_with_other_things_is_left_alone() {
     assert!(stderr.contains("`tasks`"), "{stderr}");
     assert!(stderr.contains("hint: choose another directory with `--output`"), "{stderr}");
     assert_eq!(files(&place.path("tasks")), before);
+}
+
+#[test]
+fn models_with_other_token_ids_are_searched_as_if_they_had_the_same() {
+    let place = Workplace::new();
+    let search = SEARCH.replace("evaluations: 120", "evaluations: 20");
+    let aligned = search.replace("  dtype:", "  tokenizer: {source: base}\n  dtype:");
+    let scores = |search: &str| -> Vec<Value> {
+        let _ = fs::remove_dir_all(place.path("out"));
+        fs::write(place.path("search.yml"), search).unwrap();
+        let output = place.run(&["search.yml"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let records = records(&place.path("out"));
+        let scores: Vec<Value> = records
+            .iter()
+            .filter(|record| record["kind"] == "evaluation" || record["kind"] == "reference")
+            .map(|record| {
+                let what = if record["kind"] == "evaluation" { "scores" } else { "search" };
+                json!([record["kind"], record["index"], record["name"], record[what]])
+            })
+            .collect();
+        assert!(scores.len() > 20 && scores.iter().all(|score| score[3]["score"].is_number()));
+        scores
+    };
+    let expected = scores(&search);
+    assert!(scores(&aligned) == expected);
+    place.reverse_tokens("b");
+    assert!(scores(&search) != expected);
+    assert!(scores(&aligned) == expected);
 }
 
 #[test]

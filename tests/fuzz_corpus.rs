@@ -8,13 +8,16 @@ mod merge_config;
 mod pickle;
 #[path = "../fuzz/properties/safetensors.rs"]
 mod safetensors;
+#[path = "../fuzz/properties/tokenizer.rs"]
+mod tokenizer;
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mergekit::checkpoint::Checkpoint;
 use mergekit::config::MergeConfig;
+use mergekit::tokenizer::TokenizerFile;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
@@ -136,5 +139,13 @@ fn the_corpus_has_sound_and_broken_seeds() {
 
     for seed in corpus("pickle") {
         assert_eq!(!is_file(&seed), seed.0.starts_with("broken"), "{}", seed.0);
+    }
+}
+
+#[test]
+fn tokenizers_keep_their_promises() {
+    run("tokenizer", 2000, tokenizer::check);
+    for (name, seed) in corpus("tokenizer") {
+        assert!(TokenizerFile::parse(&seed, PathBuf::new()).is_ok(), "{name}");
     }
 }

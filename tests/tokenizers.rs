@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use mergekit::checkpoint::{Checkpoint, TensorSource};
 use mergekit::config::MergeConfig;
 use mergekit::engine::{Engine, EngineOptions, WriteOptions};
 use mergekit::plan::{MergePlan, ModelStore, PlanError, PlanOptions, PlanWarning};
+use mergekit::tokenizer::TokenizerFile;
 use serde_json::{Value, json};
 
 /// Models of 48 and 60 tokens (`v1`, `v2`), one with added tokens and padding (`v3`), and one whose
@@ -16,7 +18,7 @@ fn model(name: &str) -> PathBuf {
 }
 
 fn plan_with(store: &ModelStore, text: &str) -> Result<MergePlan, Box<PlanError>> {
-    let text = ["v1", "v2", "v3", "v4"].into_iter().fold(text.to_owned(), |text, name| {
+    let text = ["v1b", "v1", "v2", "v3", "v4"].into_iter().fold(text.to_owned(), |text, name| {
         text.replace(&format!("${name}"), model(name).to_str().unwrap())
     });
     let config = MergeConfig::parse(&text, Path::new("merge.yml")).unwrap();
@@ -245,4 +247,54 @@ fn plans_show_the_vocabulary() {
     assert_eq!(run(&[]).lines().nth(1), Some("vocabulary: 80 tokens in embeddings of 128 rows"));
     let json: Value = serde_json::from_str(&run(&["--json"])).unwrap();
     assert_eq!(json["output"]["vocabulary"], json!({"tokens": 80, "rows": 128}));
+}
+
+#[test]
+fn rows_of_other_tokens_are_warned_of() {
+    let merge = |models: &str| {
+        let plan = plan(&format!(
+            "{{merge_method: linear, base_model: $v1, parameters: {{weight: 1}}, models: {models}}}"
+        ));
+        plan.unwrap().warnings().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(merge("[{model: $v1}, {model: $v1b}]"), [""; 0]);
+    let directory = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(model("v1")).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), directory.path().join(entry.file_name())).unwrap();
+    }
+    let path = directory.path().join("tokenizer.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("\"y\"", "\"Y\"").replace("\"zz\"", "\"z\"")).unwrap();
+    let copy = directory.path().display().to_string();
+    let expected = format!(
+        "1 id of `{copy}` is not the same token in `{}` (id 28 is \"Y\" and \"y\"), but embeddings are \
+        merged row by row",
+        model("v1").display()
+    );
+    assert_eq!(merge(&format!("[{{model: $v1}}, {{model: {copy}}}]")), [expected]);
+}
+
+#[test]
+fn a_tied_head_of_another_size_is_aligned_with_the_untied_one() {
+    let tied = model("v2t");
+    let plan = plan(&format!(
+        "{{merge_method: linear, base_model: $v1, parameters: {{weight: 1}}, models: \
+        [{{model: $v1}}, {{model: {}}}], tokenizer_source: union}}",
+        tied.display()
+    ))
+    .unwrap();
+    assert_eq!(plan.model_config()["tie_word_embeddings"], false);
+    let merged = merge(&engine(EngineOptions::default()), &plan);
+    let tokenizer = &plan.tokenizer().unwrap().file;
+    let weights = Checkpoint::open(&tied).unwrap();
+    let theirs = TokenizerFile::read(&tied).unwrap().vocabulary()["<|im_end|>"] as usize;
+    let ours = tokenizer.vocabulary()["<|im_end|>"] as usize;
+    let mut row = [0.0; 12];
+    weights.read_into("model.embed_tokens.weight", 12 * theirs, &mut row).unwrap();
+    // A token of one model alone has the same row in all.
+    let expected = row.map(f32::to_bits);
+    for tensor in ["model.embed_tokens.weight", "lm_head.weight"] {
+        assert_eq!(merged[tensor][12 * ours..][..12], expected, "{tensor}");
+    }
 }

@@ -188,6 +188,9 @@ impl MergePlan {
         let mut warnings = Vec::new();
         let chat_template = chat_template(config, models, &mut warnings);
         let vocabulary = Vocabulary::new(config, models, &references, &mut warnings)?;
+        if vocabulary.is_none() {
+            vocabulary::warn_of_other_tokens(models, &references, &mut warnings);
+        }
         check_architectures(models, &references, options, &mut warnings)?;
         let definition = common_definition(models, &mut warnings);
         for (model, (field, _)) in models.iter().zip(&references) {

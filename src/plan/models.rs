@@ -10,6 +10,7 @@ use crate::architecture::{Architecture, ModelConfig};
 use crate::checkpoint::{Checkpoint, TensorSource};
 use crate::config::ModelReference;
 use crate::kernels::dtype::DType;
+use crate::tokenizer::{self, TokenizerError, TokenizerFile};
 
 use super::PlanError;
 
@@ -27,6 +28,7 @@ pub struct InputModel {
     pub architecture: Architecture,
     id: u64,
     unlisted: OnceLock<Vec<String>>,
+    tokenizer: OnceLock<Result<Arc<TokenizerFile>, TokenizerError>>,
 }
 
 impl InputModel {
@@ -84,6 +86,7 @@ impl InputModel {
             architecture,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             unlisted: OnceLock::new(),
+            tokenizer: OnceLock::new(),
         })
     }
 
@@ -101,6 +104,7 @@ impl InputModel {
             architecture,
             id: self.id,
             unlisted: OnceLock::new(),
+            tokenizer: OnceLock::new(),
         })
     }
 
@@ -127,6 +131,18 @@ impl InputModel {
             let names = self.architecture.unlisted(&*self.checkpoint);
             names.into_iter().map(str::to_owned).collect()
         })
+    }
+
+    /// Its tokenizer, read when it is first asked for.
+    pub(super) fn tokenizer(&self) -> Result<&Arc<TokenizerFile>, &TokenizerError> {
+        let read = || TokenizerFile::read(&self.directory).map(Arc::new);
+        self.tokenizer.get_or_init(read).as_ref()
+    }
+
+    /// Whether the tokenizers of both models are the same file, byte by byte; also when both have none.
+    pub(super) fn has_tokenizer_of(&self, other: &Self) -> bool {
+        let path = |model: &Self| model.directory.join(tokenizer::FILE);
+        same_contents(&path(self), &path(other))
     }
 
     /// Whether the model's config says that its LM head is its input embedding.
@@ -179,4 +195,9 @@ impl ModelStore {
         models.insert(model.reference.clone(), Arc::clone(&model));
         model
     }
+}
+
+fn same_contents(a: &Path, b: &Path) -> bool {
+    let length = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.len()).ok();
+    a == b || length(a) == length(b) && std::fs::read(a).ok() == std::fs::read(b).ok()
 }

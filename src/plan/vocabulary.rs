@@ -61,16 +61,10 @@ impl<'c> Vocabulary<'c> {
     ) -> Result<Option<Self>, PlanError> {
         let Some(settings) = &config.tokenizer else { return Ok(None) };
         let donor = &models[0];
-        let base = TokenizerFile::read(&donor.directory)
-            .map_err(|error| PlanError::from(error).of_model(references[0].0.clone()))?;
-        let base = Arc::new(base);
+        let base = tokenizer(donor, &references[0].0)?;
         let mut known = HashMap::new();
         for (model, (field, _)) in models.iter().zip(references) {
-            let tokenizer = match model.id() == donor.id() {
-                true => Ok(Arc::clone(&base)),
-                false => TokenizerFile::read(&model.directory).map(Arc::new),
-            };
-            let tokenizer = tokenizer.unwrap_or_else(|error| {
+            let tokenizer = model.tokenizer().map(Arc::clone).unwrap_or_else(|error| {
                 warnings.push(PlanWarning::UnreadableTokenizer {
                     field: field.clone(),
                     model: model.label(),
@@ -230,6 +224,52 @@ fn of_model(
     let file = TokenizerFile::read(directory)
         .map_err(|error| PlanError::from(error).of_model(SOURCE_FIELD.to_owned()))?;
     Ok((file, directory.to_owned()))
+}
+
+/// The tokenizer of a model that has to have one; `field` names the model.
+fn tokenizer(model: &InputModel, field: &str) -> Result<Arc<TokenizerFile>, PlanError> {
+    match model.tokenizer() {
+        Ok(tokenizer) => Ok(Arc::clone(tokenizer)),
+        // Errors are not shared, but files that cannot be read now could not be read before.
+        Err(_) => TokenizerFile::read(&model.directory)
+            .map(Arc::new)
+            .map_err(|error| PlanError::from(error).of_model(field.to_owned())),
+    }
+}
+
+/// Warns of models whose embeddings are merged row by row, but whose rows belong to other tokens.
+pub(super) fn warn_of_other_tokens(
+    models: &[Arc<InputModel>],
+    references: &[(String, &ModelReference)],
+    warnings: &mut Vec<PlanWarning>,
+) {
+    let (Some((donor, others)), Some((_, fields))) =
+        (models.split_first(), references.split_first())
+    else {
+        return;
+    };
+    for (model, (field, _)) in others.iter().zip(fields) {
+        if donor.has_tokenizer_of(model) {
+            continue;
+        }
+        // Whatever is wrong with a tokenizer that is only copied does not matter to weights.
+        let (Ok(first), Ok(tokens)) = (donor.tokenizer(), model.tokenizer()) else { continue };
+        let first: HashMap<u32, &str> =
+            first.vocabulary().iter().map(|(token, &id)| (id, token.as_str())).collect();
+        let is_other = |(token, id): &(&String, &u32)| {
+            first.get(*id).is_some_and(|other| *other != token.as_str())
+        };
+        let mut other = tokens.vocabulary().iter().filter(is_other);
+        if let Some((token, &id)) = other.next() {
+            warnings.push(PlanWarning::OtherTokens {
+                field: field.clone(),
+                model: model.label(),
+                first: donor.label(),
+                count: 1 + other.count(),
+                example: (id, token.clone(), first[&id].to_owned()),
+            });
+        }
+    }
 }
 
 /// The number of tokens that a model's config names.

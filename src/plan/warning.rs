@@ -33,6 +33,19 @@ pub enum PlanWarning {
         /// Why, as a sentence.
         problem: String,
     },
+    /// A model has other tokens at the same ids, but embeddings are merged row by row.
+    OtherTokens {
+        /// Path in the config of where the model is named.
+        field: String,
+        /// The model.
+        model: String,
+        /// The model whose tokenizer the output gets.
+        first: String,
+        /// How many ids.
+        count: usize,
+        /// One of them, its token, and the first model's.
+        example: (u32, String, String),
+    },
     /// The base model's tokenizer has tokens without a row in its embedding. The output lacks them.
     TokensWithoutRow {
         /// The model.
@@ -187,6 +200,7 @@ impl PlanWarning {
         match self {
             Self::UnlistedTensors { field, .. }
             | Self::UnreadableTokenizer { field, .. }
+            | Self::OtherTokens { field, .. }
             | Self::MixedArchitectures { field, .. }
             | Self::UnusedFilter { field, .. }
             | Self::UnusedParameter { field, .. }
@@ -224,6 +238,9 @@ impl PlanWarning {
                         .to_owned()
                 }
             }),
+            Self::OtherTokens { .. } => {
+                Some("`tokenizer: {source: union}` aligns embeddings by their tokens".to_owned())
+            }
             Self::FlatGradient { .. } => {
                 Some("gradients run from the first layer of a slice to its last".to_owned())
             }
@@ -254,6 +271,13 @@ impl std::fmt::Display for PlanWarning {
             Self::UnreadableTokenizer { model, problem, .. } => {
                 write!(f, "`{model}` is taken to have the tokens of the base model: {problem}")
             }
+            Self::OtherTokens { model, first, count, example: (id, token, other), .. } => write!(
+                f,
+                "{} of `{model}` {} not the same token in `{first}` (id {id} is {token:?} and {other:?}), \
+                but embeddings are merged row by row",
+                if *count == 1 { "1 id".to_owned() } else { format!("{count} ids") },
+                if *count == 1 { "is" } else { "are" }
+            ),
             Self::TokensWithoutRow { model, count, example, end } => write!(
                 f,
                 "the output lacks {} of `{model}`, whose embedding has {end} rows",

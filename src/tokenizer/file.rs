@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 
 use super::TokenizerError;
 
-pub(super) const FILE: &str = "tokenizer.json";
+/// The file's name in a model directory.
+pub const FILE: &str = "tokenizer.json";
 const ADDED_TOKENS: &str = "added_tokens";
 
 /// Ids may have gaps, but embeddings have a row for each: beyond so many the file is broken.
