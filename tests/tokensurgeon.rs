@@ -333,8 +333,8 @@ fn words_of_the_command_line_are_checked() {
     assert!(text.contains("the tokenizer that this command is about"), "{text}");
     let text = refused(Path::new("a+b+c"), &model("v2"), &[]);
     assert!(text.starts_with("error: model `a+b+c` has more than one `+`\n\nhint: "), "{text}");
-    let text = refused(Path::new("nowhere"), &model("v2"), &[]);
-    assert!(text.starts_with("error: there is no directory `nowhere`"), "{text}");
+    let text = refused(Path::new("./nowhere"), &model("v2"), &[]);
+    assert!(text.starts_with("error: model directory `./nowhere` does not exist"), "{text}");
 }
 
 #[test]
