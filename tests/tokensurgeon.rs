@@ -267,6 +267,18 @@ fn models_of_another_build_are_refused() {
 }
 
 #[test]
+fn embeddings_of_whole_numbers_are_refused() {
+    let weights = fs::read(model("v2").join("model.safetensors")).unwrap();
+    let place = weights.windows(3).position(|word| word == b"F32").unwrap();
+    let mut integers = weights;
+    // Of the first tensor in the header, which is the embedding or the head.
+    integers[place..place + 3].copy_from_slice(b"I32");
+    let donor = changed("v2", "model.safetensors", Some(&integers));
+    let text = refused(&model("v1"), donor.path(), &["-a", "zero"]);
+    assert!(text.contains("` is int32 [60, 12], not a matrix of floating-point numbers"), "{text}");
+}
+
+#[test]
 fn rows_that_are_no_numbers_are_named() {
     let weights = fs::read(model("v2").join("model.safetensors")).unwrap();
     let checkpoint = Checkpoint::open(&model("v2")).unwrap();

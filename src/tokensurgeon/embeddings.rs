@@ -3,7 +3,7 @@
 use crate::architecture::{Location, TensorTemplate};
 use crate::plan::InputModel;
 
-use super::rows::Matrix;
+use super::rows::{Matrix, not_a_matrix};
 use super::{Role, SurgeonError};
 
 /// The matrices of a model with a row per token.
@@ -39,8 +39,9 @@ impl Embeddings {
             let is_matrix = names.name.ends_with(".weight");
             let stored = names.resolve(source).filter(|_| names.is_stored_in(source) || tied);
             let Some(stored) = stored.map(str::to_owned) else { continue };
-            if axis != 0 {
-                return Err(super::rows::not_a_matrix(model, &stored));
+            let info = &source.tensors()[&stored];
+            if axis != 0 || info.shape.is_empty() || info.elements() == 0 {
+                return Err(not_a_matrix(model, &stored));
             }
             match location {
                 _ if !is_matrix => others.push(stored),

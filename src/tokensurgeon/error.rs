@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use crate::architecture::ArchitectureError;
 use crate::checkpoint::CheckpointError;
 use crate::kernels::dtype::DType;
-use crate::plan::PlanError;
 use crate::tokenizer::TokenizerError;
 
 use super::Method;
@@ -22,10 +21,6 @@ pub enum SurgeonError {
     /// A config or a side file could not be read or written.
     #[error(transparent)]
     Architecture(#[from] ArchitectureError),
-
-    /// A model could not be opened.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
 
     /// A model's tokenizer could not be read.
     #[error(transparent)]
@@ -78,7 +73,8 @@ pub enum SurgeonError {
 
     /// A tensor with a row per token is no matrix of floating-point numbers.
     #[error(
-        "tensor `{tensor}` of `{model}` is {dtype} {shape:?}, not a matrix with a row per token"
+        "tensor `{tensor}` of `{model}` is {dtype} {shape:?}, not a matrix of floating-point numbers \
+        with a row per token"
     )]
     NotAMatrix {
         /// The model.
@@ -190,7 +186,6 @@ impl SurgeonError {
         let hint = match self {
             Self::Checkpoint(error) => return error.hint(),
             Self::Architecture(error) => return error.hint(),
-            Self::Plan(error) => return error.hint(),
             Self::Tokenizer(error) => return error.hint(),
             Self::NoDonorHead { .. } => "use the donor's language model, not its classifier",
             Self::NothingShared { .. } => {
@@ -214,7 +209,6 @@ impl SurgeonError {
         match self {
             Self::Checkpoint(error) => error.is_users_mistake(),
             Self::Architecture(error) => error.is_users_mistake(),
-            Self::Plan(error) => error.is_users_mistake(),
             Self::Tokenizer(error) => error.is_users_mistake(),
             Self::Write { .. } | Self::Threads(_) | Self::Interrupted => false,
             Self::Decomposition { .. } => false,

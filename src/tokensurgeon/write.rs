@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use rayon::prelude::*;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::architecture::{ModelConfig, copy_side_files, copy_tokenizer};
 use crate::checkpoint::{CheckpointWriter, Layout, OutputDirectory, ShardSize};
@@ -121,29 +121,31 @@ fn id_of(transplant: &Transplant, key: &str) -> Value {
 /// Copies the donor's tokenizer and the model's other files.
 fn write_side_files(transplant: &Transplant, out: &Path) -> Result<(), SurgeonError> {
     let (model, donor) = (&transplant.model.input, &transplant.donor.input);
-    // A model without a generation config gets the donor's, which names the tokens that end a text.
-    copy_side_files(&donor.directory, out, &[])?;
     let more = &model.architecture.definition().side_files;
-    let copied = copy_side_files(&model.directory, out, more)?;
+    copy_side_files(&model.directory, out, more)?;
     copy_tokenizer(&donor.directory, out, &[])?;
-    if copied.iter().any(|name| name == GENERATION_CONFIG) {
-        renumber(transplant, &donor.directory, &out.join(GENERATION_CONFIG))?;
-    }
-    Ok(())
+    let Some(fields) = generation_config(transplant)? else { return Ok(()) };
+    let path = out.join(GENERATION_CONFIG);
+    fs::write(&path, format!("{:#}\n", Value::Object(fields)))
+        .map_err(|source| SurgeonError::Write { path, source })
 }
 
-/// Replaces the ids in the model's generation config by the donor's.
-fn renumber(transplant: &Transplant, donor: &Path, path: &Path) -> Result<(), SurgeonError> {
-    let of_donor = read_object(&donor.join(GENERATION_CONFIG))?.unwrap_or_default();
-    let config = &transplant.donor.input.config;
-    let mut fields = read_object(path)?.unwrap_or_default();
-    for key in TOKEN_KEYS.into_iter().filter(|key| fields.contains_key(*key)).collect::<Vec<_>>() {
-        let value = of_donor.get(key).or_else(|| config.get(key)).cloned();
-        let value = value.unwrap_or_else(|| id_of(transplant, key));
-        fields.insert(key.to_owned(), value);
+/// The model's generation config with the donor's ids. A model without one gets the donor's, which names
+/// the tokens that end a text.
+fn generation_config(transplant: &Transplant) -> Result<Option<Map<String, Value>>, SurgeonError> {
+    let (model, donor) = (&transplant.model.input, &transplant.donor.input);
+    let of_donor = read_object(&donor.directory.join(GENERATION_CONFIG))?;
+    let Some(mut fields) = read_object(&model.directory.join(GENERATION_CONFIG))? else {
+        return Ok(of_donor);
+    };
+    let of_donor = of_donor.unwrap_or_default();
+    for key in TOKEN_KEYS {
+        if let Some(value) = fields.get_mut(key) {
+            let known = of_donor.get(key).or_else(|| donor.config.get(key)).cloned();
+            *value = known.unwrap_or_else(|| id_of(transplant, key));
+        }
     }
-    let text = format!("{:#}\n", Value::Object(fields));
-    fs::write(path, text).map_err(|source| SurgeonError::Write { path: path.to_owned(), source })
+    Ok(Some(fields))
 }
 
 /// Copies what is not to be approximated: tensors without a row per token as they are, the others row by

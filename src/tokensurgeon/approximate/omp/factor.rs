@@ -147,7 +147,7 @@ mod tests {
         // Products with the basis: (1,0,1)/√2, then what (0,1,1) has beside it. Rounded on purpose.
         let mut factor = Factor::default();
         assert!(factor.push(&[], 2.0).is_some());
-        assert!(factor.push(&[0.7071], 2.0).is_some());
+        assert!(factor.push(&[0.70712], 2.0).is_some());
         let mut coefficients = vec![0.0, 0.0];
         let mut rest = Vec::new();
         refine(&factor, &atoms, &target, &mut coefficients, &mut rest);
