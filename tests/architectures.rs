@@ -4,11 +4,12 @@
 //! is what our definitions are held against; `architectures/saved.py` makes it. The classes that
 //! transformers does not have are generated from our definitions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use mergekit::architecture::{
-    Architecture, ArchitectureDefinition, LayerCount, ModelConfig, built_in_definitions,
+    Architecture, ArchitectureDefinition, LayerCount, Location, ModelConfig, Module,
+    built_in_definitions,
 };
 use mergekit::checkpoint::{MemoryCheckpoint, TensorInfo};
 use mergekit::config::MergeConfig;
@@ -48,15 +49,21 @@ fn insert(store: &ModelStore, path: &str, config: &Value, tensors: MemoryCheckpo
 }
 
 fn plan(text: &str, store: &ModelStore) -> MergePlan {
-    let config = MergeConfig::parse(text, Path::new("merge.yml")).unwrap();
-    MergePlan::new(&config, store, &PlanOptions::default()).unwrap()
+    try_plan(text, store).unwrap()
 }
+
+/// The plan, or what is wrong with it.
+fn try_plan(text: &str, store: &ModelStore) -> Result<MergePlan, String> {
+    let config = MergeConfig::parse(text, Path::new("merge.yml")).unwrap();
+    MergePlan::new(&config, store, &PlanOptions::default()).map_err(|error| error.to_string())
+}
+
+const HALVES: &str =
+    "merge_method: linear\nmodels: [{model: a}, {model: b}]\nparameters: {weight: 0.5}\n";
 
 /// Merges the two models half and half, and gives the shapes of the result and the warnings.
 fn merge(what: &str, store: &ModelStore) -> (Shapes, Vec<PlanWarning>) {
-    let text =
-        "merge_method: linear\nmodels: [{model: a}, {model: b}]\nparameters: {weight: 0.5}\n";
-    let plan = plan(text, store);
+    let plan = plan(HALVES, store);
     let engine = Engine::new(EngineOptions::default()).unwrap();
     let merged = engine.merge_to_memory(&plan).unwrap();
     for (name, tensor) in &merged {
@@ -135,6 +142,13 @@ fn config_for(definition: &ArchitectureDefinition) -> Value {
     config.values().clone()
 }
 
+/// The kind of the layer at `location` in generated models, where all kinds come in turn.
+fn kind_of(module: &Module, location: Location) -> Option<String> {
+    let Location::Layer(layer) = location else { return None };
+    let kinds: BTreeSet<_> = module.layer.iter().filter_map(|tensor| tensor.kind.clone()).collect();
+    kinds.iter().nth(layer % kinds.len().max(1)).cloned()
+}
+
 /// The tensors of a model of `definition` with all that is optional, by canonical name.
 fn generated(definition: &ArchitectureDefinition, config: &Value, variant: usize) -> Shapes {
     // Seeing one tensor of a variant, the architecture chooses that one.
@@ -156,6 +170,9 @@ fn generated(definition: &ArchitectureDefinition, config: &Value, variant: usize
     let mut shapes = Shapes::new();
     for (_, module, n_layers) in architecture.modules() {
         for (location, template) in module.tensors(n_layers) {
+            if template.kind.is_some() && template.kind != kind_of(module, location) {
+                continue;
+            }
             let shape = if template.vocabulary_axis == Some(0) { vec![7, 3] } else { vec![2, 3] };
             let name = template.name_for(location, n_layers);
             assert!(!name.contains("${"), "{name}");
@@ -177,6 +194,50 @@ fn generated_models_of_every_architecture_are_merged_whole() {
             assert_eq!(merged, shapes, "{}", definition.name);
             assert_eq!(warnings, [], "{}", definition.name);
         }
+    }
+}
+
+#[test]
+fn layers_have_every_tensor_of_their_kind() {
+    let mut n_removed = 0;
+    for definition in built_in_definitions() {
+        let config = config_for(definition);
+        let shapes = generated(definition, &config, 0);
+        for module in definition.modules.values() {
+            let kinds = module.layer.iter().filter(|tensor| tensor.kind.is_some());
+            for (layer, tensor) in kinds.flat_map(|tensor| [(0, tensor), (1, tensor)]) {
+                let name = tensor.name_for(Location::Layer(layer), 2);
+                let mut rest = shapes.clone();
+                if tensor.optional || rest.remove(&name).is_none() {
+                    continue;
+                }
+                let error = try_plan(HALVES, &two_models(&config, &rest)).err().unwrap();
+                assert!(error.contains(&name), "{}: {error}", definition.name);
+                n_removed += 1;
+            }
+        }
+    }
+    assert!(n_removed > 40, "{n_removed}");
+}
+
+#[test]
+fn layers_of_different_kinds_are_not_mixed() {
+    for class in ["DeepseekV2ForCausalLM", "Glm4MoeForCausalLM"] {
+        let (_, config, shapes) = saved().into_iter().find(|(other, ..)| other == class).unwrap();
+        let store = two_models(&config, &shapes);
+        let slices = |of_b: &str| {
+            format!(
+                "merge_method: linear\nparameters: {{weight: 0.5}}\nslices:\n- sources:\n  \
+                 - {{model: a, layer_range: [0, 1]}}\n  - {{model: b, layer_range: {of_b}}}\n"
+            )
+        };
+        let planned = plan(&slices("[0, 1]"), &store);
+        let has = |name: &str| planned.tensors().iter().any(|tensor| tensor.name.contains(name));
+        assert!(has("layers.0.mlp.up_proj") && !has("experts"), "{class}");
+        // The first layer is dense, the second has experts.
+        let error = try_plan(&slices("[1, 2]"), &store).err().unwrap();
+        let expected = "layer 1 of `b` is of kind `";
+        assert!(error.contains(expected) && error.contains("layer 0 of `a`"), "{class}: {error}");
     }
 }
 
@@ -237,9 +298,7 @@ fn inferred_models_may_lack_heads_and_further_tensors() {
     };
     model("a", &[("wte.weight", 1.0), ("h.0.w", 1.0), ("lm_head.weight", 3.0)]);
     model("b", &[("wte.weight", 2.0), ("h.0.w", 2.0), ("h.0.extra", 4.0)]);
-    let text =
-        "merge_method: linear\nmodels: [{model: a}, {model: b}]\nparameters: {weight: 0.5}\n";
-    let plan = plan(text, &store);
+    let plan = plan(HALVES, &store);
     let merged = Engine::new(EngineOptions::default()).unwrap().merge_to_memory(&plan).unwrap();
     let first = |name: &str| merged[name].flatten_all().unwrap().to_vec1::<f32>().unwrap()[0];
     let names: Vec<&str> = merged.keys().map(String::as_str).collect();

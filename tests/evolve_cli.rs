@@ -94,21 +94,25 @@ impl Workplace {
             let shape = if name.contains("norm") { vec![width] } else { vec![width, width] };
             tensors.insert(name, TensorInfo { dtype: DType::BF16, shape });
         }
-        let layout = Layout::new(tensors, ShardSize::UNLIMITED).unwrap();
-        let writer = CheckpointWriter::create(&directory, layout).unwrap();
-        let mut word = seed;
-        for (index, info) in writer.layout().tensors().values().enumerate() {
-            let values: Vec<f32> = (0..info.elements())
-                .map(|_| {
-                    word = word.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                    (word >> 40) as f32 / (1u64 << 24) as f32 - 0.5
-                })
-                .collect();
-            let mut bytes = vec![0; info.bytes()];
-            narrow(info.dtype, &values, &mut bytes);
-            writer.write_at(index, 0, &bytes).unwrap();
+        write_noise(&directory, tensors, seed);
+    }
+
+    /// An adapter of rank 2 for the attention of the models.
+    fn add_adapter(&self, name: &str, seed: u64) {
+        let directory = self.path("adapters").join(name);
+        fs::create_dir_all(&directory).unwrap();
+        let config = json!({"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "v_proj"]});
+        fs::write(directory.join("adapter_config.json"), config.to_string()).unwrap();
+        let mut tensors = IndexMap::new();
+        for module in ["0.self_attn.q_proj", "1.self_attn.q_proj", "1.self_attn.v_proj"] {
+            for (part, shape) in [("A", [2, WIDTH]), ("B", [WIDTH, 2])] {
+                let name = format!("base_model.model.model.layers.{module}.lora_{part}.weight");
+                tensors.insert(name, TensorInfo { dtype: DType::BF16, shape: shape.to_vec() });
+            }
         }
-        writer.finish().unwrap();
+        write_noise(&directory, tensors, seed);
+        let weights = directory.join("model.safetensors");
+        fs::rename(weights, directory.join("adapter_model.safetensors")).unwrap();
     }
 
     /// Gives the tokens of a model their ids in reverse.
@@ -190,6 +194,25 @@ impl Workplace {
         assert!(output.stdout.is_empty() && !self.path("out").exists());
         stderr
     }
+}
+
+/// Writes weights that look random, but depend on `seed` alone.
+fn write_noise(directory: &Path, tensors: IndexMap<String, TensorInfo>, seed: u64) {
+    let layout = Layout::new(tensors, ShardSize::UNLIMITED).unwrap();
+    let writer = CheckpointWriter::create(directory, layout).unwrap();
+    let mut word = seed;
+    for (index, info) in writer.layout().tensors().values().enumerate() {
+        let values: Vec<f32> = (0..info.elements())
+            .map(|_| {
+                word = word.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                (word >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+            })
+            .collect();
+        let mut bytes = vec![0; info.bytes()];
+        narrow(info.dtype, &values, &mut bytes);
+        writer.write_at(index, 0, &bytes).unwrap();
+    }
+    writer.finish().unwrap();
 }
 
 fn word(token: usize) -> String {
@@ -274,6 +297,47 @@ fn a_search_leaves_behind_everything_and_the_winner_can_be_made_again() {
     let quiet = place.run(&["search.yml", "--quiet"]);
     assert_eq!(String::from_utf8(quiet.stdout).unwrap(), stdout);
     assert!(quiet.status.success() && quiet.stderr.is_empty());
+}
+
+#[test]
+fn models_with_adapters_are_searched_over_like_others() {
+    let place = Workplace::new();
+    place.add_adapter("x", 7);
+    place.add_adapter("y", 8);
+    let search = SEARCH
+        .replace("model: models/a", "model: models/base+adapters/x")
+        .replace("model: models/b\n", "model: models/base+adapters/y\n");
+    fs::write(place.path("search.yml"), search).unwrap();
+    let few = ["search.yml", "--evaluations", "12"];
+    let output = place.run(&few);
+    let (stdout, stderr) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    for line in ["  base ", "  base+x ", "  base+y ", "  evolved merge "] {
+        assert_eq!(stdout.matches(&format!("\n{line}")).count(), 1, "{stdout}");
+    }
+    let failed = |record: &Value| record["kind"] == "evaluation" && !record["error"].is_null();
+    let records = records(&place.path("out"));
+    assert!(!records.iter().any(failed), "{records:?}");
+
+    let merge = Command::new(env!("CARGO_BIN_EXE_mergekit"))
+        .current_dir(place.directory.path())
+        .args(["merge", "out/best_config.yaml", "again"])
+        .output()
+        .unwrap();
+    assert!(merge.status.success(), "{}", String::from_utf8_lossy(&merge.stderr));
+    assert_eq!(files(&place.path("again")), files(&place.path("out/best_model")));
+
+    // An unfinished search notices that an adapter changed, which is part of the model.
+    let journal = place.path("out/journal.jsonl");
+    let text = fs::read_to_string(&journal).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    fs::write(&journal, lines[..lines.len() - 2].join("\n") + "\n").unwrap();
+    place.add_adapter("y", 9);
+    let changed = place.run(&few);
+    let stderr = String::from_utf8(changed.stderr).unwrap();
+    assert_eq!(changed.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("model `models/base+adapters/y` changed"), "{stderr}");
 }
 
 #[test]

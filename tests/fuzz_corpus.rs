@@ -2,6 +2,8 @@
 //!
 //! The targets need a nightly compiler and an afternoon; this keeps their corpus true in a second.
 
+#[path = "../fuzz/properties/adapter_config.rs"]
+mod adapter_config;
 #[path = "../fuzz/properties/merge_config.rs"]
 mod merge_config;
 #[path = "../fuzz/properties/pickle.rs"]
@@ -107,6 +109,13 @@ fn pytorch_files_are_refused_or_read_whole() {
 }
 
 #[test]
+fn configs_of_adapters_are_refused_or_every_element_is_read() {
+    run("adapter_config", 40, |bytes| {
+        adapter_config::check(bytes);
+    });
+}
+
+#[test]
 fn the_corpus_has_sound_and_broken_seeds() {
     let is_config = |(name, bytes): &(String, Vec<u8>)| {
         let text = std::str::from_utf8(bytes).unwrap();
@@ -139,6 +148,10 @@ fn the_corpus_has_sound_and_broken_seeds() {
 
     for seed in corpus("pickle") {
         assert_eq!(!is_file(&seed), seed.0.starts_with("broken"), "{}", seed.0);
+    }
+
+    for (name, bytes) in corpus("adapter_config") {
+        assert_eq!(adapter_config::check(&bytes), !name.starts_with("broken"), "{name}");
     }
 }
 

@@ -283,16 +283,51 @@ fn mistakes_get_a_sentence_and_a_hint() {
 #[test]
 fn files_and_models_of_unknown_architecture_are_read_by_names() {
     let text = printed(&["inspect", "base/model.safetensors"]);
-    assert!(text.contains("architecture  unknown") && text.contains("layers        4"), "{text}");
+    assert!(text.contains("architecture  inferred from the tensors' names"), "{text}");
+    assert!(text.contains("layers        4"), "{text}");
     let directory = tempfile::tempdir().unwrap();
     let model = directory.path().join("model");
     fs::create_dir(&model).unwrap();
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/demo/base");
     fs::copy(demo.join("model.safetensors"), model.join("model.safetensors")).unwrap();
     fs::write(model.join("config.json"), r#"{"architectures": ["Strange"]}"#).unwrap();
-    let outcome = mergekit(&["diff", "base", model.to_str().unwrap()]);
+    let model = model.to_str().unwrap();
+    assert!(printed(&["diff", "base", model]).contains("38 tensors"));
+    let text = printed(&["inspect", model]);
+    assert!(text.contains("architecture  Strange (inferred from the tensors' names)"), "{text}");
+    assert!(json(&["inspect", model, "--json"])["architecture"].is_null());
+    fs::write(directory.path().join("model/config.json"), r#"{"architectures": []}"#).unwrap();
+    let outcome = mergekit(&["diff", "base", model]);
     assert_eq!(outcome.code, 0);
-    assert!(outcome.stderr.contains("architecture `Strange` is not supported"));
+    assert!(outcome.stderr.contains("does not name the model's class"), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("hint: layers and kinds are told from the tensors' names"));
     assert!(outcome.stdout.contains("38 tensors"), "{}", outcome.stdout);
+}
+
+#[test]
+fn models_are_measured_with_their_adapters() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let (base, lora) = (golden.join("models/base"), golden.join("models/lora1"));
+    let (base, adapted) = (base.display(), format!("{}+{}", base.display(), lora.display()));
+    let report = json(&["diff", &base.to_string(), &adapted, "--json", "-j", "2"]);
+    assert_eq!(report["b"], adapted.as_str());
+    let norms = |adapted: bool| -> Vec<&str> {
+        let tensors = report["tensors"].as_array().unwrap().iter();
+        let moved = tensors.filter(|tensor| (tensor["difference"] != 0.0) == adapted);
+        moved.map(|tensor| tensor["kind"].as_str().unwrap()).collect()
+    };
+    let config = fs::read_to_string(lora.join("adapter_config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    let targets: BTreeSet<&str> = config["target_modules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|module| module.as_str().unwrap())
+        .collect();
+    let ends = |kind: &str| targets.contains(kind.rsplit('.').next().unwrap());
+    assert!(!norms(true).is_empty() && norms(true).into_iter().all(ends));
+    assert!(!norms(false).into_iter().any(ends));
+    assert!(printed(&["inspect", &adapted]).starts_with(&format!("{adapted}\n")));
+    let error = refused(&["inspect", &format!("{base}+nowhere")]);
+    assert!(error.contains("adapter directory `nowhere` does not exist"), "{error}");
 }

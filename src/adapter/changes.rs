@@ -1,43 +1,18 @@
 //! What an adapter changes: its tensors, brought together by the tensor of the base that they change.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Weak};
 
 use indexmap::IndexMap;
 
 use super::AdapterError;
-use super::config::AdapterConfig;
+use super::base::{Base, Found};
 use super::error::Misfit;
-use super::names::{self, Part};
+use super::parts::{Adapter, Parts};
 use super::product::{Layout, Product};
 use super::source::Held;
-use crate::architecture::{Architecture, TensorNames};
-use crate::checkpoint::{Checkpoint, TensorInfo, TensorSource};
+use crate::architecture::Architecture;
+use crate::checkpoint::{TensorInfo, TensorSource};
 use crate::kernels::dtype::DType;
-
-/// What weights may be called, the preferred name first.
-const WEIGHTS: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
-
-/// A LoRA adapter: a directory with `adapter_config.json` and `adapter_model.safetensors` or
-/// `adapter_model.bin`, as peft writes it.
-pub struct Adapter {
-    path: PathBuf,
-    config: AdapterConfig,
-    pub(super) weights: Box<dyn TensorSource>,
-    modules: IndexMap<String, Parts>,
-    /// Name in the adapter of each tensor that takes the place of the base's.
-    wholes: IndexMap<String, String>,
-}
-
-/// Names of a module's tensors in the adapter.
-#[derive(Debug, Default)]
-struct Parts {
-    a: Option<String>,
-    b: Option<String>,
-    bias: Option<String>,
-    magnitude: Option<String>,
-    is_embedding: bool,
-}
 
 /// How one tensor of the adapted model comes about.
 pub(super) struct Change {
@@ -66,58 +41,7 @@ pub(super) enum Origin {
     Adapter(String),
 }
 
-/// How the base has a tensor.
-enum Found {
-    /// Under this name.
-    Stored(String),
-    /// Not itself; this one stands in for it.
-    Tied(String),
-    Absent,
-}
-
 impl Adapter {
-    /// Opens the adapter in `directory`. Reads headers only, or the pickle.
-    pub fn open(directory: &Path) -> Result<Self, AdapterError> {
-        let config = AdapterConfig::load(directory)?;
-        let mut files = WEIGHTS.iter().map(|name| directory.join(name));
-        let weights = files
-            .find(|file| file.symlink_metadata().is_ok())
-            .ok_or_else(|| AdapterError::NoWeights { path: directory.to_owned() })?;
-        Self::new(directory.to_owned(), config, Box::new(Checkpoint::open_file(&weights)?))
-    }
-
-    /// An adapter from its parts.
-    pub(super) fn new(
-        path: PathBuf,
-        config: AdapterConfig,
-        weights: Box<dyn TensorSource>,
-    ) -> Result<Self, AdapterError> {
-        let mut modules: IndexMap<String, Parts> = IndexMap::new();
-        let mut wholes = IndexMap::new();
-        for tensor in weights.tensors().keys() {
-            let Some((name, part)) = names::parse(tensor) else {
-                return Err(AdapterError::UnknownTensor { path, tensor: tensor.clone() });
-            };
-            if part == Part::Whole {
-                wholes.insert(name, tensor.clone());
-                continue;
-            }
-            let parts = modules.entry(name).or_default();
-            parts.is_embedding |= matches!(part, Part::EmbeddingA | Part::EmbeddingB);
-            let slot = match part {
-                Part::A | Part::EmbeddingA => &mut parts.a,
-                Part::B | Part::EmbeddingB => &mut parts.b,
-                Part::Bias => &mut parts.bias,
-                Part::Magnitude | Part::Whole => &mut parts.magnitude,
-            };
-            *slot = Some(tensor.clone());
-        }
-        if modules.is_empty() && wholes.is_empty() {
-            return Err(AdapterError::NoWeights { path });
-        }
-        Ok(Self { path, config, weights, modules, wholes })
-    }
-
     /// Every change to `base`, a model of `architecture` that messages call `label`, by the name of the
     /// tensor in the adapted model.
     pub(super) fn changes(
@@ -127,77 +51,53 @@ impl Adapter {
         architecture: &Architecture,
         dtype: Option<DType>,
     ) -> Result<IndexMap<String, Change>, AdapterError> {
-        let listed = listed_in(architecture);
-        let target = Target { adapter: self, base, label, dtype, listed };
+        let base = Base::new(base, label, architecture);
+        let target = Target { adapter: self, base, dtype };
         let mut changes = IndexMap::new();
         for (name, tensor) in &self.wholes {
             let (name, change) = target.whole(name, tensor)?;
-            changes.insert(name, change);
+            if let Some(Change { from: Origin::Adapter(first), .. }) = changes.insert(name, change)
+            {
+                return Err(self.twice(&first, tensor));
+            }
         }
         target.check_vocabularies(&changes)?;
         for (module, parts) in &self.modules {
             let (name, product) = target.product(module, parts, &mut changes)?;
-            let change: &mut Change = &mut changes[&name];
-            change.product = product;
+            let second = product.a.clone();
+            if let Some(first) = changes[&name].product.replace(product) {
+                return Err(self.twice(&first.a, &second));
+            }
             if let Some(bias) = &parts.bias {
                 let name = target.bias(module, bias, &mut changes)?;
-                changes[&name].bias = Some((bias.clone(), self.config.scale(module)));
+                let added = (bias.clone(), self.config.scale(module)?);
+                if let Some((first, _)) = changes[&name].bias.replace(added) {
+                    return Err(self.twice(&first, bias));
+                }
             }
         }
         Ok(changes)
     }
+
+    fn twice(&self, first: &str, second: &str) -> AdapterError {
+        let (path, first, second) = (self.path.clone(), first.to_owned(), second.to_owned());
+        AdapterError::Twice { path, first, second }
+    }
 }
 
-/// A model that an adapter is put on.
+/// An adapter and the model that it is put on.
 struct Target<'t> {
     adapter: &'t Adapter,
-    base: &'t dyn TensorSource,
-    label: &'t str,
+    base: Base<'t>,
     /// The type that the model is converted to before it is changed.
     dtype: Option<DType>,
-    /// By each name of their own.
-    listed: IndexMap<String, Listed>,
-}
-
-/// A tensor that an architecture lists.
-struct Listed {
-    names: TensorNames,
-    /// Whether it has a row for each token.
-    is_vocabulary: bool,
 }
 
 impl Target<'_> {
-    fn find(&self, name: &str) -> Found {
-        let tensors = self.base.tensors();
-        if tensors.contains_key(name) {
-            return Found::Stored(name.to_owned());
-        }
-        if let Some(Listed { names, .. }) = self.listed.get(name)
-            && let Some(found) = names.resolve(self.base)
-        {
-            let found = found.to_owned();
-            return match names.is_stored_in(self.base) {
-                true => Found::Stored(found),
-                false => Found::Tied(found),
-            };
-        }
-        // Classes of transformers hold the same model under attributes of different names, which
-        // checkpoints then have in front of all names or not.
-        let is_end = |long: &str, short: &str| {
-            long.strip_suffix(short).is_some_and(|front| front.ends_with('.'))
-        };
-        let mut alike =
-            tensors.keys().filter(|stored| is_end(stored, name) || is_end(name, stored));
-        match (alike.next(), alike.next()) {
-            (Some(stored), None) => Found::Stored(stored.clone()),
-            _ => Found::Absent,
-        }
-    }
-
     fn not_in_base(&self, tensor: String) -> AdapterError {
         AdapterError::NotInBase {
             path: self.adapter.path.clone(),
-            base: self.label.to_owned(),
+            base: self.base.label.to_owned(),
             tensor,
             trained_on: self.adapter.config.trained_on.clone(),
         }
@@ -206,7 +106,7 @@ impl Target<'_> {
     fn misfit(&self, part: &str, tensor: &str, shape: &[usize]) -> AdapterError {
         AdapterError::Shape(Box::new(Misfit {
             path: self.adapter.path.clone(),
-            base: self.label.to_owned(),
+            base: self.base.label.to_owned(),
             part: part.to_owned(),
             found: self.adapter.weights.tensors()[part].shape.clone(),
             tensor: tensor.to_owned(),
@@ -217,11 +117,11 @@ impl Target<'_> {
 
     /// The base's tensor `name`, in the type that it is changed in.
     fn info(&self, name: &str) -> Result<TensorInfo, AdapterError> {
-        let mut info = self.base.tensors()[name].clone();
+        let mut info = self.base.info(name).clone();
         if !info.dtype.is_float() {
             return Err(AdapterError::NotFloat {
                 path: self.adapter.path.clone(),
-                base: self.label.to_owned(),
+                base: self.base.label.to_owned(),
                 tensor: name.to_owned(),
                 dtype: info.dtype,
             });
@@ -230,17 +130,13 @@ impl Target<'_> {
         Ok(info)
     }
 
-    fn is_vocabulary(&self, name: &str) -> bool {
-        self.listed.get(name).is_some_and(|listed| listed.is_vocabulary)
-    }
-
     /// Tensors with a row for each token may have been given more rows, but then all of them.
     fn check_vocabularies(&self, changes: &IndexMap<String, Change>) -> Result<(), AdapterError> {
-        for (_, change) in changes.iter().filter(|(name, _)| self.is_vocabulary(name)) {
+        for (_, change) in changes.iter().filter(|(name, _)| self.base.is_vocabulary(name)) {
             let Origin::Adapter(tensor) = &change.from else { continue };
-            for other in self.listed.keys().filter(|other| self.is_vocabulary(other)) {
+            for other in self.base.vocabularies() {
                 let changed = changes.get(other).map(|change| &change.info);
-                if let Some(info) = changed.or_else(|| self.base.tensors().get(other))
+                if let Some(info) = changed.or_else(|| self.base.source.tensors().get(other))
                     && info.shape.first() != change.info.shape.first()
                 {
                     return Err(self.misfit(tensor, other, &info.shape));
@@ -253,12 +149,12 @@ impl Target<'_> {
     /// The tensor `name`, which `tensor` of the adapter replaces. The base may be without it.
     fn whole(&self, name: &str, tensor: &str) -> Result<(String, Change), AdapterError> {
         let found = &self.adapter.weights.tensors()[tensor];
-        let place = self.find(name);
+        let place = self.base.find(name);
         let is_untied = matches!(place, Found::Tied(_));
         let (name, dtype) = match place {
             Found::Stored(name) => {
                 let info = self.info(&name)?;
-                let is_resized = self.is_vocabulary(&name)
+                let is_resized = self.base.is_vocabulary(&name)
                     && info.shape.len() == 2
                     && found.shape.len() == 2
                     && found.shape[1] == info.shape[1];
@@ -271,7 +167,7 @@ impl Target<'_> {
             Found::Absent => (name.to_owned(), self.dtype.unwrap_or(found.dtype)),
         };
         let info = TensorInfo { dtype, shape: found.shape.clone() };
-        let before = self.base.tensors().get(&name).map(|info| &info.shape);
+        let before = self.base.source.tensors().get(&name).map(|info| &info.shape);
         let vocabulary = match before {
             Some(shape) if *shape != info.shape => Some(info.shape[0]),
             _ => None,
@@ -286,7 +182,7 @@ impl Target<'_> {
         module: &str,
         parts: &Parts,
         changes: &mut IndexMap<String, Change>,
-    ) -> Result<(String, Option<Product>), AdapterError> {
+    ) -> Result<(String, Product), AdapterError> {
         let config = &self.adapter.config;
         let (a, b) = self.complete(module, parts)?;
         let name = self.entry(format!("{module}.weight"), changes)?;
@@ -295,11 +191,11 @@ impl Target<'_> {
         let ([rank, inputs @ ..], [outputs, b_rank @ ..]) = (a_shape, b_shape) else {
             return Err(self.misfit(a, &name, &shape));
         };
-        let (inputs, b_rank): (usize, usize) = (inputs.iter().product(), b_rank.iter().product());
+        let (inputs, b_rank) = (elements(inputs), elements(b_rank));
         let [rows, rest @ ..] = shape.as_slice() else {
             return Err(self.misfit(a, &name, &shape));
         };
-        let (rows, cols): (usize, usize) = (*rows, rest.iter().product());
+        let (rows, cols) = (*rows, elements(rest));
         let fits_plain = !parts.is_embedding && (rows, cols) == (*outputs, inputs);
         let fits_transposed = shape.len() == 2 && (rows, cols) == (inputs, *outputs);
         // What the config says is about one class of layers; a model may have both, so it only decides
@@ -313,7 +209,7 @@ impl Target<'_> {
                 return Err(self.misfit(if is_a_wrong { a } else { b }, &name, &shape));
             }
         };
-        let configured = config.rank(module);
+        let configured = config.rank(module)?;
         if let Some(&found) = [*rank, b_rank].iter().find(|&&rank| rank != configured) {
             let (path, module) = (self.adapter.path.clone(), module.to_owned());
             return Err(AdapterError::Rank { path, module, configured, found });
@@ -331,10 +227,10 @@ impl Target<'_> {
             rows,
             cols,
             rank: *rank,
-            scale: config.scale(module),
+            scale: config.scale(module)?,
             magnitude: parts.magnitude.clone(),
         };
-        Ok((name, Some(product)))
+        Ok((name, product))
     }
 
     /// Both matrices of `module`, which has all parts that it should have and no other.
@@ -381,7 +277,7 @@ impl Target<'_> {
         wanted: String,
         changes: &mut IndexMap<String, Change>,
     ) -> Result<String, AdapterError> {
-        let place = self.find(&wanted);
+        let place = self.base.find(&wanted);
         let is_untied = matches!(place, Found::Tied(_));
         let (name, from) = match place {
             Found::Stored(name) => (name.clone(), name),
@@ -401,24 +297,14 @@ impl Target<'_> {
     }
 }
 
+/// Elements of a part of a shape. Beside an axis of length 0, others may be of any length.
+fn elements(axes: &[usize]) -> usize {
+    axes.iter().fold(1, |elements, &length| elements.saturating_mul(length))
+}
+
 impl Change {
     fn new(info: TensorInfo, from: Origin) -> Self {
         let held = Mutex::default();
         Self { info, from, product: None, bias: None, is_untied: false, vocabulary: None, held }
     }
-}
-
-/// Every tensor of `architecture`, by each name that is its own.
-fn listed_in(architecture: &Architecture) -> IndexMap<String, Listed> {
-    let mut listed = IndexMap::new();
-    for (_, module, n_layers) in architecture.modules() {
-        for (location, template) in module.tensors(n_layers) {
-            let names = template.names_for(location, n_layers);
-            let is_vocabulary = template.vocabulary_axis == Some(0);
-            for name in std::iter::once(&names.name).chain(&names.aliases) {
-                listed.insert(name.clone(), Listed { names: names.clone(), is_vocabulary });
-            }
-        }
-    }
-    listed
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use fancy_regex::Regex;
+use fancy_regex::{Regex, RegexBuilder};
 use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,12 +12,16 @@ use super::AdapterError;
 
 const CONFIG_FILE: &str = "adapter_config.json";
 
+/// Steps back that matching a pattern against one name may take, a thousand times what sensible ones do.
+const MOST_STEPS_BACK: usize = 100_000;
+
 /// What peft takes for a rank or an alpha that is not given.
 const DEFAULT_RANK: usize = 8;
 
 /// What the config of a LoRA adapter says about its modules.
 #[derive(Debug)]
 pub(super) struct AdapterConfig {
+    path: PathBuf,
     rank: usize,
     alpha: f64,
     /// Ranks of modules that the pattern matches, the first one first.
@@ -69,6 +73,10 @@ impl AdapterConfig {
     /// Reads the config in `directory`.
     pub(super) fn load(directory: &Path) -> Result<Self, AdapterError> {
         let path = directory.join(CONFIG_FILE);
+        // A pipe without a writer would be waited for without end.
+        if fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(AdapterError::NotAFile { path });
+        }
         match fs::read(&path) {
             Ok(text) => Self::parse(&text, path),
             Err(source) if source.kind() == io::ErrorKind::NotFound => {
@@ -112,24 +120,44 @@ impl AdapterConfig {
             use_rslora: fields.use_rslora.unwrap_or(false),
             use_dora: fields.use_dora.unwrap_or(false),
             fan_in_fan_out: fields.fan_in_fan_out.unwrap_or(false),
+            path,
             trained_on: fields.base_model_name_or_path.filter(|name| !name.is_empty()),
         })
     }
 
     /// The rank of `module`, such as `model.layers.0.mlp.up_proj`.
-    pub(super) fn rank(&self, module: &str) -> usize {
-        first_match(&self.ranks, module).unwrap_or(self.rank)
+    pub(super) fn rank(&self, module: &str) -> Result<usize, AdapterError> {
+        Ok(self.first_match(&self.ranks, module)?.unwrap_or(self.rank))
     }
 
     /// What the product of `module` is multiplied with.
-    pub(super) fn scale(&self, module: &str) -> f32 {
-        let alpha = first_match(&self.alphas, module).unwrap_or(self.alpha);
-        let scale = match (self.rank(module), self.use_rslora) {
+    pub(super) fn scale(&self, module: &str) -> Result<f32, AdapterError> {
+        let alpha = self.first_match(&self.alphas, module)?.unwrap_or(self.alpha);
+        let scale = match (self.rank(module)?, self.use_rslora) {
             (0, _) => 0.0,
             (rank, false) => alpha / rank as f64,
             (rank, true) => alpha / (rank as f64).sqrt(),
         };
-        scale as f32
+        Ok(scale as f32)
+    }
+
+    fn first_match<T: Copy>(
+        &self,
+        patterns: &[(Regex, T)],
+        module: &str,
+    ) -> Result<Option<T>, AdapterError> {
+        for (regex, value) in patterns {
+            match regex.is_match(module) {
+                Ok(true) => return Ok(Some(*value)),
+                Ok(false) => {}
+                Err(_) => {
+                    let (path, pattern) = (self.path.clone(), regex.as_str().to_owned());
+                    let module = module.to_owned();
+                    return Err(AdapterError::SlowPattern { path, pattern, module });
+                }
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -149,21 +177,17 @@ fn patterns<T>(
     field: &'static str,
     path: &Path,
 ) -> Result<Vec<(Regex, T)>, AdapterError> {
-    let compile =
-        |(pattern, value): (String, T)| match Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$")) {
+    let compile = |(pattern, value): (String, T)| {
+        let whole = format!(r"^(?:.*\.)?(?:{pattern})$");
+        match RegexBuilder::new(&whole).backtrack_limit(MOST_STEPS_BACK).build() {
             Ok(regex) => Ok((regex, value)),
             Err(source) => {
                 let (path, source) = (path.to_owned(), Box::new(source));
                 Err(AdapterError::Pattern { path, field, pattern, source })
             }
-        };
+        }
+    };
     written.unwrap_or_default().into_iter().map(compile).collect()
-}
-
-/// A pattern that takes too long to be matched matches nothing.
-fn first_match<T: Copy>(patterns: &[(Regex, T)], module: &str) -> Option<T> {
-    let matching = patterns.iter().find(|(regex, _)| regex.is_match(module).unwrap_or(false));
-    matching.map(|&(_, value)| value)
 }
 
 #[cfg(test)]
@@ -179,11 +203,11 @@ mod tests {
     #[test]
     fn scale_is_alpha_by_rank_or_by_its_square_root() {
         let config = json!({"peft_type": "LORA", "r": 16, "lora_alpha": 8});
-        assert_eq!(parse(config).unwrap().scale("q_proj"), 0.5);
+        assert_eq!(parse(config).unwrap().scale("q_proj").unwrap(), 0.5);
         let config = json!({"r": 16, "lora_alpha": 8, "use_rslora": true});
-        assert_eq!(parse(config).unwrap().scale("q_proj"), 2.0);
-        assert_eq!(parse(json!({})).unwrap().scale("q_proj"), 1.0);
-        assert_eq!(parse(json!({"r": 0})).unwrap().scale("q_proj"), 0.0);
+        assert_eq!(parse(config).unwrap().scale("q_proj").unwrap(), 2.0);
+        assert_eq!(parse(json!({})).unwrap().scale("q_proj").unwrap(), 1.0);
+        assert_eq!(parse(json!({"r": 0})).unwrap().scale("q_proj").unwrap(), 0.0);
     }
 
     #[test]
@@ -195,14 +219,14 @@ mod tests {
             "alpha_pattern": {"o_proj": 1},
         }))
         .unwrap();
-        assert_eq!(config.rank("model.layers.1.self_attn.o_proj"), 2);
-        assert_eq!(config.rank("model.layers.11.self_attn.o_proj"), 4);
-        assert_eq!(config.rank("model.mylayers.1.self_attn.o_proj"), 8);
-        assert_eq!(config.rank("lm_head"), 3);
-        assert_eq!(config.rank("model.lm_head"), 8);
-        assert_eq!(config.scale("model.layers.1.self_attn.o_proj"), 0.5);
-        assert_eq!(config.scale("lm_head"), 16.0 / 3.0);
-        assert_eq!(config.scale("model.layers.1.mlp.xo_proj"), 4.0);
+        assert_eq!(config.rank("model.layers.1.self_attn.o_proj").unwrap(), 2);
+        assert_eq!(config.rank("model.layers.11.self_attn.o_proj").unwrap(), 4);
+        assert_eq!(config.rank("model.mylayers.1.self_attn.o_proj").unwrap(), 8);
+        assert_eq!(config.rank("lm_head").unwrap(), 3);
+        assert_eq!(config.rank("model.lm_head").unwrap(), 8);
+        assert_eq!(config.scale("model.layers.1.self_attn.o_proj").unwrap(), 0.5);
+        assert_eq!(config.scale("lm_head").unwrap(), 16.0 / 3.0);
+        assert_eq!(config.scale("model.layers.1.mlp.xo_proj").unwrap(), 4.0);
     }
 
     #[test]
@@ -238,5 +262,14 @@ mod tests {
         let error = parse(json!({"rank_pattern": {"(": 4}})).unwrap_err();
         let expected = "`adapter_config.json`: `(` in `rank_pattern` is not a regular expression";
         assert_eq!(error.to_string(), expected);
+        let slow = parse(json!({"alpha_pattern": {"(a|b|ab)*(?=c)": 1}})).unwrap();
+        let module = "ab".repeat(40);
+        let error = slow.scale(&module).unwrap_err();
+        let expected = format!(
+            "`adapter_config.json`: pattern `^(?:.*\\.)?(?:(a|b|ab)*(?=c))$` cannot be matched against \
+             `{module}`"
+        );
+        assert_eq!(error.to_string(), expected);
+        assert!(error.hint().is_some() && error.is_users_mistake());
     }
 }

@@ -80,11 +80,40 @@ pub enum AdapterError {
         source: Box<fancy_regex::Error>,
     },
 
+    /// A pattern goes through too many possibilities.
+    #[error("`{}`: pattern `{pattern}` cannot be matched against `{module}`", path.display())]
+    SlowPattern {
+        /// The config.
+        path: PathBuf,
+        /// The pattern, with what anchors it.
+        pattern: String,
+        /// The name of the module that it was held against.
+        module: String,
+    },
+
     /// The directory holds no weights.
     #[error("`{}` holds neither `adapter_model.safetensors` nor `adapter_model.bin`", path.display())]
     NoWeights {
         /// The directory.
         path: PathBuf,
+    },
+
+    /// What should be a file is a directory, a pipe or a device.
+    #[error("`{}` is not a regular file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+
+    /// Two tensors of the adapter do the same, or change the same tensor of the model in the same way.
+    #[error("`{}`: `{first}` and `{second}` are the same change twice", path.display())]
+    Twice {
+        /// The adapter.
+        path: PathBuf,
+        /// The tensor that comes first.
+        first: String,
+        /// The other one.
+        second: String,
     },
 
     /// A tensor that is neither part of a LoRA layer nor a tensor of the base.
@@ -216,10 +245,13 @@ impl AdapterError {
                  result"
                     .to_owned()
             }
+            Self::SlowPattern { .. } => {
+                "write the pattern without a repetition inside of a repetition".to_owned()
+            }
             Self::MissingPart { .. } | Self::NoWeights { .. } => {
                 "the adapter is probably an incomplete download; fetch it again".to_owned()
             }
-            Self::UnexpectedMagnitude { .. } | Self::Rank { .. } => {
+            Self::UnexpectedMagnitude { .. } | Self::Rank { .. } | Self::Twice { .. } => {
                 "the adapter's config and weights do not belong together; fetch both again".to_owned()
             }
             Self::NotInBase { trained_on, .. } => return trained_on.as_deref().map(trained_on_hint),

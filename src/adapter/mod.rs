@@ -8,15 +8,17 @@
 //! convolutions and embeddings, with ranks and scales per module, rank-stabilised or not; norms that DoRA
 //! gives the outputs; additions to biases; and tensors that replace the base's.
 
+mod base;
 mod changes;
 mod config;
 mod error;
 mod names;
+mod parts;
 mod product;
 mod source;
 #[cfg(test)]
 mod tests;
 
-pub use changes::Adapter;
 pub use error::{AdapterError, Misfit};
+pub use parts::Adapter;
 pub use source::AdaptedCheckpoint;

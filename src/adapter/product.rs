@@ -52,7 +52,8 @@ impl Product {
     /// Bytes that [`Factors`] take. Twice their size: transposing makes copies, and the allocator keeps
     /// what the tensor before had until room of another size fits in.
     pub(super) fn memory(&self) -> u64 {
-        (2 * 4 * self.rank * (self.rows + self.cols)) as u64
+        let elements = self.rank.saturating_mul(self.rows.saturating_add(self.cols));
+        8u64.saturating_mul(elements as u64)
     }
 
     /// Reads both matrices from `adapter`.

@@ -7,7 +7,8 @@ use indexmap::IndexMap;
 use rayon::prelude::*;
 
 use super::AdapterError;
-use super::changes::{Adapter, Change, Origin};
+use super::changes::{Change, Origin};
+use super::parts::Adapter;
 use super::product::{Factors, Layout, PIECE, Product, each_row};
 use crate::architecture::Architecture;
 use crate::checkpoint::{CheckpointError, Holding, TensorInfo, TensorSource};

@@ -4,9 +4,8 @@ use std::{fs, iter};
 
 use serde_json::{Value, json};
 
-use super::changes::Adapter;
 use super::config::AdapterConfig;
-use super::{AdaptedCheckpoint, AdapterError};
+use super::{AdaptedCheckpoint, Adapter, AdapterError};
 use crate::architecture::{Architecture, ModelConfig};
 use crate::checkpoint::{Checkpoint, Holding, MemoryCheckpoint, TensorInfo, TensorSource};
 use crate::kernels::dtype::{DType, narrow, widen};
@@ -352,6 +351,44 @@ fn incomplete_and_foreign_adapters_are_refused() {
 }
 
 #[test]
+fn nothing_is_changed_twice_in_the_same_way() {
+    let config = json!({"r": 2});
+    let parts = |module: &str| ["A", "B"].map(|part| format!("{module}.lora_{part}.weight"));
+    // Both are ends of the same name in the base.
+    let ([a, b], [other_a, other_b]) = (parts(Q), parts("layers.0.self_attn.q_proj"));
+    let shapes: [&[usize]; 2] = [&[2, 4], &[6, 2]];
+    insta::assert_snapshot!(
+        refused(&config, &[(&a, shapes[0]), (&b, shapes[1]), (&other_a, shapes[0]), (&other_b, shapes[1])]),
+        @"
+    `lora`: `base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight` and `base_model.model.layers.0.self_attn.q_proj.lora_A.weight` are the same change twice
+    hint: the adapter's config and weights do not belong together; fetch both again
+    "
+    );
+    insta::assert_snapshot!(
+        refused(&config, &[("model.norm.weight", &[4]), ("model.norm.modules_to_save.weight", &[4])]),
+        @"
+    `lora`: `base_model.model.model.norm.weight` and `base_model.model.model.norm.modules_to_save.weight` are the same change twice
+    hint: the adapter's config and weights do not belong together; fetch both again
+    "
+    );
+    let norms = ["model.norm.weight", "norm.weight"];
+    assert!(refused(&config, &norms.map(|name| (name, &[4][..]))).contains("change twice"));
+}
+
+#[test]
+fn axes_of_any_length_beside_empty_ones_do_not_fit() {
+    let (a, b) = (format!("{Q}.lora_A.weight"), format!("{Q}.lora_B.weight"));
+    let huge = 1 << 40;
+    let said = refused(&json!({"r": 0}), &[(&a, &[0, huge, huge]), (&b, &[6, 0])]);
+    assert!(said.contains("does not fit"), "{said}");
+    let base = source(DType::F32, &[(&format!("{Q}.weight"), &[0, 0])]);
+    let lora = adapter(&json!({"r": 1u64 << 62}), &[(&a, &[1 << 62, 0]), (&b, &[0, 1 << 62])]);
+    let adapted = put_on(base, lora, None).unwrap();
+    let name = format!("{Q}.weight");
+    assert!(read(&adapted, &name).is_empty() && adapted.holding(&name).bytes_read == 0);
+}
+
+#[test]
 fn quantised_weights_are_not_adapted() {
     let mut base = MemoryCheckpoint::new();
     let info = TensorInfo { dtype: DType::I8, shape: vec![6, 4] };
@@ -376,6 +413,11 @@ fn directories_that_are_no_adapters_are_described() {
         error.to_string().replace(&directory.path().display().to_string(), "lora")
     };
     assert_eq!(refused(), "`lora` holds no `adapter_config.json`");
+    let config = directory.path().join("adapter_config.json");
+    fs::create_dir(&config).unwrap();
+    let error = Adapter::open(directory.path()).err().unwrap();
+    assert_eq!(error.to_string(), format!("`{}` is not a regular file", config.display()));
+    fs::remove_dir(&config).unwrap();
     fs::write(directory.path().join("adapter_config.json"), "{}").unwrap();
     assert_eq!(
         refused(),

@@ -40,7 +40,7 @@ pub struct Module {
     pub layer_count: LayerCount,
     /// Tensors before the layers.
     pub pre: Vec<TensorTemplate>,
-    /// Tensors of each layer.
+    /// Tensors of each layer, those of all kinds of layers among them.
     pub layer: Vec<TensorTemplate>,
     /// Further tensors of each layer, of which a model has one list. The definition of a model has
     /// that one in `layer`, and no variants.
@@ -75,6 +75,9 @@ pub struct TensorTemplate {
     pub forced_dtype: Option<DType>,
     /// The axis that token ids index.
     pub vocabulary_axis: Option<usize>,
+    /// The kind of layers that have it, such as `dense`, where a module has layers of several kinds. A
+    /// layer is of a kind when the model has any tensor of that kind there.
+    pub kind: Option<String>,
     /// Tensors of another layout that this one consists of: those of each expert in turn, stacked along
     /// a new first axis, or a single one that only has another name there.
     pub parts: Vec<NameTemplate>,
@@ -100,14 +103,10 @@ impl ArchitectureDefinition {
         })
     }
 
-    /// The definition of a model that stores its layers as `source` does, with `n_experts` experts in
-    /// each, as far as that makes a difference.
-    pub(super) fn for_source(
-        self: Arc<Self>,
-        source: &dyn TensorSource,
-        n_experts: usize,
-    ) -> Arc<Self> {
-        if !self.has_experts() && self.modules.values().all(|m| m.layer_variants.is_empty()) {
+    /// The definition of a model that stores its layers as `source` does, as far as that makes a
+    /// difference.
+    pub(super) fn in_variant_of(self: Arc<Self>, source: &dyn TensorSource) -> Arc<Self> {
+        if self.modules.values().all(|module| module.layer_variants.is_empty()) {
             return self;
         }
         let mut definition = Self::clone(&self);
@@ -123,13 +122,27 @@ impl ArchitectureDefinition {
                 module.layer.extend(tensors);
                 chosen.get_or_insert(name);
             }
-            let layer = std::mem::take(&mut module.layer);
-            module.layer = layer.into_iter().flat_map(|t| t.for_experts(n_experts)).collect();
         }
         if let Some(variant) = chosen {
             definition.name = format!("{} ({})", definition.name, variant.replace('_', " "));
         }
         Arc::new(definition)
+    }
+
+    /// The definition of a model with `n_experts` experts in each layer, for one with names of experts.
+    pub(super) fn with_experts(&self, n_experts: usize) -> Self {
+        let mut definition = self.clone();
+        for module in definition.modules.values_mut() {
+            let layer = std::mem::take(&mut module.layer);
+            module.layer = layer.into_iter().flat_map(|t| t.for_experts(n_experts)).collect();
+        }
+        // Models with other numbers of experts are of another architecture, and messages should show it.
+        let name = definition.name.strip_suffix(')');
+        definition.name = match name {
+            Some(name) => format!("{name}, {n_experts} experts)"),
+            None => format!("{} ({n_experts} experts)", definition.name),
+        };
+        definition
     }
 }
 
@@ -144,16 +157,46 @@ impl Module {
         pre.chain(layers).chain(post)
     }
 
+    /// Whether layers are of several kinds.
+    pub fn has_kinds(&self) -> bool {
+        self.layer.iter().any(|tensor| tensor.kind.is_some())
+    }
+
+    /// The kinds of a layer: those of which `is_stored` says that it has any tensor.
+    pub fn kinds_of_layer(&self, is_stored: impl Fn(&TensorTemplate) -> bool) -> Vec<&str> {
+        let mut kinds = Vec::new();
+        for tensor in &self.layer {
+            if let Some(kind) = tensor.kind.as_deref()
+                && !kinds.contains(&kind)
+                && is_stored(tensor)
+            {
+                kinds.push(kind);
+            }
+        }
+        kinds
+    }
+
+    /// The tensors that a layer of these kinds should have. One that is of none should be of the first.
+    pub fn tensors_of_layer(&self, kinds: &[&str]) -> impl Iterator<Item = &TensorTemplate> {
+        let first = self.layer.iter().find_map(|tensor| tensor.kind.as_deref());
+        self.layer.iter().filter(move |tensor| match tensor.kind.as_deref() {
+            None => true,
+            kind if kinds.is_empty() => kind == first,
+            Some(kind) => kinds.contains(&kind),
+        })
+    }
+
     /// Every tensor, those of the layers once.
     pub(super) fn templates(&self) -> impl Iterator<Item = &TensorTemplate> {
         self.pre.iter().chain(&self.layer).chain(&self.post)
     }
 
-    /// Layers in the names of `source`: the highest index and one.
+    /// Layers in the names of `source`: the highest index and one. All names of a stack that was
+    /// inferred begin alike.
     pub(super) fn stored_layers(&self, source: &dyn TensorSource) -> usize {
-        let index = |name: &str| self.layer.iter().find_map(|tensor| tensor.name.layer_in(name));
-        let highest = source.tensors().keys().filter_map(|name| index(name)).max();
-        highest.map_or(0, |highest| highest + 1)
+        let Some(first) = self.layer.first() else { return 0 };
+        let layers = source.tensors().keys().filter_map(|name| first.name.beginning_in(name));
+        layers.map(|(layer, _)| layer).max().map_or(0, |highest| highest.saturating_add(1))
     }
 }
 
@@ -167,6 +210,7 @@ impl TensorTemplate {
             tied: Vec::new(),
             forced_dtype: None,
             vocabulary_axis: None,
+            kind: None,
             parts: Vec::new(),
         }
     }
@@ -195,6 +239,7 @@ impl TensorTemplate {
             name: self.name.clone().with_expert(expert),
             aliases: all(&self.aliases, expert),
             tied: all(&self.tied, expert),
+            kind: self.kind.clone(),
             parts: Vec::new(),
             ..self
         };

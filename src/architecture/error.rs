@@ -174,6 +174,15 @@ pub enum ArchitectureError {
         tensor: String,
     },
 
+    /// A tensor outside of the layers is said to be in some of them.
+    #[error("`{}`: `{tensor}` is not in a layer, so it cannot have a `kind`", path.display())]
+    KindWithoutLayer {
+        /// The definition.
+        path: PathBuf,
+        /// The name as written.
+        tensor: String,
+    },
+
     /// The definition lists a tensor twice.
     #[error("`{}` lists tensor `{tensor}` twice", path.display())]
     RepeatedTensor {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::{ArchitectureDefinition, Location, Module};
+use super::{ArchitectureDefinition, Location, Module, NameTemplate};
 use crate::checkpoint::{CheckpointError, Holding, TensorInfo, TensorSource};
 
 /// A checkpoint whose tensors are made of pieces of another one's.
@@ -47,7 +47,7 @@ impl Relaid {
         let mut relaid = Self { source: Arc::clone(&source), tensors, pieces };
         let mut used = HashSet::new();
         for (module, &n_layers) in definition.modules.values().zip(n_layers) {
-            for fused in fused_tensors(module, n_layers, n_experts) {
+            for fused in fused_tensors(module, n_layers, n_experts, &*source) {
                 if source.tensors().contains_key(&fused.name) {
                     if relaid.split(&fused) {
                         used.insert(fused.name);
@@ -209,28 +209,41 @@ impl TensorSource for Relaid {
     }
 }
 
-/// Every tensor of `module` that other layouts have in parts.
+/// Every tensor of `module` that other layouts have in parts, as far as `source` has that tensor, or
+/// else its first part.
 fn fused_tensors(
     module: &Module,
     n_layers: usize,
     n_experts: usize,
+    source: &dyn TensorSource,
 ) -> impl Iterator<Item = Fused> {
     let templates = module.layer_variants.values().flatten().filter(|t| !t.parts.is_empty());
     templates.flat_map(move |template| {
-        (0..n_layers).map(move |layer| {
-            let of_experts = template.parts.iter().all(|part| part.has_expert_index());
-            let experts = if of_experts { n_experts } else { 1 };
-            let parts = (0..experts).flat_map(|expert| {
-                let name = move |part: &super::NameTemplate| {
-                    part.clone().with_expert(expert).name_for(Location::Layer(layer), n_layers)
-                };
-                template.parts.iter().map(name)
-            });
-            Fused {
-                name: template.name_for(Location::Layer(layer), n_layers),
-                parts: parts.collect(),
-                n_experts: (of_experts && n_experts > 0).then_some(n_experts),
+        let of_experts = template.parts.iter().all(|part| part.has_expert_index());
+        let fused = move |layer: usize| {
+            let location = Location::Layer(layer);
+            let name_of = |part: &NameTemplate, expert: usize| {
+                part.clone().with_expert(expert).name_for(location, n_layers)
+            };
+            let name = template.name_for(location, n_layers);
+            // Nothing is done for each expert that a config claims before a tensor bears it out.
+            let is_stored = match source.tensors().get(&name) {
+                Some(info) => !of_experts || (info.elements() > 0 && info.shape[0] == n_experts),
+                None => source.tensors().contains_key(&name_of(&template.parts[0], 0)),
+            };
+            if !is_stored {
+                return None;
             }
-        })
+            let experts = if of_experts { n_experts } else { 1 };
+            let parts = (0..experts)
+                .flat_map(|expert| template.parts.iter().map(move |part| name_of(part, expert)));
+            let parts = parts.collect();
+            Some(Fused {
+                name,
+                parts,
+                n_experts: (of_experts && n_experts > 0).then_some(n_experts),
+            })
+        };
+        (0..n_layers).filter_map(fused)
     })
 }

@@ -2,7 +2,10 @@
 //!
 //! The first number between dots is a layer's index. What is before it names a stack of layers, and
 //! every stack is a module of its own unless there is only one. A tensor is optional unless every
-//! model has it, in every layer. Nothing that any of the models has is left out.
+//! model has it, in every layer or in every layer of a [kind](kinds). Nothing that any of the models
+//! has is left out.
+
+mod kinds;
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,9 +13,11 @@ use indexmap::{IndexMap, IndexSet};
 use serde_json::Value;
 
 use super::{
-    ArchitectureDefinition, LayerCount, ModelConfig, Module, NameTemplate, TensorTemplate,
+    ArchitectureDefinition, LayerCount, MOST_PLACES, ModelConfig, Module, NameTemplate,
+    TensorTemplate,
 };
 use crate::checkpoint::{TensorInfo, TensorSource};
+use kinds::{Presence, kinds_of_layers};
 
 /// Last parts of the names of input embeddings, before `.weight`.
 const INPUT_EMBEDDINGS: [&str; 7] = [
@@ -51,10 +56,6 @@ const LAYER_COUNT_KEYS: [&str; 8] = [
 /// What models that take more than text have beside their weights.
 const SIDE_FILES: [&str; 2] = ["preprocessor_config.json", "processor_config.json"];
 
-/// Layers times tensors per layer that a stack may have for every tensor of the model. Where layers
-/// differ, many of these places are empty; where nearly all are, the numbers are not those of layers.
-const MOST_PLACES: usize = 64;
-
 /// Objects in a config that describe a part of the model; the empty path is the config itself.
 const PARTS: [&str; 6] =
     ["", "text_config", "llm_config", "vision_config", "audio_config", "encoder"];
@@ -90,7 +91,7 @@ pub fn infer_definition(
             Some(key) => LayerCount::Keys(vec![key]),
             None => LayerCount::Stored,
         };
-        let layer = rests.iter().map(|rest| names.layer_template(prefix, rest, models)).collect();
+        let layer = names.layer_templates(prefix, rests, models);
         if is_single {
             loose.layer_count = layer_count;
             loose.layer = layer;
@@ -199,23 +200,37 @@ impl Names {
         chosen
     }
 
-    fn layer_template(
+    fn layer_templates(
         &self,
         prefix: &str,
-        rest: &str,
+        rests: &IndexSet<String>,
         models: &[(&ModelConfig, &dyn TensorSource)],
-    ) -> TensorTemplate {
-        let is_everywhere = models.iter().zip(&self.n_layers).all(|((_, source), n_layers)| {
-            let n_layers = n_layers.get(prefix).copied().unwrap_or(0);
-            let mut layers = 0..n_layers;
-            n_layers > 0
-                && layers
-                    .all(|layer| source.tensors().contains_key(&format!("{prefix}{layer}{rest}")))
-        });
-        TensorTemplate {
-            optional: !is_everywhere,
-            ..TensorTemplate::named(NameTemplate::of_layer(prefix, rest))
-        }
+    ) -> Vec<TensorTemplate> {
+        let n_layers: Vec<usize> =
+            self.n_layers.iter().map(|found| found.get(prefix).copied().unwrap_or(0)).collect();
+        let presence = |rest: &str| -> Presence {
+            let models = models.iter().zip(&n_layers);
+            let layers = models.flat_map(|((_, source), &n_layers)| {
+                (0..n_layers).map(move |layer| {
+                    source.tensors().contains_key(&format!("{prefix}{layer}{rest}"))
+                })
+            });
+            layers.collect()
+        };
+        let is_in_all_models = !n_layers.contains(&0);
+        let mut partial: IndexMap<&str, Presence> =
+            rests.iter().map(|rest| (rest.as_str(), presence(rest))).collect();
+        partial.retain(|_, presence| !is_in_all_models || presence.contains(&false));
+        let kinds = kinds_of_layers(&partial, &n_layers);
+        let template = |rest: &String| {
+            let kind = kinds.get(rest.as_str()).cloned();
+            TensorTemplate {
+                optional: kind.is_none() && partial.contains_key(rest.as_str()),
+                kind,
+                ..TensorTemplate::named(NameTemplate::of_layer(prefix, rest))
+            }
+        };
+        rests.iter().map(template).collect()
     }
 
     fn loose_template(
@@ -233,11 +248,7 @@ impl Names {
         {
             tied.push(NameTemplate::literal(embedding));
         }
-        let has_vocabulary_rows = infos().all(|(config, info)| {
-            let size = VOCABULARY_SIZE_KEYS.iter().find_map(|key| config.get(key)?.as_u64());
-            size.is_some() && info.shape.first().map(|&rows| rows as u64) == size
-        });
-        let is_vocabulary = is_input_embedding(name) || is_head(name) || has_vocabulary_rows;
+        let is_vocabulary = infos().all(|(config, info)| is_vocabulary(name, config, info));
         TensorTemplate {
             optional: infos().count() < models.len(),
             tied,
@@ -297,6 +308,19 @@ fn likely_keys(prefix: &str) -> Vec<String> {
         part => format!("{part}.{key}"),
     };
     parts.iter().flat_map(|part| keys.iter().map(|key| join(part, key))).collect()
+}
+
+/// Whether a tensor outside of layers has a row for each token: a telling name and at least as many rows
+/// as there are tokens, since classes other than tokens have heads too; or else as many rows as tokens,
+/// unless it is a norm or numbers positions.
+pub(super) fn is_vocabulary(name: &str, config: &ModelConfig, info: &TensorInfo) -> bool {
+    let size = VOCABULARY_SIZE_KEYS.iter().find_map(|key| config.get(key)?.as_u64());
+    let is_named = is_input_embedding(name) || is_head(name);
+    let (Some(size), Some(&rows)) = (size, info.shape.first()) else {
+        return is_named && !info.shape.is_empty();
+    };
+    let is_other = ["norm", "ln_", "position", "wpe"].iter().any(|word| name.contains(word));
+    if is_named { rows as u64 >= size } else { rows as u64 == size && !is_other }
 }
 
 fn is_input_embedding(name: &str) -> bool {

@@ -166,6 +166,13 @@ impl ModelConfig {
     }
 }
 
+/// A config that says nothing.
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self { path: FILE.into(), values: Value::Object(Map::new()) }
+    }
+}
+
 /// The value at a dotted path.
 pub(super) fn lookup<'a>(values: &'a Value, key: &str) -> Option<&'a Value> {
     key.split('.').try_fold(values, |value, part| value.get(part))

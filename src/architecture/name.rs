@@ -99,25 +99,43 @@ impl NameTemplate {
     /// The layer whose name this is, for a template that has text around a plain layer index and no
     /// other placeholder before it. Text after further placeholders is not looked at.
     pub(super) fn layer_in(&self, name: &str) -> Option<usize> {
-        let mut pieces = self.pieces.iter();
-        let mut rest = name;
-        let offset = loop {
-            match pieces.next()? {
-                Piece::Text(text) => rest = rest.strip_prefix(text.as_str())?,
-                Piece::LayerIndex(offset) => break *offset,
-                Piece::LayerCount(_) | Piece::ExpertIndex => return None,
-            }
-        };
-        let n_digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let index = rest[..n_digits].parse::<usize>().ok()?;
-        rest = &rest[n_digits..];
+        let (layer, mut rest, pieces) = self.split_at_layer(name)?;
         for piece in pieces {
             match piece {
                 Piece::Text(text) => rest = rest.strip_prefix(text.as_str())?,
-                _ => return index.checked_add_signed(-offset),
+                _ => return Some(layer),
             }
         }
-        if rest.is_empty() { index.checked_add_signed(-offset) } else { None }
+        rest.is_empty().then_some(layer)
+    }
+
+    /// What a name that begins like those of this template, up to the layer's index and in plain
+    /// digits, has in its place: the layer, and the template of all layers' tensors that go on alike.
+    pub(super) fn beginning_in(&self, name: &str) -> Option<(usize, Self)> {
+        let (layer, rest, behind) = self.split_at_layer(name)?;
+        let mut pieces = self.pieces[..self.pieces.len() - behind.len()].to_vec();
+        pieces.push(Piece::Text(rest.to_owned()));
+        let template = Self { pieces };
+        let is_plain = template.name_for(Location::Layer(layer), 0) == name;
+        is_plain.then_some((layer, template))
+    }
+
+    /// The layer in `name`, what follows its index there, and what should.
+    fn split_at_layer<'n>(&self, name: &'n str) -> Option<(usize, &'n str, &[Piece])> {
+        let mut rest = name;
+        for (at, piece) in self.pieces.iter().enumerate() {
+            match piece {
+                Piece::Text(text) => rest = rest.strip_prefix(text.as_str())?,
+                Piece::LayerIndex(offset) => {
+                    let n_digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+                    let index = rest[..n_digits].parse::<usize>().ok()?;
+                    let layer = index.checked_add_signed(-offset)?;
+                    return Some((layer, &rest[n_digits..], &self.pieces[at + 1..]));
+                }
+                Piece::LayerCount(_) | Piece::ExpertIndex => return None,
+            }
+        }
+        None
     }
 
     /// The name of tensors called `prefix`, a layer's index and `rest`, whatever characters they have.
@@ -286,6 +304,11 @@ mod tests {
             assert_eq!(name.layer_in(other), None, "{other}");
         }
         assert_eq!(template("wte").layer_in("wte"), None);
+        let (layer, alike) = name.beginning_in("h.7.attn.bias").unwrap();
+        assert_eq!((layer, alike.to_string().as_str()), (6, "h.${layer_index+1}.attn.bias"));
+        for other in ["h.0.v", "h.07.v", "h.v", "g.7.v"] {
+            assert_eq!(name.beginning_in(other), None, "{other}");
+        }
         let expert = template("h.${layer_index}.e.${expert_index}.w");
         assert!(expert.has_expert_index());
         assert_eq!(expert.with_expert(4).layer_in("h.3.e.4.w"), Some(3));

@@ -18,8 +18,9 @@
 //!
 //! Keys of a tensor: `name`; `optional`, may be absent; `aliases`, other names to read it under;
 //! `tied`, tensors to read in its place; `dtype`, fixed whatever the merge config says;
-//! `vocabulary_axis`, the axis that token ids index; `parts`, what it consists of in another layout of
-//! the layers. Keys of a module: `pre`, `layer`, `post`;
+//! `vocabulary_axis`, the axis that token ids index; `kind`, the kind of layers that have it, where
+//! layers differ: a layer is of the kind that it has any tensor of, and then has to have all of them;
+//! `parts`, what it consists of in another layout of the layers. Keys of a module: `pre`, `layer`, `post`;
 //! `prefix`, put before all its names; either `layer_count_keys`, dotted paths into `config.json` of
 //! which the first that is there counts (`num_hidden_layers` unless given), or a fixed `layer_count`;
 //! and `layer_variants`, lists of further layer tensors by name, of which a model has one: the first
@@ -138,6 +139,7 @@ struct WrittenTensor {
     #[serde(default, rename = "dtype", deserialize_with = "dtype")]
     forced_dtype: Option<DType>,
     vocabulary_axis: Option<usize>,
+    kind: Option<String>,
     #[serde(default)]
     parts: Vec<NameTemplate>,
 }
@@ -198,6 +200,12 @@ impl WrittenModule {
             return Err(ArchitectureError::NameWithLayer { path, tensor });
         }
         drop((layer_names, other_names));
+        if let Some(tensor) =
+            module.pre.iter().chain(&module.post).find(|tensor| tensor.kind.is_some())
+        {
+            let (path, tensor) = (path.to_owned(), tensor.name.to_string());
+            return Err(ArchitectureError::KindWithoutLayer { path, tensor });
+        }
         Ok(module)
     }
 }
@@ -214,6 +222,7 @@ impl WrittenTensor {
             tied: all(self.tied),
             forced_dtype: self.forced_dtype,
             vocabulary_axis: self.vocabulary_axis,
+            kind: self.kind,
             parts: all(self.parts),
         }
     }
@@ -304,7 +313,7 @@ mod tests {
             (
                 json!({"pre": [{"name": "w", "tide": []}]}),
                 "`test.json` is not an architecture definition: unknown field `tide`, expected one of \
-                `name`, `optional`, `aliases`, `tied`, `dtype`, `vocabulary_axis`, `parts` at line 1 column 107",
+                `name`, `optional`, `aliases`, `tied`, `dtype`, `vocabulary_axis`, `kind`, `parts` at line 1 column 107",
             ),
             (
                 json!({"pre": [{"name": "w", "dtype": "int7"}]}),
@@ -318,6 +327,10 @@ mod tests {
             (
                 json!({"post": [{"name": "w.${layer_index}"}]}),
                 "`test.json`: `w.${layer_index}` is not in a layer, so it cannot use `${layer_index}`",
+            ),
+            (
+                json!({"post": [{"name": "w", "kind": "dense"}]}),
+                "`test.json`: `w` is not in a layer, so it cannot have a `kind`",
             ),
             (
                 json!({"pre": [{"name": "w"}], "post": [{"name": "w"}]}),

@@ -1,5 +1,7 @@
 //! `mergekit architectures`: which models have a definition of what they consist of.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -19,7 +21,8 @@ use crate::report::{Align, Columns};
 #[command(after_help = "\
 Examples:
   mergekit architectures
-      one line for every module
+      classes, modules, and how many tensors these have before the layers, per layer, and after;
+      where there are several kinds of layers, with a number for each
   mergekit architectures --json | jq '.architectures[] | select(.name == \"qwen3\")'
       every tensor of one architecture, for programs")]
 pub(super) struct Arguments {
@@ -40,46 +43,64 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     })
 }
 
-/// A line for every module: the tensors before the layers, in each of them, and after.
+/// A line for every class and, where there are several, every module and every way to store its layers.
 fn table<'d>(definitions: impl Iterator<Item = &'d ArchitectureDefinition>) -> String {
     let mut columns = Columns::new(&[
         ("architecture", Align::Left),
-        ("module", Align::Left),
-        ("before", Align::Right),
-        ("per layer", Align::Right),
-        ("after", Align::Right),
-        ("layouts", Align::Left),
-        ("classes", Align::Left),
+        ("class", Align::Left),
+        ("tensors", Align::Left),
     ]);
     for definition in definitions {
-        for (index, (name, module)) in definition.modules.iter().enumerate() {
-            let first = |text: String| if index == 0 { text } else { String::new() };
-            let module_name = if definition.modules.len() == 1 { "" } else { name };
-            let layouts: Vec<String> =
-                module.layer_variants.keys().map(|variant| variant.replace('_', " ")).collect();
-            columns.line([
-                first(definition.name.clone()),
-                module_name.to_owned(),
-                module.pre.len().to_string(),
-                per_layer(module),
-                module.post.len().to_string(),
-                layouts.join(", "),
-                first(definition.architectures.join(", ")),
-            ]);
+        let parts = parts(definition);
+        let (own, below) = match parts.as_slice() {
+            [(_, tensors)] => (tensors.as_str(), &[][..]),
+            several => ("", several),
+        };
+        for (index, class) in definition.architectures.iter().enumerate() {
+            let (name, tensors) =
+                if index == 0 { (definition.name.as_str(), own) } else { ("", "") };
+            columns.line([name, class, tensors]);
+        }
+        for (name, tensors) in below {
+            columns.line([format!("  {name}").as_str(), "", tensors]);
         }
     }
     columns.render()
 }
 
-/// Tensors of each layer: one number for each layout. Those of experts count once.
-fn per_layer(module: &Module) -> String {
-    let common = module.layer.len();
-    if module.layer_variants.is_empty() {
-        return common.to_string();
+/// The modules and layouts of a definition, each with the numbers of its tensors.
+fn parts(definition: &ArchitectureDefinition) -> Vec<(String, String)> {
+    let mut parts = Vec::new();
+    for (name, module) in &definition.modules {
+        let name = if definition.modules.len() == 1 { "" } else { name };
+        if module.layer_variants.is_empty() {
+            parts.push((name.to_owned(), tensor_counts(module, &[])));
+        }
+        for (variant, tensors) in &module.layer_variants {
+            let variant = variant.replace('_', " ");
+            let name = if name.is_empty() { variant } else { format!("{name}, {variant}") };
+            parts.push((name, tensor_counts(module, tensors)));
+        }
     }
-    let counts: Vec<String> =
-        module.layer_variants.values().map(|v| (common + v.len()).to_string()).collect();
-    counts.join(", ")
+    parts
+}
+
+/// Tensors before the layers, of each layer of every kind, and after. Those of experts count once.
+fn tensor_counts(module: &Module, variant: &[TensorTemplate]) -> String {
+    let layer = || module.layer.iter().chain(variant);
+    let of_kind = |kind: Option<&str>| layer().filter(|t| t.kind.as_deref() == kind).count();
+    let common = of_kind(None);
+    let kinds = layer().filter_map(|tensor| tensor.kind.as_deref());
+    let mut per_layer: BTreeSet<usize> = kinds.map(|kind| common + of_kind(Some(kind))).collect();
+    if per_layer.is_empty() {
+        per_layer.insert(common);
+    }
+    let (before, after) = (module.pre.len(), module.post.len());
+    let per_layer: Vec<String> = per_layer.iter().map(usize::to_string).collect();
+    match per_layer.join("/").as_str() {
+        "0" => (before + after).to_string(),
+        per_layer => format!("{before} + {per_layer} per layer + {after}"),
+    }
 }
 
 fn definition_json(definition: &ArchitectureDefinition) -> Value {
@@ -129,6 +150,7 @@ fn tensor_json(tensor: &TensorTemplate) -> Value {
         "tied": texts(&tensor.tied),
         "dtype": tensor.forced_dtype.map(|dtype| dtype.to_string()),
         "vocabulary_axis": tensor.vocabulary_axis,
+        "kind": tensor.kind,
         "parts": texts(&tensor.parts),
     })
 }
@@ -138,19 +160,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_has_a_line_for_every_module() {
-        let definitions = built_in_definitions().iter().map(|definition| &**definition);
-        let text = table(definitions.clone());
-        let n_modules: usize = definitions.map(|definition| definition.modules.len()).sum();
-        assert_eq!(text.lines().count(), 1 + n_modules);
-        let line = |start: &str| {
-            let line = text.lines().find(|line| line.trim_start().starts_with(start)).unwrap();
-            line.split_whitespace().collect::<Vec<_>>().join(" ")
+    fn the_table_has_every_class_and_fits_a_page() {
+        let definitions = || built_in_definitions().iter().map(|definition| &**definition);
+        let text = table(definitions());
+        for class in definitions().flat_map(|definition| &definition.architectures) {
+            assert!(text.contains(class), "{class}");
+        }
+        let widest = text.lines().map(str::len).max().unwrap();
+        assert!(widest <= 100, "{widest}");
+        let from = |start: &str, n_lines: usize| -> Vec<String> {
+            let lines = text.lines().skip_while(|line| !line.trim_start().starts_with(start));
+            let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+            lines.take(n_lines).map(words).collect()
         };
-        assert_eq!(line("qwen3 "), "qwen3 1 11 2 Qwen3ForCausalLM");
-        let mixtral = "mixtral 1 10, 9 2 per expert, fused MixtralForCausalLM";
-        assert_eq!(line("mixtral "), mixtral);
-        assert_eq!(line("t5 "), "t5 decoder 1 15, 14 1 gated, plain T5ForConditionalGeneration");
+        assert_eq!(from("qwen3 ", 1), ["qwen3 Qwen3ForCausalLM 1 + 11 per layer + 2"]);
+        let mixtral = [
+            "mixtral MixtralForCausalLM",
+            "per expert 1 + 10 per layer + 2",
+            "fused 1 + 9 per layer + 2",
+        ];
+        assert_eq!(from("mixtral ", 3), mixtral);
+        let t5 = [
+            "t5 T5ForConditionalGeneration",
+            "decoder, gated 1 + 15 per layer + 1",
+            "decoder, plain 1 + 14 per layer + 1",
+            "encoder, gated 1 + 10 per layer + 1",
+            "encoder, plain 1 + 9 per layer + 1",
+            "shared 2",
+        ];
+        assert_eq!(from("t5 ", 6), t5);
+        let afmoe = ["afmoe AfmoeForCausalLM", "per expert 1 + 14/19 per layer + 2"];
+        assert_eq!(from("afmoe ", 2), afmoe);
     }
 
     #[test]
@@ -163,7 +203,7 @@ mod tests {
         let expected = json!({
             "name": "embeddings.position_ids", "optional": true,
             "aliases": ["bert.embeddings.position_ids"], "tied": [], "dtype": "int64",
-            "vocabulary_axis": null, "parts": [],
+            "vocabulary_axis": null, "kind": null, "parts": [],
         });
         assert!(module["pre"].as_array().unwrap().contains(&expected));
         assert_eq!(module["layer"].as_array().unwrap().len(), 16);

@@ -29,7 +29,7 @@ Examples:
   mergekit diff a b --tensors --csv numbers.csv
       every tensor, and all numbers for a spreadsheet; docs/inspect.md explains them")]
 pub(super) struct Arguments {
-    /// Model A: a directory, or a file of weights
+    /// Model A: a directory, or a file of weights; with an adapter, `MODEL+ADAPTER`
     a: PathBuf,
 
     /// Model B

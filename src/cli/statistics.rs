@@ -117,19 +117,34 @@ impl StatisticsArguments {
 }
 
 impl Measuring {
-    /// Opens a model and says when its layers can only be told from names.
-    pub(super) fn open(&self, path: &Path) -> Result<Model, Failure> {
-        let (model, reason) = Model::open(path)?;
+    /// Opens a model, which may have an adapter, and says when its config is not used.
+    pub(super) fn open(&self, argument: &Path) -> Result<Model, Failure> {
+        let (path, adapter) = model_and_adapter(argument);
+        let (model, reason) = Model::open(&path, adapter.as_deref())?;
         if let Some(reason) = reason {
             let reason = Failure::new(&reason, None, true);
             let hint = "layers and kinds are told from the tensors' names";
             self.talk.warn(&reason.message(), Some(hint.to_owned()));
         }
         let tensors = count(model.tensors().len(), "tensor");
-        let architecture = model.architecture().map_or("unknown", |known| known.name());
-        self.talk.detail(&format_args!("{}: {tensors}, {architecture}", model.label()));
+        let architecture = model.architecture();
+        let inferred = if architecture.definition().is_inferred { " (inferred)" } else { "" };
+        let name = architecture.name();
+        self.talk.detail(&format_args!("{}: {tensors}, {name}{inferred}", model.label()));
         Ok(model)
     }
+}
+
+/// `MODEL+ADAPTER` as two paths. A path that exists as it is has no adapter, whatever is in its name.
+fn model_and_adapter(argument: &Path) -> (PathBuf, Option<PathBuf>) {
+    let text = argument.to_string_lossy();
+    if argument.exists() || !text.contains('+') {
+        return (argument.to_owned(), None);
+    }
+    let split = |at: usize| (PathBuf::from(&text[..at]), Some(PathBuf::from(&text[at + 1..])));
+    let mut splits = text.match_indices('+').map(|(at, _)| split(at));
+    let existing = splits.find(|(model, _)| model.exists());
+    existing.unwrap_or_else(|| split(text.find('+').unwrap_or_default()))
 }
 
 /// Writes a file as a whole, or into what is no file.

@@ -1,5 +1,6 @@
 //! Everything that can go wrong while models are measured.
 
+use crate::adapter::AdapterError;
 use crate::checkpoint::CheckpointError;
 
 /// Everything that can go wrong while models are measured.
@@ -9,6 +10,10 @@ pub enum InspectError {
     /// Weights could not be read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+
+    /// An adapter cannot be opened, or does not fit its model.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
 
     /// The system gave no threads.
     #[error("cannot start threads")]
@@ -44,6 +49,7 @@ impl InspectError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Checkpoint(error) => error.hint(),
+            Self::Adapter(error) => error.hint(),
             Self::NothingInCommon { .. } | Self::NothingInBase { .. } => {
                 Some("`mergekit inspect MODEL --tensors` lists a model's tensors".to_owned())
             }
@@ -55,6 +61,7 @@ impl InspectError {
     pub fn is_users_mistake(&self) -> bool {
         match self {
             Self::Checkpoint(error) => error.is_users_mistake(),
+            Self::Adapter(error) => error.is_users_mistake(),
             Self::NothingInCommon { .. } | Self::NothingInBase { .. } => true,
             Self::Threads(_) | Self::Interrupted => false,
         }

@@ -53,6 +53,7 @@ pub struct Groups<T> {
     pub after: IndexMap<String, T>,
     /// All tensors.
     pub total: T,
+    several_stacks: bool,
 }
 
 impl<T: Accumulate> Groups<T> {
@@ -65,6 +66,7 @@ impl<T: Accumulate> Groups<T> {
             cells: HashMap::new(),
             after: IndexMap::new(),
             total: T::default(),
+            several_stacks: false,
         };
         for Measured { place, part, .. } in tensors {
             groups.total.add(part);
@@ -88,6 +90,10 @@ impl<T: Accumulate> Groups<T> {
             kind.or_default().add(part);
             groups.cells.entry((layer_index, kind_index)).or_default().add(part);
         }
+        let mut layers = groups.layers.keys();
+        let first = layers.next();
+        groups.several_stacks =
+            first.is_some_and(|first| layers.any(|layer| layer.stack != first.stack));
         groups
     }
 }
@@ -95,9 +101,7 @@ impl<T: Accumulate> Groups<T> {
 impl<T> Groups<T> {
     /// Whether layers have the same numbers in several stacks, so that those have to be named.
     pub fn has_several_stacks(&self) -> bool {
-        let mut layers = self.layers.keys();
-        let Some(first) = layers.next() else { return false };
-        layers.any(|layer| layer.stack != first.stack)
+        self.several_stacks
     }
 
     /// How a layer is called among the others: by its number, with the stack where there are several.

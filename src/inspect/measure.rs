@@ -115,6 +115,9 @@ pub(super) fn measure<T: Accumulate + Send>(
 ) -> Result<T, InspectError> {
     let wide = operands.iter().any(|operand| is_wide(operand.dtype));
     let element_bytes: usize = operands.iter().map(|operand| operand.dtype.size()).sum();
+    // What an adapter adds is loaded once for all blocks.
+    let held = operands.iter().map(|operand| operand.model.source().hold(operand.name));
+    let _held = held.collect::<Result<Vec<_>, _>>()?;
     let blocks = (0..elements.div_ceil(BLOCK)).into_par_iter().with_max_len(1).map(|index| {
         if options.cancelled.load(Ordering::Relaxed) {
             return Err(InspectError::Interrupted);

@@ -1,21 +1,22 @@
 //! A model as a set of named, placed tensors.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use indexmap::{IndexMap, IndexSet};
 
 use super::{InspectError, Place};
+use crate::adapter::{AdaptedCheckpoint, Adapter};
 use crate::architecture::{Architecture, ArchitectureError, Location, ModelConfig};
 use crate::checkpoint::{Checkpoint, TensorInfo, TensorSource};
 
-/// A model whose tensors are known by the names that its architecture gives them or, where that is
-/// unknown, by their own.
+/// A model whose tensors are known by the names that its architecture gives them.
 pub struct Model {
     label: String,
-    source: Box<dyn TensorSource>,
+    source: Arc<dyn TensorSource>,
     shards: usize,
     class: Option<String>,
-    architecture: Option<Architecture>,
+    architecture: Architecture,
     tensors: IndexMap<String, ModelTensor>,
     tied: IndexMap<String, ModelTensor>,
 }
@@ -30,11 +31,15 @@ pub struct ModelTensor {
 }
 
 impl Model {
-    /// Opens a model directory or a single file of weights. Reads headers and pickles only.
+    /// Opens a model directory or a single file of weights, with an adapter's directory on top where
+    /// one is given. Reads headers and pickles only.
     ///
-    /// When layers and kinds have to be told from the tensors' names alone, the reason comes with
-    /// the model: there is no usable `config.json`, or its architecture is unknown.
-    pub fn open(path: &Path) -> Result<(Self, Option<ArchitectureError>), InspectError> {
+    /// When a directory's `config.json` is not usable, so that layers and kinds have to be told from the
+    /// tensors' names alone, the reason comes with the model.
+    pub fn open(
+        path: &Path,
+        adapter: Option<&Path>,
+    ) -> Result<(Self, Option<ArchitectureError>), InspectError> {
         let is_file = path.is_file();
         let checkpoint =
             if is_file { Checkpoint::open_file(path)? } else { Checkpoint::open(path)? };
@@ -45,34 +50,49 @@ impl Model {
             Some(Err(error)) => (None, Some(error)),
         };
         let label = path.display().to_string();
-        let (model, unknown) = Self::new(label, Box::new(checkpoint), config.as_ref());
-        Ok((Self { shards, ..model }, missing.or(unknown)))
+        let (model, unusable) = Self::new(label, Arc::new(checkpoint), config.as_ref());
+        let mut model = Self { shards, ..model };
+        if let Some(path) = adapter {
+            model = model.adapted(path)?;
+        }
+        Ok((model, missing.or(unusable)))
     }
 
-    /// A model from its parts, which may live in memory, with the reason why its architecture is not
-    /// used although there is a config.
+    /// The model with the adapter in `directory` on top.
+    fn adapted(self, directory: &Path) -> Result<Self, InspectError> {
+        let Self { label, source, architecture, .. } = self;
+        let adapter = Adapter::open(directory)?;
+        let adapted = AdaptedCheckpoint::new(source, &label, &architecture, adapter, None)?;
+        let (tensors, tied) = name_tensors(&adapted, &architecture);
+        let label = format!("{label}+{}", directory.display());
+        let source = Arc::new(adapted);
+        Ok(Self { label, source, architecture, tensors, tied, ..self })
+    }
+
+    /// A model from its parts, which may live in memory, with the reason why a config is not used.
     pub fn new(
         label: String,
-        source: Box<dyn TensorSource>,
+        source: Arc<dyn TensorSource>,
         config: Option<&ModelConfig>,
     ) -> (Self, Option<ArchitectureError>) {
         let known = config.map(|config| {
-            let architecture = Architecture::of_model(config, &*source)?;
+            let architecture = Architecture::known_or_inferred(config, &*source)?;
             architecture.check_layer_counts(&*source, config)?;
             Ok(architecture)
         });
-        let (architecture, reason) = match known {
-            None => (None, None),
-            Some(Ok(architecture)) => (Some(architecture), None),
-            Some(Err(error)) => (None, Some(error)),
-        };
         let class = config.and_then(|config| config.values()["architectures"][0].as_str());
         let (class, shards) = (class.map(str::to_owned), 1);
-        let (tensors, tied) = name_tensors(&*source, architecture.as_ref());
+        let inferred = || Architecture::inferred(class.as_deref().unwrap_or_default(), &*source);
+        let (architecture, reason) = match known {
+            None => (inferred(), None),
+            Some(Ok(architecture)) => (architecture, None),
+            Some(Err(error)) => (inferred(), Some(error)),
+        };
+        let (tensors, tied) = name_tensors(&*source, &architecture);
         (Self { label, source, shards, class, architecture, tensors, tied }, reason)
     }
 
-    /// The path that it was opened by.
+    /// The path that it was opened by, with that of its adapter behind a `+`.
     pub fn label(&self) -> &str {
         &self.label
     }
@@ -92,9 +112,9 @@ impl Model {
         self.class.as_deref()
     }
 
-    /// Its architecture, if that is known.
-    pub fn architecture(&self) -> Option<&Architecture> {
-        self.architecture.as_ref()
+    /// Its architecture, which may be inferred from the names of its tensors.
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
     }
 
     /// Every stored tensor by the name that models of its architecture share: those before the
@@ -123,14 +143,11 @@ impl Model {
 type Tensors = IndexMap<String, ModelTensor>;
 
 /// The stored tensors of `source` by shared name, in model order, and the tied ones.
-fn name_tensors(
-    source: &dyn TensorSource,
-    architecture: Option<&Architecture>,
-) -> (Tensors, Tensors) {
+fn name_tensors(source: &dyn TensorSource, architecture: &Architecture) -> (Tensors, Tensors) {
     let mut tensors = Tensors::new();
     let mut tied = Tensors::new();
     let mut used = IndexSet::new();
-    for (_, module, n_layers) in architecture.iter().flat_map(|known| known.modules()) {
+    for (_, module, n_layers) in architecture.modules() {
         for (location, template) in module.tensors(n_layers) {
             let names = template.names_for(location, n_layers);
             let Some(stored) = names.resolve(source) else { continue };
@@ -181,7 +198,7 @@ mod tests {
         }
         let config = json!({"architectures": [class], "num_hidden_layers": 2});
         let config = ModelConfig::new(config, PathBuf::from("config.json")).unwrap();
-        Model::new("model".to_owned(), Box::new(source), Some(&config))
+        Model::new("model".to_owned(), Arc::new(source), Some(&config))
     }
 
     fn names(tensors: &Tensors) -> Vec<&str> {
@@ -208,13 +225,13 @@ mod tests {
     }
 
     #[test]
-    fn names_do_where_the_architecture_is_unknown() {
+    fn names_do_where_there_is_no_definition() {
         let stored = ["h.10.w", "h.2.w", "head", "wte", "vision.0.w", "h.2.a"];
         let (model, reason) = model("GPT5", &stored);
-        assert!(reason.unwrap().to_string().contains("`GPT5` is not supported"));
+        assert!(reason.is_none() && model.architecture().definition().is_inferred);
         let expected = ["wte", "h.2.w", "h.2.a", "h.10.w", "vision.0.w", "head"];
         assert_eq!(names(model.tensors()), expected);
-        assert!(model.tied().is_empty() && model.architecture().is_none());
+        assert!(model.tied().is_empty());
     }
 
     #[test]

@@ -81,6 +81,19 @@ pub enum PlanError {
         model: String,
     },
 
+    /// A model is quantised in a way that merges do not see through.
+    #[error(
+        "`{tensor}` of `{model}` has its scale in `{scale}`, so that its own numbers cannot be merged"
+    )]
+    ScaledWeights {
+        /// The model.
+        model: String,
+        /// A tensor of 8-bit numbers.
+        tensor: String,
+        /// What they are multiplied with.
+        scale: String,
+    },
+
     /// The models have different architectures.
     #[error("`{model}` is a {found} model, but `{first}` is a {expected} model")]
     Architectures {
@@ -223,6 +236,23 @@ pub enum PlanError {
         model: String,
         /// The tensor's name in that model.
         tensor: String,
+    },
+
+    /// Layers of different kinds, such as dense ones and ones with experts.
+    #[error(
+        "{layer} is of kind `{found}`, but {first}, which it is merged with, of kind `{expected}`"
+    )]
+    LayerKinds {
+        /// Path in the config of where the model is named.
+        field: String,
+        /// The layer and its model.
+        layer: String,
+        /// Its kind.
+        found: String,
+        /// The layer of the first model, and that model.
+        first: String,
+        /// The kind of that layer.
+        expected: String,
     },
 
     /// The base model lacks an optional tensor that others have.

@@ -7,6 +7,7 @@
 
 mod alignment;
 mod error;
+mod layer_kinds;
 mod models;
 mod overview;
 mod parameters;
@@ -14,6 +15,7 @@ mod recipe;
 mod tensors;
 #[cfg(test)]
 pub(crate) mod testing;
+mod unlisted;
 mod usage;
 mod vocabulary;
 mod warning;
@@ -193,18 +195,10 @@ impl MergePlan {
         }
         check_architectures(models, &references, options, &mut warnings)?;
         let definition = common_definition(models, &mut warnings);
-        for (model, (field, _)) in models.iter().zip(&references) {
-            if let [example, ..] = model.unlisted() {
-                warnings.push(PlanWarning::UnlistedTensors {
-                    field: field.clone(),
-                    model: model.label(),
-                    count: model.unlisted().len(),
-                    example: example.clone(),
-                });
-            }
-        }
 
         let modules = recipe::normalise(config, models, method, &definition, &mut warnings)?;
+        let definition =
+            unlisted::extend(&definition, models, &references, &modules, &mut warnings)?;
         let top = Scope { field: "".into(), settings: &config.parameters };
         let mut planner = tensors::Planner {
             method,

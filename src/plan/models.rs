@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::adapter::{AdaptedCheckpoint, Adapter};
 use crate::architecture::{Architecture, ModelConfig};
-use crate::checkpoint::{Checkpoint, TensorSource};
+use crate::checkpoint::{Checkpoint, TensorInfo, TensorSource};
 use crate::config::ModelReference;
 use crate::kernels::dtype::DType;
 use crate::tokenizer::{self, TokenizerError, TokenizerFile};
@@ -78,6 +78,10 @@ impl InputModel {
             }
         };
         architecture.check_layer_counts(&*checkpoint, &config)?;
+        if let Some((tensor, scale)) = scaled_weight(&*checkpoint) {
+            let model = reference.to_string();
+            return Err(PlanError::ScaledWeights { model, tensor, scale });
+        }
         Ok(Self {
             reference,
             directory,
@@ -125,7 +129,7 @@ impl InputModel {
         self.id
     }
 
-    /// Tensors that the architecture does not mention and that merges therefore drop.
+    /// Tensors that the architecture does not mention.
     pub fn unlisted(&self) -> &[String] {
         self.unlisted.get_or_init(|| {
             let names = self.architecture.unlisted(&*self.checkpoint);
@@ -155,6 +159,16 @@ impl std::fmt::Debug for InputModel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("InputModel").field("reference", &self.reference).finish_non_exhaustive()
     }
+}
+
+/// A tensor of 8-bit floating numbers that has its scales beside it, and these.
+fn scaled_weight(source: &dyn TensorSource) -> Option<(String, String)> {
+    let tensors = source.tensors();
+    let is_small = |info: &TensorInfo| matches!(info.dtype, DType::F8E4M3 | DType::F8E5M2);
+    tensors.iter().filter(|(_, info)| is_small(info)).find_map(|(name, _)| {
+        let mut scales = ["_scale_inv", "_scale"].map(|end| format!("{name}{end}")).into_iter();
+        Some((name.clone(), scales.find(|scale| tensors.contains_key(scale))?))
+    })
 }
 
 /// Opened models by reference. Each is opened once, however many plans use it.

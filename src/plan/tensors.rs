@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::architecture::{Location, Module, TensorTemplate};
+use crate::architecture::{Location, Module, TensorNames, TensorTemplate};
 use crate::checkpoint::TensorInfo;
 use crate::kernels::dtype::DType;
 use crate::methods::{Incomplete, MethodDefinition};
 
+use super::layer_kinds::kinds_of_layer;
 use super::parameters::{self, Place, ResolvedParameters};
 use super::recipe::{ModuleRecipe, Scope, Slice, Source};
 use super::usage::{Usage, ZeroSums};
@@ -66,7 +67,8 @@ impl Planner<'_> {
         for slice in &module.slices {
             for index in 0..slice.sources[0].layers.len() {
                 let location = Location::Layer(output_layer);
-                for template in &tensors.layer {
+                let kinds = kinds_of_layer(slice, tensors, index)?;
+                for template in tensors.tensors_of_layer(&kinds) {
                     self.plan_tensor(module, slice, template, location, index, n_layers)?;
                 }
                 output_layer += 1;
@@ -260,13 +262,7 @@ fn find(
     index: usize,
     dtype: Option<DType>,
 ) -> Result<Option<Vec<(usize, Operand)>>, PlanError> {
-    let names = |source: &Source<'_>| {
-        let location = match location {
-            Location::Layer(_) => Location::Layer(source.layers.start + index),
-            outside => outside,
-        };
-        template.names_for(location, source.n_layers)
-    };
+    let names = |source: &Source<'_>| names(source, template, location, index);
     let is_stored = |source: &Source<'_>| names(source).is_stored_in(&*source.model.checkpoint);
     if template.optional && !slice.sources.iter().any(is_stored) {
         return Ok(None);
@@ -303,6 +299,20 @@ fn find(
         }
     }
     Ok(Some(found))
+}
+
+/// The names of a tensor in `source`, in the layer that lies `index` layers into its part of the slice.
+pub(super) fn names(
+    source: &Source<'_>,
+    template: &TensorTemplate,
+    location: Location,
+    index: usize,
+) -> TensorNames {
+    let location = match location {
+        Location::Layer(_) => Location::Layer(source.layers.start + index),
+        outside => outside,
+    };
+    template.names_for(location, source.n_layers)
 }
 
 /// For tensors of whole numbers, which are only copied: the inputs behind the first.

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::testing::{TinyModel, plan, plan_with, store};
 use super::*;
-use crate::kernels::dtype::DType::{BF16, F16, F32, F64, I64};
+use crate::kernels::dtype::DType::{BF16, F8E4M3, F16, F32, F64, I64};
 
 fn tiny(path: &str) -> TinyModel {
     TinyModel::noise(path, 2, F32, path.bytes().map(u32::from).sum())
@@ -296,9 +296,78 @@ fn tensors_that_would_get_lost_are_warned_of() {
     let [warning] = planned.warnings() else { panic!("{:?}", planned.warnings()) };
     assert_eq!(
         warning.to_string(),
-        "tensor `model.layers.0.self_attn.q_proj.bias` of `a` is unknown to its architecture and \
-        will not be in the output"
+        "tensor `model.layers.0.self_attn.q_proj.bias` of `a` is unknown to its architecture and not \
+        alike in all models; it will not be in the output"
     );
+}
+
+#[test]
+fn weights_with_scales_beside_them_are_refused() {
+    let name = "model.layers.1.mlp.up_proj.weight";
+    let mut model = tiny("a");
+    model.set(name, F8E4M3, &[11, 5], &[0.5; 55]);
+    assert!(plan(LINEAR, &store([model.clone(), tiny("b")])).is_ok());
+    let scale = format!("{name}_scale_inv");
+    model.set(&scale, F32, &[1, 1], &[0.25]);
+    let TinyModel { path, config, tensors } = model;
+    let config = ModelConfig::new(config, "config.json".into()).unwrap();
+    let reference: ModelReference = path.parse().unwrap();
+    let error = InputModel::new(reference, path.into(), Box::new(tensors), config).unwrap_err();
+    let expected = format!(
+        "`{name}` of `a` has its scale in `{scale}`, so that its own numbers cannot be merged"
+    );
+    assert_eq!(error.to_string(), expected);
+    assert!(error.hint().is_some() && error.is_users_mistake());
+}
+
+#[test]
+fn what_all_models_have_beyond_their_architecture_is_merged() {
+    let with = |path: &str, names: &[&str]| {
+        let mut model = tiny(path);
+        for name in names {
+            model.set(name, F32, &[5], &[0.5; 5]);
+        }
+        model
+    };
+    let mut biases = Vec::new();
+    let n_layers = tiny("a").config["num_hidden_layers"].as_u64().unwrap();
+    for layer in 0..n_layers {
+        biases.push(format!("model.layers.{layer}.self_attn.q_proj.bias"));
+    }
+    let behind = format!("model.layers.{n_layers}.eh_proj.weight");
+    let mut names: Vec<&str> = biases.iter().map(String::as_str).collect();
+    names.extend([behind.as_str(), "v_head.weight", "model.rotary_emb.inv_freq"]);
+    let has = |planned: &MergePlan, name: &str| planned.tensors().iter().any(|t| t.name == name);
+
+    let planned = plan(LINEAR, &store([with("a", &names), with("b", &names)])).unwrap();
+    assert_eq!(planned.warnings(), []);
+    for name in &names[..names.len() - 1] {
+        assert!(has(&planned, name), "{name}");
+    }
+    assert!(!has(&planned, "model.rotary_emb.inv_freq"));
+
+    // A layer behind the last has no place among rearranged ones.
+    let slices = "merge_method: passthrough\nslices:\n\
+                  - sources: [{model: a, layer_range: [0, 1]}]\n\
+                  - sources: [{model: b, layer_range: [0, 1]}]\n\
+                  - sources: [{model: a, layer_range: [0, 1]}]\n";
+    let planned = plan(slices, &store([with("a", &names), with("b", &names)])).unwrap();
+    for name in ["model.layers.2.self_attn.q_proj.bias", "v_head.weight"] {
+        assert!(has(&planned, name), "{name}");
+    }
+    assert!(!has(&planned, &behind));
+    let [first, second] = planned.warnings() else { panic!("{:?}", planned.warnings()) };
+    assert!(first.to_string().contains(&behind) && second.to_string().contains(&behind));
+
+    // What not all have alike is left out of rearranged layers, and out of whole models too.
+    let some = [biases[0].as_str(), "v_head.weight"];
+    let planned = plan(slices, &store([with("a", &some), with("b", &some)])).unwrap();
+    assert!(has(&planned, "v_head.weight") && !has(&planned, &biases[0]));
+    let mut other = with("b", &names[..1]);
+    other.set("v_head.weight", F32, &[4], &[0.0; 4]);
+    let planned = plan(LINEAR, &store([with("a", &names), other])).unwrap();
+    assert!(!has(&planned, "v_head.weight") && !has(&planned, &biases[0]));
+    assert_eq!(planned.warnings().len(), 2);
 }
 
 #[test]

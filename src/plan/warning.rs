@@ -4,7 +4,8 @@
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum PlanWarning {
-    /// A model has tensors that its architecture does not mention. They are not in the output.
+    /// A model has tensors that its architecture does not mention and the other models do not have
+    /// alike. They are not in the output.
     UnlistedTensors {
         /// Path in the config of where the model is named.
         field: String,
@@ -254,13 +255,13 @@ impl std::fmt::Display for PlanWarning {
         match self {
             Self::UnlistedTensors { model, count: 1, example, .. } => write!(
                 f,
-                "tensor `{example}` of `{model}` is unknown to its architecture and will not be in \
-                the output"
+                "tensor `{example}` of `{model}` is unknown to its architecture and not alike in all \
+                models; it will not be in the output"
             ),
             Self::UnlistedTensors { model, count, example, .. } => write!(
                 f,
-                "{count} tensors of `{model}`, such as `{example}`, are unknown to its architecture \
-                and will not be in the output"
+                "{count} tensors of `{model}`, such as `{example}`, are unknown to its architecture and \
+                not alike in all models; they will not be in the output"
             ),
             Self::UnreadableChatTemplate { model, problem } => {
                 write!(f, "the chat template of `{model}` does not count: {problem}")

@@ -37,13 +37,12 @@ pub fn inspection_text(model: &Model, inspection: &Inspection, every_tensor: boo
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:<14}{value}");
     };
-    let name = model.architecture().map(|architecture| architecture.name());
     line(
         "architecture",
-        match (model.class(), name) {
+        match (model.class(), definition_name(model)) {
             (Some(class), Some(name)) => format!("{class} ({name})"),
-            (Some(class), None) => format!("{class} (unknown)"),
-            (None, _) => "unknown".to_owned(),
+            (Some(class), None) => format!("{class} (inferred from the tensors' names)"),
+            (None, _) => "inferred from the tensors' names".to_owned(),
         },
     );
     line("layers", inspection.groups.layers.len().to_string());
@@ -88,7 +87,7 @@ pub fn inspection_json(model: &Model, inspection: &Inspection) -> Value {
     let mut object = json!({
         "model": model.label(),
         "class": model.class(),
-        "architecture": model.architecture().map(|architecture| architecture.name()),
+        "architecture": definition_name(model),
         "layer_count": inspection.groups.layers.len(),
         "tensor_count": inspection.tensors.len(),
         "shard_count": model.shards(),
@@ -99,6 +98,12 @@ pub fn inspection_json(model: &Model, inspection: &Inspection) -> Value {
         object.extend(inspection_statistics(inspection).json());
     }
     object
+}
+
+/// The name of the definition that `model` has, unless it is inferred.
+fn definition_name(model: &Model) -> Option<&str> {
+    let architecture = model.architecture();
+    (!architecture.definition().is_inferred).then(|| architecture.name())
 }
 
 /// Parameters and bytes of each element type.

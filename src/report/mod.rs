@@ -16,6 +16,7 @@ mod statistics;
 mod svg;
 mod table;
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -86,7 +87,7 @@ pub(crate) fn shape_text(shape: &[usize]) -> String {
     if shape.is_empty() { "scalar".to_owned() } else { format!("{shape:?}") }
 }
 
-/// Paths by their last component, unless two share it.
+/// Paths by their last component, and that of an adapter behind a `+`, unless two share it.
 pub(crate) struct ShortNames {
     all_differ: bool,
 }
@@ -95,26 +96,32 @@ impl ShortNames {
     /// For all of `names`.
     pub(crate) fn new<S: AsRef<str>>(names: impl ExactSizeIterator<Item = S>) -> Self {
         let n = names.len();
-        let short: IndexSet<String> = names.map(|name| last(name.as_ref()).to_owned()).collect();
+        let short: IndexSet<String> = names.map(|name| last(name.as_ref()).into_owned()).collect();
         Self { all_differ: short.len() == n }
     }
 
     /// What to call one of them.
-    pub(crate) fn of<'n>(&self, name: &'n str) -> &'n str {
-        if self.all_differ { last(name) } else { name }
+    pub(crate) fn of<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        if self.all_differ { last(name) } else { name.into() }
     }
 }
 
-fn last(name: &str) -> &str {
-    let name = name.trim_end_matches('/');
-    name.rsplit('/').next().unwrap_or(name)
+fn last(name: &str) -> Cow<'_, str> {
+    fn of_path(path: &str) -> &str {
+        let path = path.trim_end_matches('/');
+        path.rsplit('/').next().unwrap_or(path)
+    }
+    match name.split_once('+') {
+        Some((model, adapter)) => format!("{}+{}", of_path(model), of_path(adapter)).into(),
+        None => of_path(name).into(),
+    }
 }
 
 /// Names short enough to read; only models have paths.
 fn short_names<T: Named>(named: &[T]) -> Vec<String> {
     let short = ShortNames::new(named.iter().map(Named::name));
     let name = |one: &T| match one.role() {
-        Role::Parent => short.of(one.name()).to_owned(),
+        Role::Parent => short.of(one.name()).into_owned(),
         _ => one.name().to_owned(),
     };
     named.iter().map(name).collect()

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use crate::config::ModelReference;
 
-/// A name for each model: the end of its path, with as many directories as it takes to tell it from
-/// the other models, and the whole reference where that does not suffice.
+/// A name for each model: the end of its path, and of its adapter's behind a `+`, with as many
+/// directories as it takes to tell it from the other models, and the whole reference where that does
+/// not suffice.
 ///
 /// Equal references have equal names.
 pub(super) fn short_names(models: &[ModelReference]) -> Vec<String> {
@@ -16,7 +17,8 @@ pub(super) fn short_names(models: &[ModelReference]) -> Vec<String> {
         }
     }
     let name_of = |model: &ModelReference| {
-        (1..=components(model).len())
+        let paths = std::iter::once(&model.model).chain(&model.lora);
+        (1..=paths.map(|path| components(&path.path).count()).max().unwrap_or(0))
             .find(|&depth| {
                 let name = ending(model, depth);
                 distinct.iter().filter(|other| ending(other, depth) == name).count() == 1
@@ -26,13 +28,19 @@ pub(super) fn short_names(models: &[ModelReference]) -> Vec<String> {
     models.iter().map(name_of).collect()
 }
 
-fn components(model: &ModelReference) -> Vec<&str> {
-    model.model.path.split(['/', '\\']).filter(|part| !part.is_empty() && *part != ".").collect()
+fn components(path: &str) -> impl Iterator<Item = &str> {
+    path.split(['/', '\\']).filter(|part| !part.is_empty() && *part != ".")
 }
 
 fn ending(model: &ModelReference, depth: usize) -> String {
-    let components = components(model);
-    components[components.len().saturating_sub(depth)..].join("/")
+    let of_path = |path: &str| {
+        let components: Vec<&str> = components(path).collect();
+        components[components.len().saturating_sub(depth)..].join("/")
+    };
+    match &model.lora {
+        None => of_path(&model.model.path),
+        Some(adapter) => format!("{}+{}", of_path(&model.model.path), of_path(&adapter.path)),
+    }
 }
 
 /// Appends ` #2`, ` #3`, … to names that were given before.
@@ -64,6 +72,8 @@ mod tests {
         assert_eq!(names(&["m@v1", "m@v2"]), ["m@v1", "m@v2"]);
         assert_eq!(names(&["x/m", "m"]), ["x/m", "m"]);
         assert_eq!(names(&["m", "m", "."]), ["m", "m", "."]);
+        assert_eq!(names(&["x/m", "x/m+y/lora", "x/m+z"]), ["m", "m+lora", "m+z"]);
+        assert_eq!(names(&["x/m+y/lora", "x/m+z/lora"]), ["x/m+y/lora", "x/m+z/lora"]);
     }
 
     #[test]

@@ -47,7 +47,7 @@ CLASSES = {
     "MambaForCausalLM": {"state_size": 4}, "MistralForCausalLM": {},
     "MixtralForCausalLM": EXPERTS, "Olmo2ForCausalLM": {}, "PhiForCausalLM": {},
     "Phi3ForCausalLM": {}, "Qwen2ForCausalLM": {}, "Qwen3ForCausalLM": {},
-    "Qwen3MoeForCausalLM": EXPERTS, "StableLmForCausalLM": {"use_qkv_bias": True},
+    "Qwen3MoeForCausalLM": {**EXPERTS, "mlp_only_layers": [0]}, "StableLmForCausalLM": {"use_qkv_bias": True},
     "Starcoder2ForCausalLM": {}, "AfmoeForCausalLM": {**EXPERTS, "num_dense_layers": 1},
     "BertForMaskedLM": {}, "BertForSequenceClassification": {}, "BertForMultipleChoice": {},
     "BertForTokenClassification": {}, "BertModel": {},
@@ -80,6 +80,7 @@ CLASSES = {
     "Qwen3VLMoeForConditionalGeneration": {"text_config": {**SIZES, **ROPE, **EXPERTS},
         "vision_config": QWEN_VISION},
     # Without a definition.
+    "Qwen2MoeForCausalLM": {**EXPERTS, "shared_expert_intermediate_size": 12, "mlp_only_layers": [1]},
     "OPTForCausalLM": {"ffn_dim": 24, "word_embed_proj_dim": 16},
     "OlmoeForCausalLM": EXPERTS, "DeepseekV2ForCausalLM": {**EXPERTS, "n_group": 1, "topk_group": 1,
         "q_lora_rank": 8, "kv_lora_rank": 8, "qk_rope_head_dim": 4, "qk_nope_head_dim": 4,

@@ -112,3 +112,58 @@ fn numbers_that_are_no_layers_stay_in_the_name() {
     let empty = infer_definition("New", &[(&config, &MemoryCheckpoint::new())]);
     assert!(empty.modules.is_empty());
 }
+
+#[test]
+fn tensors_that_come_together_make_kinds_of_layers() {
+    let dense = ["h.0.mlp.up", "h.0.mlp.down"];
+    let sparse = |layer: usize| {
+        ["gate", "experts.0", "experts.1"].map(|name| format!("h.{layer}.mlp.{name}"))
+    };
+    let all = |n_layers: usize| {
+        let common = (0..n_layers).map(|layer| format!("h.{layer}.norm"));
+        let sparse = (1..n_layers).flat_map(sparse);
+        dense.map(str::to_owned).into_iter().chain(common).chain(sparse).collect::<Vec<_>>()
+    };
+    let layer = |sources: &[Vec<String>]| {
+        let sources: Vec<MemoryCheckpoint> = sources
+            .iter()
+            .map(|names| {
+                checkpoint(&names.iter().map(|name| (name.as_str(), &[1][..])).collect::<Vec<_>>())
+            })
+            .collect();
+        let config = config(json!({}));
+        let models: Vec<_> =
+            sources.iter().map(|source| (&config, source as &dyn TensorSource)).collect();
+        let definition = infer_definition("New", &models);
+        let template = |tensor: &TensorTemplate| {
+            let mark = if tensor.optional { "?" } else { "" };
+            let name = tensor.name.to_string().replace("h.${layer_index}.", "");
+            format!("{name}{mark} {}", tensor.kind.as_deref().unwrap_or_default())
+        };
+        definition.modules["default"].layer.iter().map(template).collect::<Vec<_>>()
+    };
+    let expected = [
+        "mlp.up mlp.up",
+        "mlp.down mlp.up",
+        "norm ",
+        "mlp.gate mlp.gate",
+        "mlp.experts.0 mlp.gate",
+        "mlp.experts.1 mlp.gate",
+    ];
+    assert_eq!(layer(&[all(4)]), expected);
+    assert_eq!(layer(&[all(4), all(3)]), expected);
+    // What only one layer of a kind has comes beside it, and what only one model has is no kind.
+    let further = ["h.3.predicts_more".to_owned(), "h.0.only_in_one".to_owned()];
+    let with_more = [all(4), further.to_vec()].concat();
+    let found = layer(&[with_more, all(4)]);
+    assert_eq!(found[..6], expected);
+    assert_eq!(found[6..], ["predicts_more? ", "only_in_one? "]);
+    // Layers that have nothing of any kind could be of any.
+    let with_fourth = [all(4), vec!["h.4.norm".to_owned()]].concat();
+    let optional = expected.map(|line| match line.split_once(' ') {
+        Some(("norm", _)) => "norm ".to_owned(),
+        Some((name, _)) => format!("{name}? "),
+        None => unreachable!(),
+    });
+    assert_eq!(layer(&[with_fourth]), optional);
+}

@@ -92,11 +92,11 @@ fn parameters(view: &View<'_>, overview: &Overview<'_>) -> String {
         let mut name = first.name;
         for one in if agree { &same[..1] } else { same } {
             let model = match &one.model {
-                Some(_) if agree && n > 1 => "all",
+                Some(_) if agree && n > 1 => "all".into(),
                 Some(model) => short.of(model),
-                None => SHARED,
+                None => SHARED.into(),
             };
-            lines(&mut table, one, name, model);
+            lines(&mut table, one, name, &model);
             name = "";
         }
     }

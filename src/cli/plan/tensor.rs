@@ -91,7 +91,7 @@ fn parameters(view: &View<'_>, tensor: &PlannedTensor) -> String {
         }
         for ((_, operand), values) in &own {
             if let Some(resolved) = values.get(name) {
-                line(name, short.of(&operand.model.label()), resolved);
+                line(name, &short.of(&operand.model.label()), resolved);
             }
         }
     }

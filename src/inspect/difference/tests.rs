@@ -2,6 +2,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
+use std::sync::Arc;
+
 use super::*;
 use crate::architecture::ModelConfig;
 use crate::checkpoint::{MemoryCheckpoint, TensorInfo};
@@ -14,7 +16,7 @@ fn model(label: &str, tensors: &[(&str, &[f32])]) -> Model {
     }
     let config = json!({"architectures": ["LlamaForCausalLM"], "num_hidden_layers": 1});
     let config = ModelConfig::new(config, PathBuf::from("config.json")).unwrap();
-    Model::new(label.to_owned(), Box::new(source), Some(&config)).0
+    Model::new(label.to_owned(), Arc::new(source), Some(&config)).0
 }
 
 fn measure(a: &Model, b: &Model, base: Option<&Model>) -> Result<Difference, InspectError> {
@@ -93,7 +95,7 @@ fn values_are_compared_whatever_the_type() {
         let mut source = MemoryCheckpoint::new();
         let info = TensorInfo { dtype, shape: vec![values.len()] };
         source.insert_bytes("w", info, bytes).unwrap();
-        Model::new(dtype.to_string(), Box::new(source), None).0
+        Model::new(dtype.to_string(), Arc::new(source), None).0
     };
     let types = [DType::BF16, DType::F16, DType::F32, DType::F64];
     for a in types {
@@ -110,8 +112,8 @@ fn values_are_compared_whatever_the_type() {
     ids.insert_bytes("w", info.clone(), 16_777_217i64.to_le_bytes().to_vec()).unwrap();
     let mut others = MemoryCheckpoint::new();
     others.insert_bytes("w", info, 16_777_216i64.to_le_bytes().to_vec()).unwrap();
-    let ids = Model::new("ids".to_owned(), Box::new(ids), None).0;
-    let others = Model::new("others".to_owned(), Box::new(others), None).0;
+    let ids = Model::new("ids".to_owned(), Arc::new(ids), None).0;
+    let others = Model::new("others".to_owned(), Arc::new(others), None).0;
     let difference = measure(&ids, &others, None).unwrap();
     assert_eq!(difference.groups.total.comparison.largest_difference, 1.0);
 }

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
@@ -5,7 +6,7 @@ use crate::checkpoint::{MemoryCheckpoint, TensorInfo};
 use crate::kernels::dtype::DType;
 
 fn inspect(source: MemoryCheckpoint, threads: usize) -> Inspection {
-    let (model, _) = Model::new("model".to_owned(), Box::new(source), None);
+    let (model, _) = Model::new("model".to_owned(), Arc::new(source), None);
     let options = MeasureOptions { threads: Some(threads), ..MeasureOptions::default() };
     let read = AtomicU64::new(0);
     let progress = |bytes| {
@@ -103,7 +104,7 @@ fn groups_add_up_experts_and_stacks() {
 fn a_run_can_be_stopped() {
     let mut source = MemoryCheckpoint::new();
     source.insert("w", &[1], &[1.0]).unwrap();
-    let (model, _) = Model::new("model".to_owned(), Box::new(source), None);
+    let (model, _) = Model::new("model".to_owned(), Arc::new(source), None);
     let cancelled = std::sync::Arc::new(AtomicBool::new(true));
     let options = MeasureOptions { threads: Some(1), cancelled };
     let error = Inspection::measure(&model, &options, &|_| {}).unwrap_err();

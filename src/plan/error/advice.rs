@@ -20,6 +20,7 @@ impl PlanError {
             | Self::Architectures { field, .. }
             | Self::MissingTensor { field, .. }
             | Self::MissingFromBase { field, .. }
+            | Self::LayerKinds { field, .. }
             | Self::Kinds { field, .. }
             | Self::NoEmbeddingSource { field, .. }
             | Self::NoToken { field, .. }
@@ -59,6 +60,9 @@ impl PlanError {
                 DIRECTORY`, and name the directory"
                     .to_owned()
             }
+            Self::ScaledWeights { .. } => {
+                "name the model before it was quantised, or one converted to `bfloat16`".to_owned()
+            }
             Self::Architectures { .. } => {
                 "`--allow-crimes` merges them as far as their tensors fit".to_owned()
             }
@@ -77,6 +81,10 @@ impl PlanError {
             Self::Duplicate { .. } => "list it once, with the sum of the weights".to_owned(),
             Self::MissingTensor { .. } => {
                 "the weights do not belong to the architecture that `config.json` names".to_owned()
+            }
+            Self::LayerKinds { .. } => {
+                "merge layers that have the same tensors; `mergekit inspect MODEL --tensors` lists them"
+                    .to_owned()
             }
             Self::MissingParameter { is_added_base: true, parameter, .. } => format!(
                 "`base_model` is merged in like every other model here: list it with a {parameter}, \

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::checkpoint::MemoryCheckpoint;
 use crate::inspect::{InspectedPart, Inspection, MeasureOptions, Model};
@@ -9,7 +11,7 @@ fn groups(tensors: &[(String, f32)]) -> Groups<InspectedPart> {
         let values = if value.is_nan() { vec![] } else { vec![*value] };
         source.insert(name, &[values.len()], &values).unwrap();
     }
-    let (model, _) = Model::new("model".to_owned(), Box::new(source), None);
+    let (model, _) = Model::new("model".to_owned(), Arc::new(source), None);
     let options = MeasureOptions { threads: Some(1), ..MeasureOptions::default() };
     Inspection::measure(&model, &options, &|_| {}).unwrap().groups
 }
