@@ -11,6 +11,7 @@ pub mod config;
 pub mod engine;
 pub mod evaluate;
 mod files;
+pub mod hub;
 pub mod inspect;
 pub mod kernels;
 pub mod lm;

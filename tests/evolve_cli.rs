@@ -1,6 +1,11 @@
 //! `mergekit-evolve` as a person runs it: what it leaves behind, how it survives, and what it says
 //! when something is wrong.
 
+#[cfg(feature = "hub")]
+#[path = "support/hub_server.rs"]
+#[allow(dead_code, reason = "only the server is needed, without faults")]
+mod hub_server;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -157,6 +162,7 @@ impl Workplace {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mergekit-evolve"));
         command.current_dir(self.directory.path()).args(arguments);
+        command.env("HF_HUB_OFFLINE", "1").env("HF_HUB_CACHE", self.path("no-cache"));
         command
     }
 
@@ -552,6 +558,29 @@ fn a_task_that_judges_answers_otherwise_is_refused() {
     }
     fs::write(&path, task).unwrap();
     assert!(place.run(&few).status.success());
+}
+
+/// Names of these directories are names of models on the Hub, too.
+#[cfg(feature = "hub")]
+#[test]
+fn models_of_the_hub_are_searched_like_directories() {
+    let (local, place) = (Workplace::new(), Workplace::new());
+    let server = hub_server::HubServer::start();
+    for name in ["base", "a", "b"] {
+        let files = hub_server::files_of(&place.path("models").join(name));
+        server.add(&format!("models/{name}"), hub_server::Repo::new(files));
+    }
+    fs::remove_dir_all(place.path("models")).unwrap();
+    let arguments = ["search.yml", "--evaluations", "20"];
+    assert!(local.run(&arguments).status.success());
+    let mut command = place.command(&arguments);
+    command.env("HF_ENDPOINT", server.endpoint()).env("HF_HUB_OFFLINE", "0");
+    let found = command.output().unwrap();
+    assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+    for file in ["best_config.yaml", "best_model/model.safetensors"] {
+        let read = |place: &Workplace| fs::read(place.path("out").join(file)).unwrap();
+        assert!(read(&place) == read(&local), "{file}");
+    }
 }
 
 #[test]

@@ -10,7 +10,8 @@ use serde_json::Value;
 
 use super::AdapterError;
 
-const CONFIG_FILE: &str = "adapter_config.json";
+/// The file that makes a directory an adapter.
+pub(crate) const CONFIG_FILE: &str = "adapter_config.json";
 
 /// Steps back that matching a pattern against one name may take, a thousand times what sensible ones do.
 const MOST_STEPS_BACK: usize = 100_000;

@@ -19,6 +19,8 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use config::CONFIG_FILE;
 pub use error::{AdapterError, Misfit};
 pub use parts::Adapter;
+pub(crate) use parts::weights_file;
 pub use source::AdaptedCheckpoint;

@@ -7,10 +7,17 @@ use indexmap::IndexMap;
 use super::AdapterError;
 use super::config::AdapterConfig;
 use super::names::{self, Part};
-use crate::checkpoint::{Checkpoint, TensorSource};
+use crate::checkpoint::{Checkpoint, TensorSource, WeightsFile};
 
 /// What weights may be called, the preferred name first.
 const WEIGHTS: [&str; 2] = ["adapter_model.safetensors", "adapter_model.bin"];
+
+/// Which of the files that `is_there` knows holds the weights.
+pub(crate) fn weights_file(is_there: impl Fn(&str) -> bool) -> Option<WeightsFile> {
+    let name = WEIGHTS.into_iter().find(|name| is_there(name))?;
+    let is_safetensors = name.ends_with(".safetensors");
+    Some(WeightsFile { name, is_index: false, is_safetensors })
+}
 
 /// A LoRA adapter: a directory with `adapter_config.json` and `adapter_model.safetensors` or
 /// `adapter_model.bin`, as peft writes it.

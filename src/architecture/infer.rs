@@ -54,7 +54,7 @@ const LAYER_COUNT_KEYS: [&str; 8] = [
 ];
 
 /// What models that take more than text have beside their weights.
-const SIDE_FILES: [&str; 2] = ["preprocessor_config.json", "processor_config.json"];
+pub(super) const SIDE_FILES: [&str; 2] = ["preprocessor_config.json", "processor_config.json"];
 
 /// Objects in a config that describe a part of the model; the empty path is the config itself.
 const PARTS: [&str; 6] =

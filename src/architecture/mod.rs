@@ -32,6 +32,7 @@ pub use infer::infer_definition;
 pub(crate) use infer::is_before_layers;
 pub use model_config::ModelConfig;
 pub use name::{NameTemplate, TensorNames};
+pub(crate) use side_files::{TOKENIZER_FILES, side_file_names};
 pub use side_files::{copy_side_files, copy_tokenizer};
 pub(crate) use unlisted::{ExtendedModel, with_unlisted};
 

@@ -1,13 +1,14 @@
 //! Tokenizer and other files that a merged model takes over unchanged.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use super::ArchitectureError;
+use super::{ArchitectureError, built_in_definitions};
 
 /// The files of a tokenizer.
-const TOKENIZER_FILES: [&str; 9] = [
+pub(crate) const TOKENIZER_FILES: [&str; 9] = [
     "tokenizer_config.json",
     "special_tokens_map.json",
     "tokenizer.json",
@@ -21,6 +22,19 @@ const TOKENIZER_FILES: [&str; 9] = [
 
 /// What else models of any architecture may have beside weights and `config.json`.
 const OTHER_FILES: [&str; 2] = ["generation_config.json", "video_preprocessor_config.json"];
+
+/// Every file that models of any built-in or inferred architecture may have beside weights and
+/// `config.json`.
+pub(crate) fn side_file_names() -> Vec<&'static str> {
+    let mut names: Vec<&str> = TOKENIZER_FILES.iter().chain(&OTHER_FILES).copied().collect();
+    names.extend(super::infer::SIDE_FILES);
+    names.extend(
+        built_in_definitions().iter().flat_map(|known| &known.side_files).map(String::as_str),
+    );
+    let mut seen = HashSet::new();
+    names.retain(|name| seen.insert(*name));
+    names
+}
 
 /// Copies the generation config and the files in `more` from the model directory `donor` to the
 /// directory `out`, as far as they exist, but not the tokenizer. Returns their names.
@@ -92,6 +106,14 @@ mod tests {
         assert_eq!(copy_tokenizer(donor.path(), out.path(), &[]).unwrap(), ["tokenizer.json"]);
         assert_eq!(fs::read_dir(out.path()).unwrap().count(), 3);
         assert_eq!(fs::read(out.path().join("extra.json")).unwrap(), b"extra.json");
+    }
+
+    #[test]
+    fn side_files_of_all_architectures_are_listed_once() {
+        let names = side_file_names();
+        for name in ["tokenizer.json", "generation_config.json", "preprocessor_config.json"] {
+            assert_eq!(names.iter().filter(|other| **other == name).count(), 1, "{name}");
+        }
     }
 
     #[test]

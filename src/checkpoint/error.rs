@@ -290,6 +290,15 @@ pub enum CheckpointError {
         tensor: String,
     },
 
+    /// Only the header of a file is known, and elements of it are asked for.
+    #[error("`{}`: tensor `{tensor}` has not been downloaded yet", path.display())]
+    HeaderOnly {
+        /// The file.
+        path: PathBuf,
+        /// The tensor that was to be read.
+        tensor: String,
+    },
+
     /// The file is longer or shorter than its header says.
     #[error("`{}` has {actual} bytes, but its header describes {expected}", path.display())]
     FileLength {
@@ -517,6 +526,7 @@ impl CheckpointError {
             | Self::WriteOutOfRange { .. }
             | Self::Incomplete { .. }
             | Self::DiskFull { .. }
+            | Self::HeaderOnly { .. }
             | Self::Rename { .. } => false,
             _ => true,
         }

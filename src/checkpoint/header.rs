@@ -44,6 +44,14 @@ pub(super) struct StoredTensor {
     pub(super) strides: Option<Strides>,
 }
 
+/// Bytes of a file's header, its length included, as the `head` of the file says; `None` where that is
+/// too short to say, or the header too long to be one.
+#[cfg(feature = "hub")]
+pub(crate) fn header_length(head: &[u8]) -> Option<u64> {
+    let length = u64::from_le_bytes(*head.first_chunk()?);
+    (length <= MAX_HEADER_BYTES).then_some(LENGTH_BYTES as u64 + length)
+}
+
 /// The tensors of the file that `reader` reads from its start, by offset. The file has `actual`
 /// bytes; `path` is only for errors.
 pub(super) fn parse(

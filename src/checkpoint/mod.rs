@@ -27,10 +27,13 @@ use indexmap::IndexMap;
 use crate::kernels::dtype::{DType, widen};
 
 pub use error::CheckpointError;
+#[cfg(feature = "hub")]
+pub(crate) use header::header_length;
 pub use layout::{Layout, ParseShardSizeError, Place, ShardSize};
 pub use memory::MemoryCheckpoint;
 pub use output::{OutputDirectory, is_unfinished_output};
-pub use reader::Checkpoint;
+pub use reader::{Beginning, Beginnings, Checkpoint};
+pub(crate) use reader::{WeightsFile, listed_shards, weights_file};
 pub use writer::CheckpointWriter;
 
 /// Read access to the tensors of one checkpoint.

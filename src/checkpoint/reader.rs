@@ -6,7 +6,7 @@
 //! is truncated or a disk fails. Reads report both as errors.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
@@ -42,6 +42,39 @@ struct Candidate {
     format: Format,
 }
 
+/// The file of a model directory that holds the weights, or lists the files that do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WeightsFile {
+    pub(crate) name: &'static str,
+    pub(crate) is_index: bool,
+    pub(crate) is_safetensors: bool,
+}
+
+/// Which of the files that `is_there` knows holds or lists the weights.
+pub(crate) fn weights_file(is_there: impl Fn(&str) -> bool) -> Option<WeightsFile> {
+    let files = CANDIDATES.iter().flat_map(|Candidate { index, single, format }| {
+        let is_safetensors = *format == Format::Safetensors;
+        [(index, true), (single, false)].map(|(name, is_index)| WeightsFile {
+            name,
+            is_index,
+            is_safetensors,
+        })
+    });
+    files.into_iter().find(|file| is_there(file.name))
+}
+
+/// The beginning of a safetensors file that is not here, with its header in it.
+#[derive(Debug, Clone)]
+pub struct Beginning {
+    /// As many of its bytes as are known.
+    pub head: Vec<u8>,
+    /// Bytes of the whole file.
+    pub bytes: u64,
+}
+
+/// Beginnings of files, by their names in the model directory.
+pub type Beginnings = HashMap<String, Beginning>;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
     Safetensors,
@@ -72,7 +105,8 @@ struct StoredAt {
 #[derive(Debug)]
 struct Shard {
     path: PathBuf,
-    file: PositionedFile,
+    /// `None` for a file of which only the header is known.
+    file: Option<PositionedFile>,
 }
 
 /// Bytes that are read at a time on their way to being widened: few enough to stay in a core's cache.
@@ -94,6 +128,12 @@ impl Checkpoint {
     /// Every header or pickle is checked, so that later reads can only fail for wrong names and ranges,
     /// or when the disk does. Nothing in a pickle is executed.
     pub fn open(directory: &Path) -> Result<Self, CheckpointError> {
+        Self::open_with(directory, &Beginnings::new())
+    }
+
+    /// As [`open`](Self::open), where safetensors files may be absent of which `beginnings` knows the
+    /// header. Their elements cannot be read.
+    pub fn open_with(directory: &Path, beginnings: &Beginnings) -> Result<Self, CheckpointError> {
         let path = directory.to_owned();
         match fs::metadata(directory) {
             Ok(metadata) if !metadata.is_dir() => {
@@ -109,11 +149,11 @@ impl Checkpoint {
         for Candidate { index, single, format } in CANDIDATES {
             let index = directory.join(index);
             if is_there(&index) {
-                return Self::open_index(directory, &index, format);
+                return Self::open_index(directory, &index, format, beginnings);
             }
-            let single = directory.join(single);
-            if is_there(&single) {
-                return Ok(Self { path, ..Self::open_single(&single, Some(format))? });
+            let (single, beginning) = (directory.join(single), beginnings.get(single));
+            if is_there(&single) || beginning.is_some() {
+                return Ok(Self { path, ..Self::open_single(&single, Some(format), beginning)? });
             }
         }
         Err(CheckpointError::NoWeights { path })
@@ -122,12 +162,16 @@ impl Checkpoint {
     /// Opens a single file of any name, whose beginning tells its format. One that begins like neither is
     /// taken for what its name says.
     pub fn open_file(file: &Path) -> Result<Self, CheckpointError> {
-        Self::open_single(file, None)
+        Self::open_single(file, None, None)
     }
 
-    fn open_single(file: &Path, format: Option<Format>) -> Result<Self, CheckpointError> {
+    fn open_single(
+        file: &Path,
+        format: Option<Format>,
+        beginning: Option<&Beginning>,
+    ) -> Result<Self, CheckpointError> {
         let mut checkpoint = Self::empty(file);
-        let (shard, stored) = open_shard(file, format)?;
+        let (shard, stored) = open_shard(file, format, beginning)?;
         for tensor in stored {
             checkpoint.add(0, tensor);
         }
@@ -135,10 +179,16 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    fn open_index(directory: &Path, index: &Path, format: Format) -> Result<Self, CheckpointError> {
+    fn open_index(
+        directory: &Path,
+        index: &Path,
+        format: Format,
+        beginnings: &Beginnings,
+    ) -> Result<Self, CheckpointError> {
         let mut checkpoint = Self::empty(directory);
         for (name, names) in read_index(index)? {
-            let (shard, stored) = open_shard(&directory.join(&name), Some(format))?;
+            let beginning = beginnings.get(&name);
+            let (shard, stored) = open_shard(&directory.join(&name), Some(format), beginning)?;
             let mut stored: IndexMap<_, _> =
                 stored.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
             if let Some(tensor) = names.iter().find(|&name| !stored.contains_key(name)) {
@@ -203,6 +253,10 @@ impl Checkpoint {
         out: &mut [u8],
     ) -> Result<(), CheckpointError> {
         let Shard { path, file } = &self.shards[place.shard];
+        let Some(file) = file else {
+            let (path, tensor) = (path.clone(), name.to_owned());
+            return Err(CheckpointError::HeaderOnly { path, tensor });
+        };
         let read = |offset: u64, out: &mut [u8]| {
             file.read_exact_at(place.start + offset, out).map_err(|source| {
                 let path = path.clone();
@@ -279,11 +333,16 @@ fn format_of(path: &Path, head: &[u8]) -> Format {
     }
 }
 
-/// Without a `format`, the file's beginning decides.
+/// Without a `format`, the file's beginning decides. A file that is not here has a `beginning`.
 fn open_shard(
     path: &Path,
     format: Option<Format>,
+    beginning: Option<&Beginning>,
 ) -> Result<(Shard, Vec<header::StoredTensor>), CheckpointError> {
+    if let Some(Beginning { head, bytes }) = beginning {
+        let tensors = header::parse(path, head.as_slice(), *bytes)?;
+        return Ok((Shard { path: path.to_owned(), file: None }, tensors));
+    }
     check_regular(path)?;
     let failed = |source| CheckpointError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
@@ -301,7 +360,12 @@ fn open_shard(
         Format::Safetensors => header::parse(path, file.reader(), bytes)?,
         Format::Pickle => pickle::parse(path, &file, bytes)?,
     };
-    Ok((Shard { path: path.to_owned(), file }, tensors))
+    Ok((Shard { path: path.to_owned(), file: Some(file) }, tensors))
+}
+
+/// The files that the index at `path` lists, each once.
+pub(crate) fn listed_shards(path: &Path) -> Result<Vec<String>, CheckpointError> {
+    Ok(read_index(path)?.into_keys().collect())
 }
 
 /// The tensors of each shard. By shard name, which is the order in which shards are numbered.

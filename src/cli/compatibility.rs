@@ -31,7 +31,7 @@ const ON_CPU: &str = "merging runs on the CPU";
 const STREAMED: &str = "tensors are read and written piece by piece, and never held whole";
 
 /// Options that are accepted without effect.
-const IGNORED: [Option; 14] = [
+const IGNORED: [Option; 13] = [
     Option { name: "cuda", kind: Kind::Switch("no-cuda"), reason: ON_CPU },
     Option { name: "device", kind: Kind::Value(&["cpu", "auto"]), reason: ON_CPU },
     Option { name: "gpu-rich", kind: Kind::Single, reason: ON_CPU },
@@ -58,11 +58,6 @@ const IGNORED: [Option; 14] = [
         name: "trust-remote-code",
         kind: Kind::Switch("no-trust-remote-code"),
         reason: "code that comes with a model is never run",
-    },
-    Option {
-        name: "transformers-cache",
-        kind: Kind::Value(&[]),
-        reason: "models are local directories, and nothing is downloaded",
     },
     Option {
         name: "lora-merge-cache",

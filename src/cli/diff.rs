@@ -29,7 +29,8 @@ Examples:
   mergekit diff a b --tensors --csv numbers.csv
       every tensor, and all numbers for a spreadsheet; docs/inspect.md explains them")]
 pub(super) struct Arguments {
-    /// Model A: a directory, or a file of weights; with an adapter, `MODEL+ADAPTER`
+    /// Model A: a directory, a file of weights, or a model of the Hub, `organisation/name`; with an adapter,
+    /// `MODEL+ADAPTER`
     a: PathBuf,
 
     /// Model B

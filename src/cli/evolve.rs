@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::hub::hub;
 use super::interrupt::on_ctrl_c;
 use super::search_progress::SearchProgress;
 use super::terminal::print;
@@ -100,18 +101,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         arguments.evaluations.map_or(file.budget.evaluations, NonZeroU64::get);
     let directory = arguments.output.clone().unwrap_or_else(|| file.output.clone());
 
+    let options = prepare_options(arguments, talk)?;
     if let Some(results) = finished(&file, &directory)? {
         talk.say(&format_args!("`{}` holds this search, finished:\n", directory.display()));
         write_outputs(&results, &directory, true, |config, model| {
             talk.detail(&"the best model is missing: writing it again");
-            let search = PreparedSearch::new(&file, &prepare_options(arguments, talk))?;
+            let search = PreparedSearch::new(&file, &options)?;
             // Checks that the models are still those of the search, and keeps other writers out.
             let _open = search.open(&directory)?;
             search.write_model(config, model)
         })?;
         return tell_results(&results, &directory, &talk);
     }
-    let mut search = PreparedSearch::new(&file, &prepare_options(arguments, talk))?;
+    let mut search = PreparedSearch::new(&file, &options)?;
     for warning in search.warnings() {
         talk.warn(&warning, None);
     }
@@ -152,13 +154,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn prepare_options(arguments: &Arguments, talk: Talk) -> PrepareOptions {
-    PrepareOptions {
+fn prepare_options(arguments: &Arguments, talk: Talk) -> Result<PrepareOptions, Failure> {
+    Ok(PrepareOptions {
         threads: arguments.threads.map(|threads| useful_threads(threads, talk)),
         memory_limit: arguments.memory_limit,
         task_path: arguments.task_search_path.clone(),
         allow_benchmark_tasks: arguments.allow_benchmark_tasks,
-    }
+        // Ctrl-C ends a download at once: what has arrived is kept.
+        hub: Some(hub(None, talk, Arc::default())?),
+    })
 }
 
 /// The results in `directory` when this very search has been finished there before.

@@ -8,6 +8,7 @@ use super::terminal::error_line;
 use crate::config::yaml::Place;
 use crate::config::{ConfigError, ConfigFile};
 use crate::engine::EngineError;
+use crate::hub::HubError;
 use crate::inspect::InspectError;
 use crate::plan::{PlanError, PlanWarning};
 use crate::report::OutputError;
@@ -48,7 +49,8 @@ impl Failure {
 
     /// What is wrong with the merge that `file` asks for, with the place in the file where it stands.
     pub fn in_config(error: PlanError, file: &ConfigFile) -> Self {
-        let place = error.field().and_then(|field| line_of(field, file));
+        let field = error.field().filter(|_| !error.is_interruption());
+        let place = field.and_then(|field| line_of(field, file));
         let mut failure = Self::from(error);
         if let Some(place) = place {
             failure.message = format!("{place}: {}", failure.message);
@@ -119,7 +121,23 @@ macro_rules! failure_from {
     )*};
 }
 
-failure_from!(ConfigError, OutputError, PlanError, SearchError, SpaceError);
+failure_from!(ConfigError, OutputError, SearchError, SpaceError);
+
+impl From<HubError> for Failure {
+    fn from(error: HubError) -> Self {
+        PlanError::from(error).into()
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        let failure = Self::new(&error, error.hint(), error.is_users_mistake());
+        match error.is_interruption() {
+            true => Self { code: INTERRUPTED, ..failure },
+            false => failure,
+        }
+    }
+}
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {

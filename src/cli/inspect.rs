@@ -25,7 +25,8 @@ Examples:
   mergekit inspect model --json | jq .total.parameters
       numbers for programs; docs/inspect.md explains them")]
 pub(super) struct Arguments {
-    /// A model directory, or a file of weights; with an adapter, `MODEL+ADAPTER`
+    /// A model directory, a file of weights, or a model of the Hub, `organisation/name`; with an adapter,
+    /// `MODEL+ADAPTER`
     model: PathBuf,
 
     /// What the heat map shows

@@ -9,10 +9,9 @@ use indicatif::DecimalBytes;
 use super::compatibility::Compatibility;
 use super::options::MergeSettings;
 use super::plan::{heading, introduce};
-use super::{Failure, Talk, Verbosity, warnings};
+use super::{Failure, Talk, Verbosity};
 use crate::config::ConfigFile;
 use crate::engine::{Anomaly, WriteOptions};
-use crate::plan::MergePlan;
 use crate::report::count;
 
 /// Merge models as a config says
@@ -73,9 +72,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let settings = &arguments.settings;
     arguments.compatibility.answer(talk)?;
     let file = ConfigFile::read(&arguments.config)?;
-    let plan = MergePlan::new(&file.config, &settings.model_store(), &settings.plan_options());
-    warnings::show(&file, plan.as_ref().map(MergePlan::warnings).unwrap_or_default(), talk);
-    let plan = plan.map_err(|error| Failure::in_config(error, &file))?;
+    let plan = settings.plan_whole(&file, talk)?;
     introduce(&plan, talk);
 
     let without_tokenizer = plan.tokenizer().is_none() && arguments.no_copy_tokenizer;

@@ -9,6 +9,7 @@ mod compatibility;
 mod diff;
 mod evolve;
 mod failure;
+mod hub;
 mod inspect;
 mod interrupt;
 mod merge;

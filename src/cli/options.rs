@@ -1,15 +1,18 @@
 //! Options that several commands share.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use clap::Args;
 
-use super::{Talk, cancelled_by_ctrl_c};
+use super::hub::hub;
+use super::{Failure, Talk, cancelled_by_ctrl_c, warnings};
 use crate::checkpoint::ShardSize;
+use crate::config::ConfigFile;
 use crate::engine::{Engine, EngineError, EngineOptions};
 use crate::kernels::dtype::DType;
-use crate::plan::{ModelStore, PlanOptions};
+use crate::plan::{MergePlan, ModelStore, PlanOptions};
 
 /// More threads than this for each core only cost time.
 const MOST_THREADS_PER_CORE: usize = 16;
@@ -44,6 +47,10 @@ pub(super) struct MergeSettings {
     #[arg(long, value_name = "DTYPE", value_parser = float_type)]
     lora_merge_dtype: Option<DType>,
 
+    /// Cache for models of the Hub; if not given, as HF_HUB_CACHE and HF_HOME say
+    #[arg(long, value_name = "PATH")]
+    transformers_cache: Option<PathBuf>,
+
     /// Threads to use; all cores if not given
     #[arg(short = 'j', long, visible_alias = "num-threads", value_name = "N")]
     #[arg(value_parser = thread_count)]
@@ -56,7 +63,7 @@ pub(super) struct MergeSettings {
 }
 
 impl MergeSettings {
-    pub(super) fn plan_options(&self) -> PlanOptions {
+    fn plan_options(&self) -> PlanOptions {
         PlanOptions {
             seed: self.random_seed,
             allow_mixed_architectures: self.allow_crimes,
@@ -64,9 +71,28 @@ impl MergeSettings {
         }
     }
 
-    /// A store for the models that the config names.
-    pub(super) fn model_store(&self) -> ModelStore {
-        ModelStore::with_adapted_as(self.lora_merge_dtype)
+    /// Plans the merge that `file` asks for, and says what the plan warns of. For models of the Hub the
+    /// headers of their weights do; what the plan still lacks of them, the store fetches.
+    pub(super) fn plan(
+        &self,
+        file: &ConfigFile,
+        talk: Talk,
+    ) -> Result<(MergePlan, ModelStore), Failure> {
+        let hub = hub(self.transformers_cache.as_deref(), talk, cancelled_by_ctrl_c())?;
+        let store = ModelStore::with_adapted_as(self.lora_merge_dtype).with_hub(hub);
+        let plan = MergePlan::new(&file.config, &store, &self.plan_options());
+        warnings::show(file, plan.as_ref().map(MergePlan::warnings).unwrap_or_default(), talk);
+        Ok((plan.map_err(|error| Failure::in_config(error, file))?, store))
+    }
+
+    /// As [`plan`](Self::plan), with all weights here.
+    pub(super) fn plan_whole(&self, file: &ConfigFile, talk: Talk) -> Result<MergePlan, Failure> {
+        let (plan, store) = self.plan(file, talk)?;
+        match store.fetch_weights()? {
+            true => Ok(MergePlan::new(&file.config, &store, &self.plan_options())
+                .map_err(|error| Failure::in_config(error, file))?),
+            false => Ok(plan),
+        }
     }
 
     /// An engine that Ctrl-C stops.

@@ -3,14 +3,17 @@
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::Value;
 
+use super::hub::{hub, locate_whole};
 use super::options::thread_count;
 use super::terminal::print;
 use super::{Failure, Talk, Verbosity, cancelled_by_ctrl_c};
 use crate::files::write_atomically;
+use crate::hub::{Hub, Kind};
 use crate::inspect::{Accumulate, MeasureOptions, Model};
 use crate::report::{OutputError, Quantity, Statistics, count, heat_map_svg};
 
@@ -45,6 +48,7 @@ pub(super) struct StatisticsArguments {
 /// A command at work: what it says and how it measures.
 pub(super) struct Measuring {
     pub(super) talk: Talk,
+    hub: Arc<Hub>,
     pub(super) options: MeasureOptions,
 }
 
@@ -78,7 +82,9 @@ impl StatisticsArguments {
         }
         let threads = self.threads.map(Into::into);
         let options = MeasureOptions { threads, cancelled: cancelled_by_ctrl_c() };
-        Ok(Measuring { talk: Talk::new(self.verbosity), options })
+        let talk = Talk::new(self.verbosity);
+        let hub = hub(None, talk, cancelled_by_ctrl_c())?;
+        Ok(Measuring { talk, hub, options })
     }
 
     /// Shows results as asked for: `text` and `json` make what goes to standard output. `models` says
@@ -117,10 +123,15 @@ impl StatisticsArguments {
 }
 
 impl Measuring {
-    /// Opens a model, which may have an adapter, and says when its config is not used.
+    /// Opens a model, which may have an adapter, fetching what of them is on the Hub. Says when its config
+    /// is not used.
     pub(super) fn open(&self, argument: &Path) -> Result<Model, Failure> {
         let (path, adapter) = model_and_adapter(argument);
+        let locate = |path: &Path, kind| locate_whole(&self.hub, path, kind, self.talk);
+        let path = locate(&path, Kind::Model)?;
+        let adapter = adapter.map(|path| locate(&path, Kind::Adapter)).transpose()?;
         let (model, reason) = Model::open(&path, adapter.as_deref())?;
+        let model = model.called(argument.display().to_string());
         if let Some(reason) = reason {
             let reason = Failure::new(&reason, None, true);
             let hint = "layers and kinds are told from the tensors' names";

@@ -82,6 +82,11 @@ impl Talk {
         self.byte_progress_of("reading", bytes)
     }
 
+    /// The same for bytes that are downloaded.
+    pub fn fetch_progress(&self, bytes: u64) -> ProgressBar {
+        self.byte_progress_of("fetching", bytes)
+    }
+
     fn byte_progress_of(&self, verb: &str, bytes: u64) -> ProgressBar {
         let target = match self.verbosity.quiet || !stderr().is_terminal() {
             true => ProgressDrawTarget::hidden(),

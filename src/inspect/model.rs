@@ -92,7 +92,13 @@ impl Model {
         (Self { label, source, shards, class, architecture, tensors, tied }, reason)
     }
 
-    /// The path that it was opened by, with that of its adapter behind a `+`.
+    /// The same model under another name in reports.
+    pub fn called(self, label: String) -> Self {
+        Self { label, ..self }
+    }
+
+    /// The path that it was opened by, with that of its adapter behind a `+`, unless it was
+    /// [`called`](Self::called) otherwise.
     pub fn label(&self) -> &str {
         &self.label
     }

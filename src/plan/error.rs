@@ -5,6 +5,7 @@ mod advice;
 use crate::adapter::AdapterError;
 use crate::architecture::ArchitectureError;
 use crate::checkpoint::CheckpointError;
+use crate::hub::HubError;
 use crate::kernels::dtype::DType;
 use crate::tokenizer::TokenizerError;
 
@@ -32,6 +33,10 @@ pub enum PlanError {
     /// A model's adapter cannot be opened, or does not fit the model.
     #[error(transparent)]
     Adapter(#[from] AdapterError),
+
+    /// A model cannot be found on the Hub, or fetched from it.
+    #[error(transparent)]
+    Hub(#[from] HubError),
 
     /// A model's tokenizer cannot be understood.
     #[error(transparent)]
@@ -74,7 +79,7 @@ pub enum PlanError {
         n_rows: usize,
     },
 
-    /// A model has a revision.
+    /// A model has a revision, and there is no Hub to ask for it.
     #[error("model `{model}` asks for a revision, but models are read from local directories")]
     RevisionNotAvailable {
         /// The reference.

@@ -189,12 +189,18 @@ impl MergePlan {
         let (models, donor) = (&models, &models[0]);
         let mut warnings = Vec::new();
         let chat_template = chat_template(config, models, &mut warnings);
-        let vocabulary = Vocabulary::new(config, models, &references, &mut warnings)?;
+        let vocabulary = Vocabulary::new(config, models, &references, store, &mut warnings)?;
         if vocabulary.is_none() {
             vocabulary::warn_of_other_tokens(models, &references, &mut warnings);
         }
         check_architectures(models, &references, options, &mut warnings)?;
         let definition = common_definition(models, &mut warnings);
+        for (model, (field, _)) in models.iter().zip(&references) {
+            if model.ignores_revision() {
+                let (field, model) = (field.clone(), model.label());
+                warnings.push(PlanWarning::IgnoredRevision { field, model });
+            }
+        }
 
         let modules = recipe::normalise(config, models, method, &definition, &mut warnings)?;
         let definition =

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::adapter::{AdaptedCheckpoint, Adapter};
 use crate::architecture::{Architecture, ModelConfig};
-use crate::checkpoint::{Checkpoint, TensorInfo, TensorSource};
-use crate::config::ModelReference;
+use crate::checkpoint::{Beginnings, Checkpoint, TensorInfo, TensorSource};
+use crate::config::{ModelPath, ModelReference};
+use crate::hub::{Hub, Kind, Place, Snapshot};
 use crate::kernels::dtype::DType;
 use crate::tokenizer::{self, TokenizerError, TokenizerFile};
 
@@ -20,32 +21,48 @@ pub struct InputModel {
     pub reference: ModelReference,
     /// Where it was read from, without its adapter.
     pub directory: PathBuf,
+    /// The commit of the Hub that it is, without its adapter, where it is one.
+    pub snapshot: Option<Arc<Snapshot>>,
     /// Its weights.
     pub checkpoint: Arc<dyn TensorSource>,
     /// Its `config.json`.
     pub config: ModelConfig,
     /// Its architecture, with its own layer counts.
     pub architecture: Architecture,
+    /// The commit that its adapter is.
+    pub adapter_snapshot: Option<Arc<Snapshot>>,
+    adapter_directory: Option<PathBuf>,
     id: u64,
     unlisted: OnceLock<Vec<String>>,
     tokenizer: OnceLock<Result<Arc<TokenizerFile>, TokenizerError>>,
 }
 
 impl InputModel {
-    /// Opens the model directory that `reference` names, and its adapter. Reads headers only.
+    /// Opens the model that `reference` names, and its adapter: directories or, with a `hub`, models of
+    /// the Hub. Reads headers only, also of weights that are still to be fetched.
     ///
     /// A model with an adapter is converted to `adapted_as`, where given, before the two are combined.
-    pub fn open(reference: &ModelReference, adapted_as: Option<DType>) -> Result<Self, PlanError> {
-        let mut paths = std::iter::once(&reference.model).chain(&reference.lora);
-        if paths.any(|path| path.revision.is_some()) {
-            return Err(PlanError::RevisionNotAvailable { model: reference.to_string() });
-        }
-        let directory = Path::new(&reference.model.path);
-        let checkpoint = Box::new(Checkpoint::open(directory)?);
-        let config = ModelConfig::load(directory)?;
-        let model = Self::new(reference.clone(), directory.to_owned(), checkpoint, config)?;
-        let Some(adapter) = &reference.lora else { return Ok(model) };
-        let adapter = Adapter::open(Path::new(&adapter.path))?;
+    pub fn open(
+        reference: &ModelReference,
+        adapted_as: Option<DType>,
+        hub: Option<&Hub>,
+    ) -> Result<Self, PlanError> {
+        let place = locate(&reference.model, Kind::Model, hub)?;
+        let adapter = reference.lora.as_ref();
+        let adapter_place = adapter.map(|path| locate(path, Kind::Adapter, hub)).transpose()?;
+        let beginnings = match (hub, place.snapshot()) {
+            (Some(hub), Some(snapshot)) => hub.beginnings(snapshot)?,
+            _ => Beginnings::new(),
+        };
+        let directory = place.directory();
+        let checkpoint = Box::new(Checkpoint::open_with(&directory, &beginnings)?);
+        let config = ModelConfig::load(&directory)?;
+        let model = Self {
+            snapshot: place.snapshot().cloned(),
+            ..Self::new(reference.clone(), directory, checkpoint, config)?
+        };
+        let Some(adapter_place) = adapter_place else { return Ok(model) };
+        let adapter = Adapter::open(&adapter_place.directory())?;
         let Self { checkpoint, architecture, mut config, .. } = model;
         let label = reference.model.to_string();
         let adapted =
@@ -58,7 +75,14 @@ impl InputModel {
             let key = config.first_of(keys).to_owned();
             config.set(&key, rows)?;
         }
-        Ok(Self { checkpoint: Arc::new(adapted), architecture, config, ..model })
+        Ok(Self {
+            checkpoint: Arc::new(adapted),
+            architecture,
+            config,
+            adapter_snapshot: adapter_place.snapshot().cloned(),
+            adapter_directory: Some(adapter_place.directory()),
+            ..model
+        })
     }
 
     /// A model from its parts, which may live in memory.
@@ -85,9 +109,12 @@ impl InputModel {
         Ok(Self {
             reference,
             directory,
+            snapshot: None,
             checkpoint: checkpoint.into(),
             config,
             architecture,
+            adapter_snapshot: None,
+            adapter_directory: None,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             unlisted: OnceLock::new(),
             tokenizer: OnceLock::new(),
@@ -103,9 +130,12 @@ impl InputModel {
         Some(Self {
             reference: self.reference.clone(),
             directory: self.directory.clone(),
+            snapshot: self.snapshot.clone(),
             checkpoint,
             config: self.config.clone(),
             architecture,
+            adapter_snapshot: self.adapter_snapshot.clone(),
+            adapter_directory: self.adapter_directory.clone(),
             id: self.id,
             unlisted: OnceLock::new(),
             tokenizer: OnceLock::new(),
@@ -119,8 +149,16 @@ impl InputModel {
 
     /// The directories that it was read from: its own, and its adapter's.
     pub fn directories(&self) -> impl Iterator<Item = &Path> {
-        let adapter = self.reference.lora.iter().map(|adapter| Path::new(&adapter.path));
+        let adapter = self.adapter_directory.as_deref();
         std::iter::once(self.directory.as_path()).chain(adapter)
+    }
+
+    /// Whether a revision is asked for of a local directory, which has none.
+    pub(super) fn ignores_revision(&self) -> bool {
+        let ModelReference { model, lora, .. } = &self.reference;
+        let adapter = lora.as_ref().and_then(|adapter| adapter.revision.as_ref());
+        (model.revision.is_some() && self.snapshot.is_none())
+            || (adapter.is_some() && self.adapter_snapshot.is_none())
     }
 
     /// Differs between any two models that this process has opened, so that what was computed from
@@ -161,6 +199,15 @@ impl std::fmt::Debug for InputModel {
     }
 }
 
+/// Where a model is: a directory or, with a `hub`, perhaps a model of the Hub.
+fn locate(path: &ModelPath, kind: Kind, hub: Option<&Hub>) -> Result<Place, PlanError> {
+    match (hub, &path.revision) {
+        (Some(hub), revision) => Ok(hub.locate(&path.path, revision.as_deref(), kind)?),
+        (None, None) => Ok(Place::Local(PathBuf::from(&path.path))),
+        (None, Some(_)) => Err(PlanError::RevisionNotAvailable { model: path.to_string() }),
+    }
+}
+
 /// A tensor of 8-bit floating numbers that has its scales beside it, and these.
 fn scaled_weight(source: &dyn TensorSource) -> Option<(String, String)> {
     let tensors = source.tensors();
@@ -175,6 +222,7 @@ fn scaled_weight(source: &dyn TensorSource) -> Option<(String, String)> {
 #[derive(Debug, Default)]
 pub struct ModelStore {
     adapted_as: Option<DType>,
+    hub: Option<Arc<Hub>>,
     models: Mutex<HashMap<ModelReference, Arc<InputModel>>>,
 }
 
@@ -190,6 +238,29 @@ impl ModelStore {
         Self { adapted_as: dtype, ..Self::default() }
     }
 
+    /// The same, in which models may also come from the Hub.
+    pub fn with_hub(self, hub: Arc<Hub>) -> Self {
+        Self { hub: Some(hub), ..self }
+    }
+
+    /// Fetches the weights of opened models that are not here, after which these have to be opened
+    /// again. Returns whether there were any.
+    ///
+    /// A plan that was made before has the models without their weights and cannot be run.
+    pub fn fetch_weights(&self) -> Result<bool, PlanError> {
+        let Some(hub) = &self.hub else { return Ok(false) };
+        let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+        let absent: HashMap<&ModelReference, Arc<Snapshot>> = models
+            .iter()
+            .filter_map(|(reference, model)| Some((reference, model.snapshot.clone()?)))
+            .filter(|(_, snapshot)| !snapshot.is_complete())
+            .collect();
+        hub.fetch(&absent.values().cloned().collect::<Vec<_>>())?;
+        let reopened: Vec<ModelReference> = absent.into_keys().cloned().collect();
+        models.retain(|reference, _| !reopened.contains(reference));
+        Ok(!reopened.is_empty())
+    }
+
     /// The model that `reference` names, opened now or before.
     pub fn open(&self, reference: &ModelReference) -> Result<Arc<InputModel>, PlanError> {
         // A model is put in complete or not at all, so a panic elsewhere leaves nothing to repair.
@@ -197,9 +268,17 @@ impl ModelStore {
         if let Some(model) = models.get(reference) {
             return Ok(Arc::clone(model));
         }
-        let model = Arc::new(InputModel::open(reference, self.adapted_as)?);
+        let model = Arc::new(InputModel::open(reference, self.adapted_as, self.hub.as_deref())?);
         models.insert(reference.clone(), Arc::clone(&model));
         Ok(model)
+    }
+
+    /// The directory with the tokenizer of the model that `reference` names, which is not opened.
+    pub(super) fn tokenizer_directory(
+        &self,
+        reference: &ModelReference,
+    ) -> Result<PathBuf, PlanError> {
+        Ok(locate(&reference.model, Kind::Tokenizer, self.hub.as_deref())?.directory())
     }
 
     /// Puts in a model that was made elsewhere, under its reference.

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::{MergeConfig, ModelReference, TokenSettings, TokenizerSource};
@@ -15,7 +15,7 @@ use crate::tokenizer::{
 };
 
 use super::alignment::{Alignment, Participant, WantedRows};
-use super::models::InputModel;
+use super::models::{InputModel, ModelStore};
 use super::tensors::promote;
 use super::{Operand, PlanError, PlanWarning};
 
@@ -57,6 +57,7 @@ impl<'c> Vocabulary<'c> {
         config: &'c MergeConfig,
         models: &[Arc<InputModel>],
         references: &[(String, &ModelReference)],
+        store: &ModelStore,
         warnings: &mut Vec<PlanWarning>,
     ) -> Result<Option<Self>, PlanError> {
         let Some(settings) = &config.tokenizer else { return Ok(None) };
@@ -77,7 +78,7 @@ impl<'c> Vocabulary<'c> {
         }
         let tokens = |model: &Arc<InputModel>| known[&model.id()].tokens();
         let (mut file, directory) = match &settings.source {
-            TokenizerSource::Model(reference) => of_model(reference, models, &known)?,
+            TokenizerSource::Model(reference) => of_model(reference, models, &known, store)?,
             source => {
                 let mut file = TokenizerFile::clone(&base);
                 let end = known[&donor.id()].end;
@@ -213,6 +214,7 @@ fn of_model(
     reference: &ModelReference,
     models: &[Arc<InputModel>],
     known: &HashMap<u64, TokenRows>,
+    store: &ModelStore,
 ) -> Result<(TokenizerFile, PathBuf), PlanError> {
     if let Some(model) = models.iter().find(|model| model.reference == *reference)
         && let tokens = &known[&model.id()]
@@ -220,10 +222,10 @@ fn of_model(
     {
         return Ok((TokenizerFile::clone(&tokens.tokenizer), model.directory.clone()));
     }
-    let directory = Path::new(&reference.model.path);
-    let file = TokenizerFile::read(directory)
-        .map_err(|error| PlanError::from(error).of_model(SOURCE_FIELD.to_owned()))?;
-    Ok((file, directory.to_owned()))
+    let of_source = |error: PlanError| error.of_model(SOURCE_FIELD.to_owned());
+    let directory = store.tokenizer_directory(reference).map_err(of_source)?;
+    let file = TokenizerFile::read(&directory).map_err(|error| of_source(error.into()))?;
+    Ok((file, directory))
 }
 
 /// The tokenizer of a model that has to have one; `field` names the model.

@@ -16,6 +16,13 @@ pub enum PlanWarning {
         /// One of them.
         example: String,
     },
+    /// A revision is asked for of a local directory, which has none.
+    IgnoredRevision {
+        /// Path in the config of where the model is named.
+        field: String,
+        /// The model.
+        model: String,
+    },
     /// A model's chat template cannot be read, and does not count.
     UnreadableChatTemplate {
         /// The model.
@@ -200,6 +207,7 @@ impl PlanWarning {
     pub fn field(&self) -> Option<&str> {
         match self {
             Self::UnlistedTensors { field, .. }
+            | Self::IgnoredRevision { field, .. }
             | Self::UnreadableTokenizer { field, .. }
             | Self::OtherTokens { field, .. }
             | Self::MixedArchitectures { field, .. }
@@ -239,6 +247,9 @@ impl PlanWarning {
                         .to_owned()
                 }
             }),
+            Self::IgnoredRevision { .. } => {
+                Some("a directory comes before a model of the Hub with that name".to_owned())
+            }
             Self::OtherTokens { .. } => {
                 Some("`tokenizer: {source: union}` aligns embeddings by their tokens".to_owned())
             }
@@ -262,6 +273,11 @@ impl std::fmt::Display for PlanWarning {
                 f,
                 "{count} tensors of `{model}`, such as `{example}`, are unknown to its architecture and \
                 not alike in all models; they will not be in the output"
+            ),
+            Self::IgnoredRevision { model, .. } => write!(
+                f,
+                "the revision in `{model}` has no effect, because there is a local directory of that \
+                name"
             ),
             Self::UnreadableChatTemplate { model, problem } => {
                 write!(f, "the chat template of `{model}` does not count: {problem}")

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use sha2::{Digest, Sha256};
@@ -19,6 +20,7 @@ use super::split::ItemSplit;
 use crate::config::{MergeConfig, ModelEntry, ModelReference, Recipe, Scalar, Setting, Value};
 use crate::engine::{Anomaly, Engine, EngineError, EngineOptions, WriteOptions, write_small_files};
 use crate::evaluate::{Evaluator, TaskLibrary, TaskOptions, Tokenizer};
+use crate::hub::{Hub, Snapshot};
 use crate::lm::{Decoder, DecoderOptions, LanguageModel};
 use crate::optimize::{
     CmaEs, CmaOptions, Optimizer, RandomSearch, RandomSearchOptions, Range, Tolerances, Variable,
@@ -44,6 +46,8 @@ pub struct PrepareOptions {
     pub task_path: Vec<PathBuf>,
     /// Searches on public benchmarks too.
     pub allow_benchmark_tasks: bool,
+    /// Where models come from that are no directories here.
+    pub hub: Option<Arc<Hub>>,
 }
 
 /// A search that is ready to run: the models are open, the prompts tokenized, and the first candidate
@@ -62,18 +66,23 @@ impl PreparedSearch {
     /// Opens and checks what `file` names.
     pub fn new(file: &SearchFile, options: &PrepareOptions) -> Result<Self, SearchError> {
         check_benchmarks(file, options)?;
-        let store = ModelStore::new();
+        let store = match &options.hub {
+            Some(hub) => ModelStore::new().with_hub(Arc::clone(hub)),
+            None => ModelStore::new(),
+        };
         let references = file.models();
-        let models = references
-            .iter()
-            .map(|reference| store.open(reference))
-            .collect::<Result<Vec<_>, _>>()?;
+        let open = || references.iter().map(|reference| store.open(reference));
+        let mut models = open().collect::<Result<Vec<_>, _>>()?;
         let first = models.first().ok_or(SearchError::NoModels)?;
         let space = SearchSpace::new(file, layer_count(first))?;
         let optimizer = optimizer(file, &space)?;
 
         let start = space.decode(&space.initial())?;
-        let plan = MergePlan::new(&start, &store, &PlanOptions::default())?;
+        let mut plan = MergePlan::new(&start, &store, &PlanOptions::default())?;
+        if store.fetch_weights()? {
+            models = open().collect::<Result<_, _>>()?;
+            plan = MergePlan::new(&start, &store, &PlanOptions::default())?;
+        }
         let (objective, tasks) = tasks(file, options, &open_tokenizer(&plan)?)?;
         let candidate_bytes: u64 =
             plan.tensors().iter().map(|tensor| 4 * tensor.info.elements() as u64).sum();
@@ -236,8 +245,14 @@ fn check_merge(
 
 /// Digest of a model, and of its adapter where it has one.
 fn digest_of(model: &InputModel) -> Result<String, SearchError> {
+    // The hash of a commit is a digest of it already. Other programs may add files to its directory.
+    let commits = [&model.snapshot, &model.adapter_snapshot].map(Option::as_ref);
+    let digest = |(directory, commit): (&Path, Option<&Arc<Snapshot>>)| match commit {
+        Some(snapshot) => Ok(identity::text_digest(snapshot.commit())),
+        None => identity::model_digest(directory),
+    };
     let digests: Vec<String> =
-        model.directories().map(identity::model_digest).collect::<Result<_, _>>()?;
+        model.directories().zip(commits).map(digest).collect::<Result<_, _>>()?;
     Ok(match digests.as_slice() {
         [digest] => digest.clone(),
         several => identity::text_digest(&several.join(" ")),

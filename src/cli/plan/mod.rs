@@ -15,7 +15,7 @@ use clap::Args;
 use super::failure::line_of;
 use super::options::MergeSettings;
 use super::terminal::print;
-use super::{Failure, Talk, Verbosity, warnings};
+use super::{Failure, Talk, Verbosity};
 use crate::checkpoint::Layout;
 use crate::config::ConfigFile;
 use crate::engine::{Engine, EngineError, Estimate};
@@ -25,7 +25,8 @@ use crate::plan::MergePlan;
 ///
 /// Reads the config and the headers of the models, no weights, and prints every kind of tensor, the
 /// parameters after gradients and filters, and the bytes and memory that the merge will take. What is
-/// wrong with a merge is found as by `mergekit merge`, with the same messages and exit codes.
+/// wrong with a merge is found as by `mergekit merge`, with the same messages and exit codes. Of models
+/// on the Hub, small files and headers are fetched, and no weights in safetensors.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -77,9 +78,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let talk = Talk::new(arguments.verbosity);
     let settings = &arguments.settings;
     let file = ConfigFile::read(&arguments.config)?;
-    let plan = MergePlan::new(&file.config, &settings.model_store(), &settings.plan_options());
-    warnings::show(&file, plan.as_ref().map(MergePlan::warnings).unwrap_or_default(), talk);
-    let plan = plan.map_err(|error| Failure::in_config(error, &file))?;
+    let (plan, _) = settings.plan(&file, talk)?;
     let layout =
         Layout::new(plan.tensor_infos(), settings.out_shard_size).map_err(EngineError::from)?;
     let engine: Engine = settings.engine(talk)?;

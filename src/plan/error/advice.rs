@@ -1,6 +1,7 @@
 //! What to do about a merge that cannot be planned, and where.
 
 use super::PlanError;
+use crate::hub::HubError;
 
 impl PlanError {
     /// The same about the model that is named at `field`.
@@ -46,6 +47,7 @@ impl PlanError {
             Self::Checkpoint(error) => return error.hint(),
             Self::Architecture(error) => return error.hint(),
             Self::Adapter(error) => return error.hint(),
+            Self::Hub(error) => return error.hint(),
             Self::Tokenizer(error) => return error.hint(),
             Self::Model { source, .. } => return source.hint(),
             Self::NoEmbeddingSource { .. } => {
@@ -114,12 +116,22 @@ impl PlanError {
         Some(hint)
     }
 
+    /// Whether it is no failure, but that the run was asked to stop.
+    pub fn is_interruption(&self) -> bool {
+        match self {
+            Self::Hub(error) => matches!(error, HubError::Interrupted),
+            Self::Model { source, .. } => source.is_interruption(),
+            _ => false,
+        }
+    }
+
     /// Whether another config or other models would help, as opposed to another machine.
     pub fn is_users_mistake(&self) -> bool {
         match self {
             Self::Checkpoint(error) => error.is_users_mistake(),
             Self::Architecture(error) => error.is_users_mistake(),
             Self::Adapter(error) => error.is_users_mistake(),
+            Self::Hub(error) => error.is_users_mistake(),
             Self::Tokenizer(error) => error.is_users_mistake(),
             Self::Model { source, .. } => source.is_users_mistake(),
             _ => true,
