@@ -9,16 +9,17 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::compatibility::Compatibility;
+use super::hub::hub;
 use super::options::{float_type, thread_count, useful_threads};
 use super::{Failure, Talk, Verbosity, cancelled_by_ctrl_c};
 use crate::checkpoint::ShardSize;
 use crate::config::ModelReference;
 use crate::kernels::dtype::DType;
-use crate::plan::ModelStore;
+use crate::plan::{InputModel, ModelStore};
 use crate::report::count;
 use crate::tokensurgeon::{
-    Counts, Matching, Method, Observer, SubwordMethod, Surgeon, SurgeonOptions, TransplantFiles,
-    WeightScheme,
+    Counts, Matching, Method, Observer, SubwordMethod, Surgeon, SurgeonOptions, Transplant,
+    TransplantFiles, WeightScheme,
 };
 
 /// Give a model the vocabulary of another one
@@ -37,7 +38,7 @@ Examples:
   mergekit tokensurgeon model donor out -a common_interpolation --k 8 --cosine-similarity --magikarp
       from the 8 nearest tokens by angle, leaving out those that training hardly touched")]
 pub(super) struct Arguments {
-    /// The model whose layers are kept: a directory, or `DIRECTORY+ADAPTER`
+    /// The model whose layers are kept: a directory or a model of the Hub, with `+ADAPTER` for an adapter
     model: String,
 
     /// The model whose tokenizer is taken
@@ -114,6 +115,10 @@ pub(super) struct Arguments {
     /// own if not given
     #[arg(long, value_name = "DTYPE", value_parser = float_type)]
     lora_merge_dtype: Option<DType>,
+
+    /// Cache for models of the Hub; if not given, as HF_HUB_CACHE and HF_HOME say
+    #[arg(long, value_name = "PATH")]
+    transformers_cache: Option<PathBuf>,
 
     /// Threads to use; all cores if not given
     #[arg(short = 'j', long, visible_alias = "num-threads", value_name = "N")]
@@ -206,20 +211,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             "leave the flag out, or delete the tokenizer's files afterwards",
         ));
     }
-    let store = ModelStore::with_adapted_as(arguments.lora_merge_dtype);
-    let open = |text: &str| {
-        let reference: Result<ModelReference, _> = text.parse();
-        let reference = reference.map_err(|problem| {
-            Failure::refused(format!("model `{text}` {problem}"), problem.hint())
-        })?;
-        Ok::<_, Failure>(store.open(&reference)?)
-    };
-    let (model, donor) = (open(&arguments.model)?, open(&arguments.donor)?);
-
     let threads = arguments.threads.map(|threads| useful_threads(threads, talk).get());
     let surgeon = Surgeon::new(threads, cancelled_by_ctrl_c())?;
     let bar = Bar::new(talk);
-    let transplant = surgeon.plan(&model, &donor, arguments.options(), &bar)?;
+    let transplant = plan(arguments, &surgeon, &bar, talk)?;
     for warning in transplant.warnings() {
         talk.warn(&warning, None);
     }
@@ -240,6 +235,33 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         started.elapsed().as_secs_f64(),
     ));
     Ok(())
+}
+
+/// Opens the models, and decides what tokens get. For models of the Hub, what is wrong with them is said
+/// before their weights are fetched.
+fn plan(
+    arguments: &Arguments,
+    surgeon: &Surgeon,
+    bar: &Bar,
+    talk: Talk,
+) -> Result<Transplant, Failure> {
+    let hub = hub(arguments.transformers_cache.as_deref(), talk, cancelled_by_ctrl_c())?;
+    let store = ModelStore::with_adapted_as(arguments.lora_merge_dtype).with_hub(hub);
+    let reference = |text: &str| {
+        text.parse::<ModelReference>().map_err(|problem| {
+            Failure::refused(format!("model `{text}` {problem}"), problem.hint())
+        })
+    };
+    let (model, donor) = (reference(&arguments.model)?, reference(&arguments.donor)?);
+    let options = arguments.options();
+    let has_weights = |model: &InputModel| model.snapshot.as_ref().is_none_or(|s| s.is_complete());
+    let opened = (store.open(&model)?, store.open(&donor)?);
+    if !(has_weights(&opened.0) && has_weights(&opened.1)) {
+        let from_headers = SurgeonOptions { magikarp: false, ..options };
+        surgeon.plan(&opened.0, &opened.1, from_headers, &())?;
+        store.fetch_weights()?;
+    }
+    Ok(surgeon.plan(&store.open(&model)?, &store.open(&donor)?, options, bar)?)
 }
 
 /// What tokens get, as a list.
