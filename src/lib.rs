@@ -22,3 +22,4 @@ pub mod report;
 pub mod search;
 pub mod space;
 pub mod tokenizer;
+pub mod tokensurgeon;

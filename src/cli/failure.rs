@@ -14,6 +14,7 @@ use crate::plan::{PlanError, PlanWarning};
 use crate::report::OutputError;
 use crate::search::SearchError;
 use crate::space::SpaceError;
+use crate::tokensurgeon::SurgeonError;
 
 /// What went wrong, as a person sees it.
 #[derive(Debug)]
@@ -143,6 +144,16 @@ impl From<EngineError> for Failure {
         let failure = Self::new(&error, error.hint(), error.is_users_mistake());
         match error {
             EngineError::Interrupted => Self { code: INTERRUPTED, ..failure },
+            _ => failure,
+        }
+    }
+}
+
+impl From<SurgeonError> for Failure {
+    fn from(error: SurgeonError) -> Self {
+        let failure = Self::new(&error, error.hint(), error.is_users_mistake());
+        match error {
+            SurgeonError::Interrupted => Self { code: INTERRUPTED, ..failure },
             _ => failure,
         }
     }

@@ -18,8 +18,10 @@ mod plan;
 mod search_progress;
 mod statistics;
 mod terminal;
+mod tokensurgeon;
 mod warnings;
 
+use std::env::args_os;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -59,6 +61,7 @@ enum Command {
     Inspect(inspect::Arguments),
     Diff(diff::Arguments),
     Architectures(architectures::Arguments),
+    Tokensurgeon(Box<tokensurgeon::Arguments>),
 }
 
 // `mergekit evolve` under the name that it has in mergekit. No doc comment: clap would show it.
@@ -88,7 +91,7 @@ struct YamlArguments {
 
 /// The program `mergekit`.
 pub fn main() -> ExitCode {
-    let Arguments { command } = Arguments::parse();
+    let Arguments { command } = Arguments::parse_from(tokensurgeon::spelled_out(args_os()));
     exit(match command {
         Command::Merge(arguments) => merge::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
@@ -96,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Architectures(arguments) => architectures::run(&arguments),
+        Command::Tokensurgeon(arguments) => tokensurgeon::run(&arguments),
     })
 }
 
@@ -147,6 +151,7 @@ mod tests {
             &["mergekit", "merge", "a", "b", "--threads", "0"][..],
             &["mergekit", "inspect", "a", "--threads", "0"],
             &["mergekit", "evolve", "a", "--threads", "0"],
+            &["mergekit", "tokensurgeon", "a", "b", "c", "--threads", "0"],
         ] {
             let error = of(command);
             assert!(error.contains("write 1 or more, or leave it out for all cores"), "{error}");

@@ -134,7 +134,7 @@ pub(super) fn useful_threads(threads: NonZeroUsize, talk: Talk) -> NonZeroUsize 
 }
 
 /// Reads an element type such as `bfloat16`.
-fn float_type(text: &str) -> Result<DType, String> {
+pub(super) fn float_type(text: &str) -> Result<DType, String> {
     const TYPES: [DType; 4] = [DType::BF16, DType::F16, DType::F32, DType::F64];
     let bare = text.strip_prefix("torch.").unwrap_or(text);
     let known = TYPES.into_iter().find(|dtype| dtype.to_string() == bare);

@@ -156,7 +156,7 @@ pub fn write_small_files(
 }
 
 /// Whether both paths lead to the same existing directory.
-fn is_same_directory(a: &Path, b: &Path) -> bool {
+pub(crate) fn is_same_directory(a: &Path, b: &Path) -> bool {
     match (fs::canonicalize(a), fs::canonicalize(b)) {
         (Ok(a), Ok(b)) => a == b,
         _ => false,

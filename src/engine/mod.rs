@@ -30,6 +30,7 @@ use crate::checkpoint::CheckpointWriter;
 use crate::plan::{MergePlan, PlannedTensor};
 
 pub use anomaly::Anomaly;
+pub(crate) use directory::is_same_directory;
 pub use directory::{WriteOptions, write_small_files};
 pub use error::EngineError;
 pub use estimate::Estimate;

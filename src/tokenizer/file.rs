@@ -75,6 +75,7 @@ pub struct TokenizerFile {
     text: Arc<[u8]>,
     vocabulary: IndexMap<String, u32>,
     added: IndexMap<String, AddedToken>,
+    is_byte_level: bool,
     is_changed: bool,
     /// Whether tokens have been taken away.
     is_stripped: bool,
@@ -85,6 +86,9 @@ pub struct TokenizerFile {
 struct Tokens {
     model: Option<Model>,
     added_tokens: Option<Vec<AddedToken>>,
+    normalizer: Option<Value>,
+    pre_tokenizer: Option<Value>,
+    decoder: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -118,6 +122,8 @@ impl TokenizerFile {
                 true => malformed(error.to_string()),
                 false => not_an_object(Some(error)),
             })?;
+        let parts = [&tokens.normalizer, &tokens.pre_tokenizer, &tokens.decoder];
+        let is_byte_level = parts.into_iter().flatten().any(has_byte_level);
         let vocabulary = tokens.model.and_then(|model| model.vocab);
         let ModelVocabulary(mut vocabulary) =
             vocabulary.ok_or_else(|| malformed("`model.vocab` is missing".to_owned()))?;
@@ -138,6 +144,7 @@ impl TokenizerFile {
             text: text.into(),
             vocabulary,
             added,
+            is_byte_level,
             is_changed: false,
             is_stripped: false,
         })
@@ -157,6 +164,11 @@ impl TokenizerFile {
     /// The added tokens by their texts, by ascending id.
     pub fn added(&self) -> &IndexMap<String, AddedToken> {
         &self.added
+    }
+
+    /// Whether tokens of the model are bytes, each spelled as a printable character: `Ġ` is a space.
+    pub fn is_byte_level(&self) -> bool {
+        self.is_byte_level
     }
 
     /// The largest id, and one more.
@@ -248,6 +260,18 @@ impl TokenizerFile {
                 is_token(left) && is_token(right) && is_token(&format!("{left}{right_alone}"))
             });
         }
+    }
+}
+
+/// Whether a part of a tokenizer is of type `ByteLevel`, or consists of such a part and others.
+fn has_byte_level(part: &Value) -> bool {
+    match part {
+        Value::Object(fields) => {
+            fields.get("type").is_some_and(|kind| kind == "ByteLevel")
+                || fields.values().any(has_byte_level)
+        }
+        Value::Array(parts) => parts.iter().any(has_byte_level),
+        _ => false,
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::TokenizerError;
 
 /// The fields of a JSON file, if it exists.
-pub(super) fn read_object(path: &Path) -> Result<Option<Map<String, Value>>, TokenizerError> {
+pub(crate) fn read_object(path: &Path) -> Result<Option<Map<String, Value>>, TokenizerError> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

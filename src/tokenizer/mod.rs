@@ -24,6 +24,7 @@ mod union;
 pub use chat_template::{built_in, most_frequent, of_model, set};
 pub use error::TokenizerError;
 pub use file::{AddedToken, FILE, TokenFlags, TokenizerFile};
+pub(crate) use json_file::read_object;
 pub use output::{OutputTokenizer, VOCABULARY_FILES};
 pub use rows::{AlignedRows, Row, RowSource};
 pub use union::{ModelTokens, unite};
