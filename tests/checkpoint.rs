@@ -7,6 +7,7 @@ use std::path::Path;
 use indexmap::IndexMap;
 use mergekit::checkpoint::{
     Checkpoint, CheckpointError, CheckpointWriter, Layout, ShardSize, TensorInfo, TensorSource,
+    WeightFormat,
 };
 use mergekit::kernels::dtype::DType;
 use proptest::prelude::*;
@@ -39,7 +40,11 @@ fn content(tensor: usize, info: &TensorInfo) -> Vec<u8> {
 
 /// Writes every tensor in chunks of `chunk` bytes, last chunk first, from several threads.
 fn write(directory: &Path, tensors: &IndexMap<String, TensorInfo>, size: ShardSize, chunk: usize) {
-    let layout = Layout::new(tensors.clone(), size).unwrap();
+    write_layout(directory, Layout::new(tensors.clone(), size).unwrap(), chunk);
+}
+
+fn write_layout(directory: &Path, layout: Layout, chunk: usize) {
+    let tensors = &layout.tensors().clone();
     let writer = CheckpointWriter::create(directory, layout).unwrap();
     let mut chunks = Vec::new();
     for (tensor, info) in tensors.values().enumerate() {
@@ -111,6 +116,19 @@ proptest! {
             if path.extension().is_some_and(|extension| extension == "safetensors") {
                 SafeTensors::deserialize(&fs::read(path).unwrap()).unwrap();
             }
+        }
+    }
+
+    #[test]
+    fn pickles_that_were_written_are_read_back(tensors in any_tensors(), limit in 0u64..400) {
+        let directory = tempfile::tempdir().unwrap();
+        let size = ShardSize::from_bytes(limit);
+        let layout = Layout::in_format(WeightFormat::Pickle, tensors.clone(), size).unwrap();
+        write_layout(directory.path(), layout, 16);
+        assert_holds(&Checkpoint::open(directory.path()).unwrap(), &tensors);
+        for entry in fs::read_dir(directory.path()).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            prop_assert!(name.starts_with("pytorch_model"), "{}", name);
         }
     }
 
@@ -188,6 +206,28 @@ fn more_shards_than_open_files_are_written() {
         (0..600).map(|i| (format!("layer.{i}"), tensor(DType::F32, &[3]))).collect();
     write(directory.path(), &tensors, ShardSize::from_bytes(1), 4);
     assert_holds(&Checkpoint::open(directory.path()).unwrap(), &tensors);
+}
+
+#[test]
+fn candle_reads_what_was_written_as_a_pickle() {
+    let directory = tempfile::tempdir().unwrap();
+    let tensors = IndexMap::from([
+        ("z.first".to_owned(), tensor(DType::BF16, &[5, 3])),
+        ("a.second".to_owned(), tensor(DType::F32, &[1, 300, 2])),
+        ("m.third".to_owned(), tensor(DType::I64, &[])),
+    ]);
+    let format = WeightFormat::Pickle;
+    let layout = Layout::in_format(format, tensors.clone(), ShardSize::UNLIMITED).unwrap();
+    write_layout(directory.path(), layout, 50);
+    let read = candle_core::pickle::read_all(directory.path().join("pytorch_model.bin")).unwrap();
+    assert_eq!(read.len(), tensors.len());
+    for (name, read) in read {
+        let index = tensors.get_index_of(&name).unwrap();
+        assert_eq!(read.dims(), tensors[index].shape, "{name}");
+        let mut bytes = Vec::new();
+        read.write_bytes(&mut bytes).unwrap();
+        assert_eq!(bytes, content(index, &tensors[index]), "{name}");
+    }
 }
 
 #[test]

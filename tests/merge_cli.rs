@@ -139,6 +139,7 @@ fn a_merge_writes_a_whole_model() {
             "README.md",
             "config.json",
             "generation_config.json",
+            "merge.lock.json",
             "mergekit_config.yml",
             "model.safetensors",
             "tokenizer.json",

@@ -1,6 +1,7 @@
 //! A model with an adapter on top, computed while it is read.
 
 use std::any::Any;
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
 use indexmap::IndexMap;
@@ -250,6 +251,12 @@ impl TensorSource for AdaptedCheckpoint {
             narrow(info.dtype, values, out);
         }
         Ok(())
+    }
+
+    fn files(&self) -> Vec<&Path> {
+        let mut files = self.base.files();
+        files.extend(self.adapter.weights.files());
+        files
     }
 
     fn hold(&self, name: &str) -> Result<Option<Arc<dyn Any + Send + Sync>>, CheckpointError> {

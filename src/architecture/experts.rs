@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -189,6 +190,10 @@ impl TensorSource for Relaid {
         self.for_pieces(name, start, bytes / size, |tensor, there, here, n| {
             self.source.copy_bytes(tensor, there, &mut out[here * size..(here + n) * size])
         })
+    }
+
+    fn files(&self) -> Vec<&Path> {
+        self.source.files()
     }
 
     fn hold(&self, name: &str) -> Result<Option<Arc<dyn Any + Send + Sync>>, CheckpointError> {

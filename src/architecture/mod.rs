@@ -33,7 +33,7 @@ pub(crate) use infer::is_before_layers;
 pub use model_config::ModelConfig;
 pub use name::{NameTemplate, TensorNames};
 pub(crate) use side_files::{TOKENIZER_FILES, side_file_names};
-pub use side_files::{copy_side_files, copy_tokenizer};
+pub use side_files::{copy_side_files, copy_tokenizer, side_files, tokenizer_files};
 pub(crate) use unlisted::{ExtendedModel, with_unlisted};
 
 /// An architecture with the number of layers that one model has.

@@ -15,7 +15,37 @@ const FILE: &str = "config.json";
 const DTYPE_KEYS: [&str; 2] = ["dtype", "torch_dtype"];
 
 /// Lists with one entry per layer. A model whose layers are rearranged needs them rearranged alike.
-const PER_LAYER_LISTS: [&str; 3] = ["layer_types", "mlp_layer_types", "no_rope_layers"];
+/// Where all layers are alike, some of these are a number instead.
+const PER_LAYER_LISTS: [&str; 15] = [
+    "layer_types",
+    "mlp_layer_types",
+    "indexer_types",
+    "layers_block_type",
+    "no_rope_layers",
+    "activation_sparsity_pattern",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "num_attention_heads_per_layer",
+    "num_key_value_heads_per_layer",
+    "num_query_heads",
+    "num_kv_heads",
+    "ffn_multipliers",
+    "block_configs",
+];
+
+/// A text with one letter per layer.
+const PER_LAYER_LETTERS: &str = "hybrid_override_pattern";
+
+/// Lists of the layers that are of some kind, by their position.
+const LISTS_OF_LAYERS: [&str; 6] = [
+    "mlp_only_layers",
+    "moe_layers",
+    "full_attn_idxs",
+    "attn_layer_indices",
+    "cross_attention_layers",
+    "hybrid_layer_ids",
+];
 
 /// The content of a `config.json`.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,7 +142,7 @@ impl ModelConfig {
     }
 
     /// Sets the number of layers at the dotted path `key` and rearranges the lists beside it that have
-    /// an entry per layer: layer `i` becomes what layer `source_layers[i]` was.
+    /// an entry per layer or name layers: layer `i` becomes what layer `source_layers[i]` was.
     pub fn set_source_layers(
         &mut self,
         key: &str,
@@ -128,6 +158,19 @@ impl ModelConfig {
             {
                 *entries = rearranged;
             }
+        }
+        if let Some(Value::String(letters)) = parent.get_mut(PER_LAYER_LETTERS)
+            && Some(letters.chars().count() as u64) == n_layers_before
+            && let Some(rearranged) =
+                source_layers.iter().map(|&layer| letters.chars().nth(layer)).collect()
+        {
+            *letters = rearranged;
+        }
+        for list in LISTS_OF_LAYERS {
+            let Some(Value::Array(named)) = parent.get_mut(list) else { continue };
+            let is_named = |layer: &usize| named.iter().any(|name| *name == *layer);
+            let places = source_layers.iter().enumerate().filter(|(_, layer)| is_named(layer));
+            *named = places.map(|(place, _)| place.into()).collect();
         }
         self.set_layer_count(key, source_layers.len())
     }
@@ -215,6 +258,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_understood_is_kept_to_the_digit() {
+        let text = r#"{
+  "rope_theta": 500000.0,
+  "rope_parameters": {
+    "rope_theta": 1e6,
+    "rope_type": "default"
+  },
+  "rms_norm_eps": 1e-05,
+  "large": 9007199254740993,
+  "third": 0.1234567890123456789,
+  "eos_token_id": [
+    1,
+    2
+  ],
+  "rope_scaling": null
+}
+"#;
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("config.json"), text).unwrap();
+        ModelConfig::load(directory.path()).unwrap().save(directory.path()).unwrap();
+        let saved = fs::read_to_string(directory.path().join("config.json")).unwrap();
+        // Numbers are the same, though some are written in another way.
+        let expected = text
+            .replace("1e6", "1000000.0")
+            .replace("1e-05", "0.00001")
+            .replace("0.1234567890123456789", "0.12345678901234568");
+        assert_eq!(saved, expected);
+    }
+
+    #[test]
     fn dtype_goes_where_the_config_has_it() {
         let mut modern = config(json!({"dtype": "float32"}));
         modern.set_dtype(DType::F16);
@@ -236,6 +309,22 @@ mod tests {
         let expected = json!({
             "text_config": {"layers": 4, "layer_types": ["c", "a", "a", "b"], "other": [1, 2, 3]},
             "layer_types": ["x"],
+        });
+        assert_eq!(*config.values(), expected);
+    }
+
+    #[test]
+    fn lists_that_name_layers_follow_them() {
+        let mut config = config(json!({
+            "layers": 3, "mlp_only_layers": [0, 2], "moe_layers": [], "full_attn_idxs": null,
+            "num_key_value_heads": [1, 2, 4], "intermediate_size": 24,
+            "hybrid_override_pattern": "M*-",
+        }));
+        config.set_source_layers("layers", &[0, 1, 0, 1, 2]).unwrap();
+        let expected = json!({
+            "layers": 5, "mlp_only_layers": [0, 2, 4], "moe_layers": [], "full_attn_idxs": null,
+            "num_key_value_heads": [1, 2, 1, 2, 4], "intermediate_size": 24,
+            "hybrid_override_pattern": "M*M*-",
         });
         assert_eq!(*config.values(), expected);
     }

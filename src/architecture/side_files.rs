@@ -23,6 +23,17 @@ pub(crate) const TOKENIZER_FILES: [&str; 9] = [
 /// What else models of any architecture may have beside weights and `config.json`.
 const OTHER_FILES: [&str; 2] = ["generation_config.json", "video_preprocessor_config.json"];
 
+/// The names of the files that [`copy_side_files`] and [`copy_tokenizer`] can copy from `directory`.
+pub fn side_files(directory: &Path, more: &[String]) -> Vec<String> {
+    let more = more.iter().map(String::as_str);
+    existing(directory, TOKENIZER_FILES.into_iter().chain(OTHER_FILES).chain(more))
+}
+
+/// The names of the files that [`copy_tokenizer`] can copy from `directory`.
+pub fn tokenizer_files(directory: &Path) -> Vec<String> {
+    existing(directory, TOKENIZER_FILES.into_iter())
+}
+
 /// Every file that models of any built-in or inferred architecture may have beside weights and
 /// `config.json`.
 pub(crate) fn side_file_names() -> Vec<&'static str> {
@@ -65,18 +76,10 @@ fn copy<'n>(
     out: &Path,
     names: impl Iterator<Item = &'n str>,
 ) -> Result<Vec<String>, ArchitectureError> {
-    let mut copied: Vec<String> = Vec::new();
-    for name in names {
+    let names = existing(donor, names);
+    for name in &names {
         let (from, to) = (donor.join(name), out.join(name));
-        if copied.iter().any(|done| done == name) {
-            continue;
-        }
         let unreadable = |source| ArchitectureError::Read { path: from.clone(), source };
-        // Of the link itself: where a link leads nowhere, the model is incomplete.
-        match fs::symlink_metadata(&from) {
-            Err(source) if source.kind() == io::ErrorKind::NotFound => continue,
-            found => found.map_err(unreadable)?,
-        };
         if !fs::metadata(&from).map_err(unreadable)?.is_file() {
             return Err(ArchitectureError::NotAFile { path: from });
         }
@@ -84,9 +87,24 @@ fn copy<'n>(
         File::create(&to)
             .and_then(|mut output| io::copy(&mut input, &mut output))
             .map_err(|source| ArchitectureError::Write { path: to, source })?;
-        copied.push(name.to_owned());
     }
-    Ok(copied)
+    Ok(names)
+}
+
+/// Those of `names` that are taken in `directory`, each once, be it by a link that leads nowhere: the
+/// model is incomplete then.
+fn existing<'n>(directory: &Path, names: impl Iterator<Item = &'n str>) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for name in names {
+        let is_there = || match fs::symlink_metadata(directory.join(name)) {
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+            Ok(_) => true,
+        };
+        if !found.iter().any(|other| other == name) && is_there() {
+            found.push(name.to_owned());
+        }
+    }
+    found
 }
 
 #[cfg(test)]

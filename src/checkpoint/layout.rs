@@ -1,96 +1,20 @@
 //! Where every byte of an output goes, decided before the first one is known.
 //!
 //! Tensors fill shards in the order given: a shard is closed when it is not empty and the next tensor
-//! would exceed the limit, so a larger tensor gets a shard of its own. Within a shard they are
-//! sorted by type and name like the safetensors library does, which keeps them aligned.
+//! would exceed the limit, so a larger tensor gets a shard of its own. Where they lie within a shard is
+//! a matter of the format, which the shard's [`Frame`] knows.
 
-use std::cmp::Reverse;
-use std::fmt;
 use std::ops::Range;
-use std::str::FromStr;
 
 use indexmap::IndexMap;
 
-use super::{CheckpointError, TensorInfo, header};
-
-/// The most bytes of tensor data that share a shard.
-///
-/// Written as digits with an optional suffix: `k` for 10³, `m` for 10⁶, `b` for 10⁹. The default is
-/// `5b`; 0 puts everything into one file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ShardSize {
-    /// 0 for no limit.
-    bytes: u64,
-}
-
-impl ShardSize {
-    /// Everything goes into one file.
-    pub const UNLIMITED: Self = Self { bytes: 0 };
-
-    /// At most `bytes` of data per shard, or no limit if 0.
-    pub const fn from_bytes(bytes: u64) -> Self {
-        Self { bytes }
-    }
-
-    /// Most bytes of data per shard; 0 for no limit.
-    pub const fn bytes(self) -> u64 {
-        self.bytes
-    }
-
-    fn is_exceeded_by(self, bytes: u64) -> bool {
-        self.bytes > 0 && bytes > self.bytes
-    }
-}
-
-impl Default for ShardSize {
-    fn default() -> Self {
-        Self { bytes: 5_000_000_000 }
-    }
-}
-
-impl FromStr for ShardSize {
-    type Err = ParseShardSizeError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (digits, factor) = match text.as_bytes().last() {
-            Some(b'k' | b'K') => (&text[..text.len() - 1], 1_000),
-            Some(b'm' | b'M') => (&text[..text.len() - 1], 1_000_000),
-            Some(b'b' | b'B') => (&text[..text.len() - 1], 1_000_000_000),
-            _ => (text, 1),
-        };
-        let error = || ParseShardSizeError { text: text.to_owned() };
-        if !digits.bytes().all(|digit| digit.is_ascii_digit()) {
-            return Err(error());
-        }
-        let number: u64 = digits.parse().map_err(|_| error())?;
-        number.checked_mul(factor).map(Self::from_bytes).ok_or_else(error)
-    }
-}
-
-/// In the form that [`FromStr`] reads, with the largest suffix that loses nothing.
-impl fmt::Display for ShardSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let suffixes = [(1_000_000_000, "b"), (1_000_000, "m"), (1_000, "k")];
-        match suffixes
-            .iter()
-            .find(|(factor, _)| self.bytes > 0 && self.bytes.is_multiple_of(*factor))
-        {
-            Some((factor, suffix)) => write!(f, "{}{suffix}", self.bytes / factor),
-            None => write!(f, "{}", self.bytes),
-        }
-    }
-}
-
-/// A shard size that cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a shard size: write whole bytes, optionally with k, m or b, such as `5b`")]
-pub struct ParseShardSizeError {
-    text: String,
-}
+use super::frame::Frame;
+use super::{CheckpointError, ShardSize, TensorInfo, WeightFormat, header};
 
 /// Tensors of an output in output order, and the place of each in its shards.
 #[derive(Debug, Clone)]
 pub struct Layout {
+    format: WeightFormat,
     tensors: IndexMap<String, TensorInfo>,
     /// Parallel to `tensors`.
     places: Vec<Place>,
@@ -108,12 +32,13 @@ pub struct Place {
 
 #[derive(Debug, Clone)]
 struct Shard {
-    header: Vec<u8>,
-    data_bytes: u64,
+    /// Positions of its tensors.
+    tensors: Range<usize>,
+    frame: Frame,
 }
 
 impl Layout {
-    /// Distributes `tensors`, given in output order, over shards.
+    /// Distributes `tensors`, given in output order, over shards in safetensors.
     ///
     /// Fails when there is none, when one is called `__metadata__`, or when sizes exceed what the
     /// format can hold.
@@ -121,35 +46,39 @@ impl Layout {
         tensors: IndexMap<String, TensorInfo>,
         shard_size: ShardSize,
     ) -> Result<Self, CheckpointError> {
+        Self::in_format(WeightFormat::Safetensors, tensors, shard_size)
+    }
+
+    /// As [`new`](Self::new), over shards in `format`.
+    pub fn in_format(
+        format: WeightFormat,
+        tensors: IndexMap<String, TensorInfo>,
+        shard_size: ShardSize,
+    ) -> Result<Self, CheckpointError> {
         check(&tensors)?;
-        let mut places = vec![Place { shard: 0, offset: 0 }; tensors.len()];
+        let mut places = Vec::with_capacity(tensors.len());
         let mut shards = Vec::new();
         for range in split(&tensors, shard_size) {
-            let mut members: Vec<usize> = range.collect();
-            members.sort_by_key(|&index| {
-                let (name, info) = &tensors.get_index(index).expect("split stays within tensors");
-                (Reverse(header::file_order(info.dtype)), *name)
-            });
-            let member =
-                |&index: &usize| tensors.get_index(index).expect("split stays within tensors");
-            let header =
-                header::encode(members.iter().map(member).map(|(name, info)| (&**name, info)));
-            if header.len() as u64 > header::MAX_HEADER_BYTES {
+            let members = &tensors.as_slice()[range.clone()];
+            let members: Vec<_> = members.iter().map(|(name, info)| (&**name, info)).collect();
+            let frame = Frame::new(format, &members);
+            if frame.head_bytes > format.max_head_bytes() {
                 return Err(CheckpointError::OutputHeaderTooLarge {
                     shard: shards.len() + 1,
-                    bytes: header.len() as u64,
-                    limit: header::MAX_HEADER_BYTES,
+                    bytes: frame.head_bytes,
+                    limit: format.max_head_bytes(),
                 });
             }
-            let mut data_bytes = 0;
-            for index in members {
-                places[index] =
-                    Place { shard: shards.len(), offset: header.len() as u64 + data_bytes };
-                data_bytes += tensors[index].bytes() as u64;
-            }
-            shards.push(Shard { header, data_bytes });
+            let shard = shards.len();
+            places.extend(frame.starts.iter().map(|&offset| Place { shard, offset }));
+            shards.push(Shard { tensors: range, frame });
         }
-        Ok(Self { tensors, places, shards })
+        Ok(Self { format, tensors, places, shards })
+    }
+
+    /// The form of the weight files.
+    pub fn format(&self) -> WeightFormat {
+        self.format
     }
 
     /// Every tensor, in output order. Its position here is how a writer is told about it.
@@ -171,17 +100,15 @@ impl Layout {
         self.shards.len()
     }
 
-    /// `model.safetensors`, or `model-00002-of-00003.safetensors` for `shard` 1 of three.
+    /// `model.safetensors`, or `model-00002-of-00003.safetensors` for `shard` 1 of three;
+    /// `pytorch_model.bin` and so on for pickles.
     pub fn file_name(&self, shard: usize) -> String {
-        match self.shards.len() {
-            1 => "model.safetensors".to_owned(),
-            n => format!("model-{:05}-of-{n:05}.safetensors", shard + 1),
-        }
+        self.format.file_name(shard, self.shards.len())
     }
 
     /// Bytes of tensor data, without headers.
     pub fn tensor_bytes(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.data_bytes).sum()
+        self.tensors.values().map(|info| info.bytes() as u64).sum()
     }
 
     /// Bytes of all weight files together.
@@ -189,9 +116,14 @@ impl Layout {
         (0..self.shards.len()).map(|shard| self.shard_bytes(shard)).sum()
     }
 
-    /// What stands before the tensor data of a shard.
-    pub(super) fn header(&self, shard: usize) -> &[u8] {
-        &self.shards[shard].header
+    /// What a shard has around the data of its tensors.
+    pub(super) fn frame(&self, shard: usize) -> &Frame {
+        &self.shards[shard].frame
+    }
+
+    /// Positions of the tensors in a shard.
+    pub(super) fn tensors_of(&self, shard: usize) -> Range<usize> {
+        self.shards[shard].tensors.clone()
     }
 
     /// Length of a shard's file.
@@ -200,7 +132,7 @@ impl Layout {
     ///
     /// When there is no such shard.
     pub fn shard_bytes(&self, shard: usize) -> u64 {
-        self.shards[shard].header.len() as u64 + self.shards[shard].data_bytes
+        self.shards[shard].frame.bytes
     }
 
     /// The index that goes with several shards, as JSON.
@@ -276,27 +208,6 @@ mod tests {
     }
 
     #[test]
-    fn shard_sizes_are_bytes_with_a_decimal_suffix() {
-        for (text, bytes) in
-            [("5B", 5_000_000_000), ("200m", 200_000_000), ("10k", 10_000), ("17", 17), ("0", 0)]
-        {
-            assert_eq!(text.parse(), Ok(ShardSize::from_bytes(bytes)), "{text}");
-        }
-        for text in ["", "k", "5GB", "-1", "+1", "1.5b", " 1", "99999999999b", "５", "5ｂ"] {
-            let error = text.parse::<ShardSize>().unwrap_err().to_string();
-            assert!(error.starts_with(&format!("`{text}` is not a shard size")), "{error}");
-        }
-    }
-
-    #[test]
-    fn shard_sizes_print_as_they_parse() {
-        for text in ["5b", "200m", "10k", "1234", "0"] {
-            assert_eq!(text.parse::<ShardSize>().unwrap().to_string(), text);
-        }
-        assert_eq!(ShardSize::default().to_string(), "5b");
-    }
-
-    #[test]
     fn a_shard_ends_before_the_tensor_that_would_exceed_the_limit() {
         assert_eq!(shards(&[4, 4, 4, 1], 8), [0, 0, 1, 1]);
         assert_eq!(shards(&[4, 4, 4, 1], 0), [0, 0, 0, 0]);
@@ -331,6 +242,22 @@ mod tests {
         for (index, dtype) in types.iter().enumerate() {
             assert_eq!(layout.place(index).offset % dtype.size() as u64, 0, "{dtype}");
         }
+    }
+
+    #[test]
+    fn pickles_have_names_of_their_own_and_keep_the_order() {
+        let layout = |limit| {
+            let size = ShardSize::from_bytes(limit);
+            Layout::in_format(WeightFormat::Pickle, tensors(&[4, 1, 4]), size).unwrap()
+        };
+        let one = layout(0);
+        assert_eq!(one.file_name(0), "pytorch_model.bin");
+        let offsets: Vec<_> = (0..3).map(|index| one.place(index).offset).collect();
+        assert!(offsets.is_sorted() && offsets.iter().all(|at| at % 64 == 0), "{offsets:?}");
+        let two = layout(5);
+        assert_eq!(two.file_name(0), "pytorch_model-00001-of-00002.bin");
+        assert_eq!(two.index()["weight_map"]["t2"], "pytorch_model-00002-of-00002.bin");
+        assert_eq!((two.place(2).shard, two.tensor_bytes()), (1, 9));
     }
 
     #[test]

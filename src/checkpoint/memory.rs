@@ -1,7 +1,7 @@
 //! A checkpoint whose tensors live in memory: made by a program, or produced by a merge that is not
 //! written to disk.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
@@ -98,6 +98,10 @@ impl TensorSource for MemoryCheckpoint {
     fn copy_bytes(&self, name: &str, start: usize, out: &mut [u8]) -> Result<(), CheckpointError> {
         let (info, data) = self.find(name)?;
         info.copy_part(name, data, start, out)
+    }
+
+    fn files(&self) -> Vec<&Path> {
+        Vec::new()
     }
 }
 

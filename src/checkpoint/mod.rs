@@ -9,6 +9,8 @@
 //! makes the result appear whole or not at all.
 
 mod error;
+mod format;
+mod frame;
 mod header;
 mod layout;
 mod memory;
@@ -16,10 +18,12 @@ mod output;
 mod pickle;
 mod positioned;
 mod reader;
+mod shard_size;
 mod strided;
 mod writer;
 
 use std::any::Any;
+use std::path::Path;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -27,13 +31,15 @@ use indexmap::IndexMap;
 use crate::kernels::dtype::{DType, widen};
 
 pub use error::CheckpointError;
+pub use format::WeightFormat;
 #[cfg(feature = "hub")]
 pub(crate) use header::header_length;
-pub use layout::{Layout, ParseShardSizeError, Place, ShardSize};
+pub use layout::{Layout, Place};
 pub use memory::MemoryCheckpoint;
 pub use output::{OutputDirectory, is_unfinished_output};
 pub use reader::{Beginning, Beginnings, Checkpoint};
 pub(crate) use reader::{WeightsFile, listed_shards, weights_file};
+pub use shard_size::{ParseShardSizeError, ShardSize};
 pub use writer::CheckpointWriter;
 
 /// Read access to the tensors of one checkpoint.
@@ -50,6 +56,10 @@ pub trait TensorSource: Send + Sync {
     /// Copies the stored little-endian bytes of elements `start .. start + n` unchanged, where
     /// `n · dtype.size() = out.len()`.
     fn copy_bytes(&self, name: &str, start: usize, out: &mut [u8]) -> Result<(), CheckpointError>;
+
+    /// The files that tensors are read from, with the list of shards where there is one; none for what
+    /// lives in memory.
+    fn files(&self) -> Vec<&Path>;
 
     /// Loads what reading parts of `name` needs beside these parts, and keeps it for as long as what
     /// is returned lives: to be called before a tensor is read in many parts. Nothing for a tensor

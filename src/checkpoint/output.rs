@@ -168,7 +168,8 @@ fn is_model_file(name: &str) -> bool {
         "tokenizer.model",
         "chat_template.jinja",
     ];
-    NAMES.contains(&name) || name.ends_with(".json") || name.ends_with(".safetensors")
+    let is_pickle = name.starts_with("pytorch_model") && name.ends_with(".bin");
+    NAMES.contains(&name) || is_pickle || name.ends_with(".json") || name.ends_with(".safetensors")
 }
 
 /// A new directory `NAME.KIND-RANDOM` in `parent`, with the permissions that the umask leaves.

@@ -5,10 +5,15 @@
 //! followed the other ([`legacy`]). The program is run by a [`machine`] that knows the few calls that
 //! tensors need and refuses any other by its name. What comes out is where each tensor's elements
 //! lie in the file, from where they are read as those of safetensors are.
+//!
+//! Files are written in the form of today, with the data in place before its checksums are known:
+//! [`program`] is the pickle, [`archive_writer`] what is around it.
 
 mod archive;
+mod archive_writer;
 mod legacy;
 mod machine;
+mod program;
 mod rebuild;
 mod stream;
 mod values;
@@ -26,6 +31,9 @@ use super::positioned::PositionedFile;
 use super::strided::Strides;
 use super::{CheckpointError, TensorInfo};
 use crate::kernels::dtype::DType;
+
+pub(super) use self::archive::MAX_DIRECTORY_BYTES;
+pub(super) use self::archive_writer::ArchiveLayout;
 
 /// Bytes of a file's beginning that [`is_pickle`] wants to see, if there are as many.
 pub(super) const HEAD_BYTES: usize = legacy::HEAD_BYTES;
@@ -88,6 +96,33 @@ pub(super) fn parse(
         found.insert(key.to_vec(), place.clone());
         Ok(place)
     })
+}
+
+/// What an archive has beside the data of `tensors`: the pickle, which comes first, the order of bytes
+/// in numbers, and the version of PyTorch's files.
+pub(super) fn small_entries(tensors: &[(&str, &TensorInfo)]) -> [(&'static str, Vec<u8>); 3] {
+    [
+        ("data.pkl", program::encode(tensors)),
+        ("byteorder", b"little".to_vec()),
+        ("version", b"3\n".to_vec()),
+    ]
+}
+
+/// The name of the entry with the data of tensor `index`.
+pub(super) fn data_name(index: usize) -> String {
+    format!("data/{index}")
+}
+
+/// The share in the CRC-32 of an entry of `bytes`, a part of it that `following` bytes follow. The shares
+/// of all parts, in any order, combine by XOR.
+///
+/// Appending n bytes to what has checksum c makes it M(n, c) ^ d, where d is the checksum of these bytes
+/// and M is linear in c. So every part counts with its own checksum, moved past all that follows it.
+pub(super) fn checksum_share(bytes: &[u8], following: u64) -> u32 {
+    let mut share = crc32fast::Hasher::new();
+    share.update(bytes);
+    share.combine(&crc32fast::Hasher::new_with_initial_len(0, following));
+    share.finalize()
 }
 
 /// Bytes of one element.

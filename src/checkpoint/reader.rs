@@ -18,29 +18,8 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::positioned::PositionedFile;
 use super::strided::Strides;
-use super::{CheckpointError, TensorInfo, TensorSource, header, pickle};
+use super::{CheckpointError, TensorInfo, TensorSource, WeightFormat, header, pickle};
 use crate::kernels::dtype::widen;
-
-/// What the weights of a directory can be, the preferred first.
-const CANDIDATES: [Candidate; 2] = [
-    Candidate {
-        index: "model.safetensors.index.json",
-        single: "model.safetensors",
-        format: Format::Safetensors,
-    },
-    Candidate {
-        index: "pytorch_model.bin.index.json",
-        single: "pytorch_model.bin",
-        format: Format::Pickle,
-    },
-];
-
-struct Candidate {
-    /// Lists the shards. Decides when both files are there.
-    index: &'static str,
-    single: &'static str,
-    format: Format,
-}
 
 /// The file of a model directory that holds the weights, or lists the files that do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,13 +31,10 @@ pub(crate) struct WeightsFile {
 
 /// Which of the files that `is_there` knows holds or lists the weights.
 pub(crate) fn weights_file(is_there: impl Fn(&str) -> bool) -> Option<WeightsFile> {
-    let files = CANDIDATES.iter().flat_map(|Candidate { index, single, format }| {
-        let is_safetensors = *format == Format::Safetensors;
-        [(index, true), (single, false)].map(|(name, is_index)| WeightsFile {
-            name,
-            is_index,
-            is_safetensors,
-        })
+    let files = WeightFormat::ALL.into_iter().flat_map(|format| {
+        let is_safetensors = format == WeightFormat::Safetensors;
+        let names = [(format.index_name(), true), (format.single_name(), false)];
+        names.map(|(name, is_index)| WeightsFile { name, is_index, is_safetensors })
     });
     files.into_iter().find(|file| is_there(file.name))
 }
@@ -75,12 +51,6 @@ pub struct Beginning {
 /// Beginnings of files, by their names in the model directory.
 pub type Beginnings = HashMap<String, Beginning>;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Safetensors,
-    Pickle,
-}
-
 /// The weights of a model directory.
 ///
 /// The files should not be written to while they are open; replacing them by a rename is harmless.
@@ -91,6 +61,8 @@ pub struct Checkpoint {
     /// Parallel to `tensors`.
     places: Vec<StoredAt>,
     shards: Vec<Shard>,
+    /// What lists the shards, where something does.
+    index: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -146,11 +118,12 @@ impl Checkpoint {
             Err(source) => return Err(CheckpointError::Read { path, source }),
         }
 
-        for Candidate { index, single, format } in CANDIDATES {
-            let index = directory.join(index);
+        for format in WeightFormat::ALL {
+            let index = directory.join(format.index_name());
             if is_there(&index) {
-                return Self::open_index(directory, &index, format, beginnings);
+                return Self::open_index(directory, index, format, beginnings);
             }
+            let single = format.single_name();
             let (single, beginning) = (directory.join(single), beginnings.get(single));
             if is_there(&single) || beginning.is_some() {
                 return Ok(Self { path, ..Self::open_single(&single, Some(format), beginning)? });
@@ -167,7 +140,7 @@ impl Checkpoint {
 
     fn open_single(
         file: &Path,
-        format: Option<Format>,
+        format: Option<WeightFormat>,
         beginning: Option<&Beginning>,
     ) -> Result<Self, CheckpointError> {
         let mut checkpoint = Self::empty(file);
@@ -181,19 +154,19 @@ impl Checkpoint {
 
     fn open_index(
         directory: &Path,
-        index: &Path,
-        format: Format,
+        index: PathBuf,
+        format: WeightFormat,
         beginnings: &Beginnings,
     ) -> Result<Self, CheckpointError> {
         let mut checkpoint = Self::empty(directory);
-        for (name, names) in read_index(index)? {
+        for (name, names) in read_index(&index)? {
             let beginning = beginnings.get(&name);
             let (shard, stored) = open_shard(&directory.join(&name), Some(format), beginning)?;
             let mut stored: IndexMap<_, _> =
                 stored.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
             if let Some(tensor) = names.iter().find(|&name| !stored.contains_key(name)) {
                 return Err(CheckpointError::MissingFromShard {
-                    path: index.to_owned(),
+                    path: index,
                     shard: name,
                     tensor: tensor.clone(),
                 });
@@ -206,6 +179,7 @@ impl Checkpoint {
             }
             checkpoint.shards.push(shard);
         }
+        checkpoint.index = Some(index);
         Ok(checkpoint)
     }
 
@@ -215,6 +189,7 @@ impl Checkpoint {
             tensors: IndexMap::new(),
             places: Vec::new(),
             shards: Vec::new(),
+            index: None,
         }
     }
 
@@ -303,6 +278,11 @@ impl TensorSource for Checkpoint {
         info.byte_range(name, start, n_elements)?;
         self.read_elements(name, place, info.dtype.size(), start, out)
     }
+
+    fn files(&self) -> Vec<&Path> {
+        let shards = self.shards.iter().map(|shard| shard.path.as_path());
+        self.index.as_deref().into_iter().chain(shards).collect()
+    }
 }
 
 /// Whether a name is taken, if only by a link that leads nowhere, which is then an error to read.
@@ -321,22 +301,22 @@ fn check_regular(path: &Path) -> Result<(), CheckpointError> {
 }
 
 /// What a file is by its beginning `head` and, where that tells nothing, by its name.
-fn format_of(path: &Path, head: &[u8]) -> Format {
+fn format_of(path: &Path, head: &[u8]) -> WeightFormat {
     let is_json = head.get(8) == Some(&b'{');
     let is_named = || {
         path.extension().is_some_and(|name| ["bin", "pt", "pth"].iter().any(|other| name == *other))
     };
     if pickle::is_pickle(head) || (!is_json && is_named()) {
-        Format::Pickle
+        WeightFormat::Pickle
     } else {
-        Format::Safetensors
+        WeightFormat::Safetensors
     }
 }
 
 /// Without a `format`, the file's beginning decides. A file that is not here has a `beginning`.
 fn open_shard(
     path: &Path,
-    format: Option<Format>,
+    format: Option<WeightFormat>,
     beginning: Option<&Beginning>,
 ) -> Result<(Shard, Vec<header::StoredTensor>), CheckpointError> {
     if let Some(Beginning { head, bytes }) = beginning {
@@ -357,8 +337,8 @@ fn open_shard(
         }
     };
     let tensors = match format {
-        Format::Safetensors => header::parse(path, file.reader(), bytes)?,
-        Format::Pickle => pickle::parse(path, &file, bytes)?,
+        WeightFormat::Safetensors => header::parse(path, file.reader(), bytes)?,
+        WeightFormat::Pickle => pickle::parse(path, &file, bytes)?,
     };
     Ok((Shard { path: path.to_owned(), file: Some(file) }, tensors))
 }
@@ -432,7 +412,8 @@ mod tests {
 
     #[test]
     fn what_is_no_regular_file_is_refused_by_name() {
-        for name in CANDIDATES.iter().flat_map(|candidate| [candidate.index, candidate.single]) {
+        let names = |format: WeightFormat| [format.index_name(), format.single_name()];
+        for name in WeightFormat::ALL.into_iter().flat_map(names) {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join(name);
             fs::create_dir(&path).unwrap();

@@ -1,15 +1,17 @@
 //! Writes a checkpoint in place, in any order, from many threads.
 //!
-//! Headers are written and files get their final length first. From then on each byte has its place,
-//! so nothing is buffered: memory stays at the chunks that the callers hold.
+//! What is known beforehand is written and files get their final length first. From then on each byte has
+//! its place, so nothing is buffered: memory stays at the chunks that the callers hold. Archives need a
+//! checksum of every tensor. The chunks' shares of it are added up on the way, as nothing is read again.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::frame::Stretch;
 use super::positioned::PositionedFile;
-use super::{CheckpointError, Layout};
+use super::{CheckpointError, Layout, pickle};
 
 /// Shards beyond these are opened for each write, so that a small shard size cannot exhaust the
 /// process's file handles (commonly 1024).
@@ -21,8 +23,17 @@ pub struct CheckpointWriter {
     directory: PathBuf,
     layout: Layout,
     shards: Vec<Shard>,
-    /// Bytes written of each tensor, to notice what was forgotten.
-    written: Vec<AtomicU64>,
+    /// Parallel to the tensors of the layout.
+    written: Vec<Written>,
+}
+
+/// What has been written of a tensor.
+#[derive(Debug, Default)]
+struct Written {
+    /// To notice what was forgotten.
+    bytes: AtomicU64,
+    /// Shares of the CRC-32, where the format has one.
+    checksum: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -49,12 +60,14 @@ impl CheckpointWriter {
         let mut shards = Vec::with_capacity(layout.n_shards());
         for index in 0..layout.n_shards() {
             let path = directory.join(layout.file_name(index));
-            let file = create_shard(&path, layout.header(index), layout.shard_bytes(index))
+            let file = create_shard(&path, layout.shard_bytes(index))
                 .map_err(|source| CheckpointError::Write { path: path.clone(), source })?;
             let file = (index < MAX_OPEN_SHARDS).then(|| PositionedFile::new(file));
-            shards.push(Shard { path, file });
+            let shard = Shard { path, file };
+            shard.write(&layout.frame(index).opening)?;
+            shards.push(shard);
         }
-        let written = layout.tensors().iter().map(|_| AtomicU64::new(0)).collect();
+        let written = layout.tensors().iter().map(|_| Written::default()).collect();
         Ok(Self { directory: directory.to_owned(), layout, shards, written })
     }
 
@@ -88,16 +101,23 @@ impl CheckpointWriter {
         }
         let place = self.layout.place(tensor);
         self.shards[place.shard].write_at(place.offset + offset as u64, bytes)?;
-        self.written[tensor].fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let written = &self.written[tensor];
+        written.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if self.layout.frame(place.shard).wants_checksums() {
+            let following = (info.bytes() - offset - bytes.len()) as u64;
+            let share = pickle::checksum_share(bytes, following);
+            written.checksum.fetch_xor(share, Ordering::Relaxed);
+        }
         Ok(())
     }
 
-    /// Checks that every tensor is complete and adds the index that several shards need.
+    /// Checks that every tensor is complete, completes the files and adds the index that several shards
+    /// need.
     ///
     /// Does not wait for the disk: [`OutputDirectory::commit`](super::OutputDirectory::commit) does.
     pub fn finish(self) -> Result<(), CheckpointError> {
         for ((name, info), written) in self.layout.tensors().iter().zip(&self.written) {
-            let written = written.load(Ordering::Relaxed);
+            let written = written.bytes.load(Ordering::Relaxed);
             if written != info.bytes() as u64 {
                 return Err(CheckpointError::Incomplete {
                     tensor: name.clone(),
@@ -106,8 +126,14 @@ impl CheckpointWriter {
                 });
             }
         }
+        for (index, shard) in self.shards.iter().enumerate() {
+            let written = &self.written[self.layout.tensors_of(index)];
+            let checksums: Vec<u32> =
+                written.iter().map(|written| written.checksum.load(Ordering::Relaxed)).collect();
+            shard.write(&self.layout.frame(index).closing(&checksums))?;
+        }
         if self.layout.n_shards() > 1 {
-            let path = self.directory.join("model.safetensors.index.json");
+            let path = self.directory.join(self.layout.format().index_name());
             let index = format!("{:#}\n", self.layout.index());
             std::fs::write(&path, index)
                 .map_err(|source| CheckpointError::Write { path, source })?;
@@ -127,11 +153,14 @@ impl Shard {
         };
         result.map_err(|source| CheckpointError::Write { path: self.path.clone(), source })
     }
+
+    fn write(&self, stretches: &[Stretch]) -> Result<(), CheckpointError> {
+        stretches.iter().try_for_each(|(offset, bytes)| self.write_at(*offset, bytes))
+    }
 }
 
-fn create_shard(path: &Path, header: &[u8], bytes: u64) -> io::Result<File> {
-    let mut file = File::create_new(path)?;
-    file.write_all(header)?;
+fn create_shard(path: &Path, bytes: u64) -> io::Result<File> {
+    let file = File::create_new(path)?;
     file.set_len(bytes)?;
     Ok(file)
 }

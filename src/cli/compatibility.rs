@@ -1,12 +1,11 @@
 //! Options of mergekit-yaml that mean nothing here.
 //!
-//! Most say how Python and CUDA are to go about a merge. They are accepted, so that scripts go on
-//! working, and answered by a note. What would ask for another result than the one that is written is
-//! refused. `docs/flags.md` has the table; a test keeps it true.
+//! They say how Python and CUDA are to go about a merge. They are accepted, so that scripts go on working,
+//! and answered by a note. `docs/flags.md` has the table; a test keeps it true.
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
-use super::{Failure, Talk};
+use super::Talk;
 
 /// An option that means nothing here.
 struct Option {
@@ -31,7 +30,7 @@ const ON_CPU: &str = "merging runs on the CPU";
 const STREAMED: &str = "tensors are read and written piece by piece, and never held whole";
 
 /// Options that are accepted without effect.
-const IGNORED: [Option; 13] = [
+const IGNORED: [Option; 12] = [
     Option { name: "cuda", kind: Kind::Switch("no-cuda"), reason: ON_CPU },
     Option { name: "device", kind: Kind::Value(&["cpu", "auto"]), reason: ON_CPU },
     Option { name: "gpu-rich", kind: Kind::Single, reason: ON_CPU },
@@ -64,33 +63,20 @@ const IGNORED: [Option; 13] = [
         kind: Kind::Value(&[]),
         reason: "adapters are combined with their models while these are read",
     },
-    // Not ignored but taken for granted; its opposite is refused.
-    Option { name: "safe-serialization", kind: Kind::Switch(UNSAFE), reason: "" },
 ];
-
-const UNSAFE: &str = "no-safe-serialization";
 
 /// What was given of the options that mean nothing here.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Compatibility {
     /// A line for each that asks for something.
     notes: Vec<String>,
-    pickled: bool,
 }
 
 impl Compatibility {
-    /// Says what has no effect, and refuses what would have to have one.
-    pub(super) fn answer(&self, talk: Talk) -> Result<(), Failure> {
+    /// Says what has no effect.
+    pub(super) fn answer(&self, talk: Talk) {
         for note in &self.notes {
             talk.say(&format_args!("note: {note}"));
-        }
-        match self.pickled {
-            true => Err(Failure::refused(
-                "`--no-safe-serialization` asks for PyTorch `.bin` files, which are not written here"
-                    .to_owned(),
-                "leave it out: every loader of these models reads safetensors".to_owned(),
-            )),
-            false => Ok(()),
         }
     }
 
@@ -105,11 +91,11 @@ impl Compatibility {
                     .filter(|value| !usual.contains(&value.as_str()))
                     .map(|value| format!("`--{name} {value}`")),
             };
-            if let Some(given) = given.filter(|_| !reason.is_empty()) {
+            if let Some(given) = given {
                 notes.push(format!("{given} has no effect: {reason}"));
             }
         }
-        Self { notes, pickled: is_on(UNSAFE) }
+        Self { notes }
     }
 }
 
@@ -204,11 +190,10 @@ mod tests {
             let line = ["mergekit-yaml", "config.yml", "out"].map(str::to_owned);
             let parsed = YamlArguments::try_parse_from(line.into_iter().chain(words));
             let parsed = parsed.unwrap_or_else(|error| panic!("{flag}: {error}"));
-            let Compatibility { notes, pickled } = parsed.arguments.compatibility;
-            assert_eq!(pickled, status == "refused", "{flag}");
+            let Compatibility { notes } = parsed.arguments.compatibility;
             let is_noted = status == "ignored" && !flag.starts_with("--no-");
             assert_eq!(notes.len(), usize::from(is_noted), "{flag}: {notes:?}");
-            assert!(matches!(status.as_str(), "same" | "own" | "ignored" | "refused"), "{status}");
+            assert!(matches!(status.as_str(), "same" | "own" | "ignored"), "{status}");
         }
     }
 
@@ -220,7 +205,6 @@ mod tests {
         };
         assert!(compatibility(&["--cuda", "--no-cuda"]).notes.is_empty());
         assert_eq!(compatibility(&["--no-cuda", "--cuda"]).notes.len(), 1);
-        assert!(!compatibility(&["--no-safe-serialization", "--safe-serialization"]).pickled);
         assert!(compatibility(&["--device", "cpu"]).notes.is_empty());
     }
 }

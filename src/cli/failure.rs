@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::terminal::error_line;
 use crate::config::yaml::Place;
 use crate::config::{ConfigError, ConfigFile};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, LockError};
 use crate::hub::HubError;
 use crate::inspect::InspectError;
 use crate::plan::{PlanError, PlanWarning};
@@ -121,7 +121,7 @@ macro_rules! failure_from {
     )*};
 }
 
-failure_from!(ConfigError, OutputError, SearchError, SpaceError);
+failure_from!(ConfigError, LockError, OutputError, SearchError, SpaceError);
 
 impl From<HubError> for Failure {
     fn from(error: HubError) -> Self {

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::hub::hub;
 use super::{Failure, Talk, cancelled_by_ctrl_c, warnings};
-use crate::checkpoint::ShardSize;
+use crate::checkpoint::{ShardSize, WeightFormat};
 use crate::config::ConfigFile;
 use crate::engine::{Engine, EngineError, EngineOptions};
 use crate::kernels::dtype::DType;
@@ -35,6 +35,14 @@ pub(super) struct MergeSettings {
     #[arg(long, hide = true)]
     no_allow_crimes: bool,
 
+    /// Write safetensors (the default)
+    #[arg(long, overrides_with = "no_safe_serialization", hide = true)]
+    safe_serialization: bool,
+
+    /// Write weights as PyTorch pickles, pytorch_model.bin
+    #[arg(long)]
+    no_safe_serialization: bool,
+
     /// Where vocabularies differ in size, keep the rows that all models have
     #[arg(long, overrides_with = "no_unsafe_truncate_embeddings")]
     unsafe_truncate_embeddings: bool,
@@ -45,7 +53,7 @@ pub(super) struct MergeSettings {
     /// Element type that a model with an adapter is converted to before the two are combined; the model's
     /// own if not given
     #[arg(long, value_name = "DTYPE", value_parser = float_type)]
-    lora_merge_dtype: Option<DType>,
+    pub(super) lora_merge_dtype: Option<DType>,
 
     /// Cache for models of the Hub; if not given, as HF_HUB_CACHE and HF_HOME say
     #[arg(long, value_name = "PATH")]
@@ -63,11 +71,19 @@ pub(super) struct MergeSettings {
 }
 
 impl MergeSettings {
-    fn plan_options(&self) -> PlanOptions {
+    pub(super) fn plan_options(&self) -> PlanOptions {
         PlanOptions {
             seed: self.random_seed,
             allow_mixed_architectures: self.allow_crimes,
             truncate_embeddings: self.unsafe_truncate_embeddings,
+        }
+    }
+
+    /// The form of the weight files.
+    pub(super) fn format(&self) -> WeightFormat {
+        match self.no_safe_serialization {
+            true => WeightFormat::Pickle,
+            false => WeightFormat::Safetensors,
         }
     }
 

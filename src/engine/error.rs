@@ -11,6 +11,7 @@ use crate::methods::MethodError;
 use crate::tokenizer::TokenizerError;
 
 use super::anomaly::Anomaly;
+use super::lock::LockError;
 
 /// Everything that can go wrong while a plan runs.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,10 @@ pub enum EngineError {
     /// The output's tokenizer could not be written.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+
+    /// The lock could not be written, or its inputs not read.
+    #[error(transparent)]
+    Lock(#[from] LockError),
 
     /// A file beside the weights could not be written.
     #[error("cannot write `{}`", path.display())]
@@ -106,6 +111,7 @@ impl EngineError {
         let hint = match self {
             Self::Checkpoint(error) => return error.hint(),
             Self::Architecture(error) => return error.hint(),
+            Self::Lock(error) => return error.hint(),
             Self::OutputIsInput { .. } => "choose another directory for the output",
             Self::Anomaly(anomaly) => anomaly.hint(),
             Self::MemoryLimit { .. } => "raise `--memory-limit`",
@@ -120,6 +126,7 @@ impl EngineError {
             Self::Checkpoint(error) => error.is_users_mistake(),
             Self::Architecture(error) => error.is_users_mistake(),
             Self::Tokenizer(error) => error.is_users_mistake(),
+            Self::Lock(error) => error.is_users_mistake(),
             Self::Write { .. } | Self::Threads(_) | Self::Tensor { .. } | Self::Interrupted => {
                 false
             }
@@ -128,6 +135,19 @@ impl EngineError {
             | Self::Unequal { .. }
             | Self::Method { .. }
             | Self::MemoryLimit { .. } => true,
+        }
+    }
+
+    /// The file or directory that could not be written, where that is what it says.
+    pub(super) fn unwritten(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::Checkpoint(CheckpointError::Write { path, .. })
+            | Self::Checkpoint(CheckpointError::DiskFull { path, .. })
+            | Self::Architecture(ArchitectureError::Write { path, .. })
+            | Self::Tokenizer(TokenizerError::Write { path, .. })
+            | Self::Lock(LockError::Write { path, .. })
+            | Self::Write { path, .. } => Some(path),
+            _ => None,
         }
     }
 

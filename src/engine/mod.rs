@@ -12,13 +12,14 @@ mod directory;
 mod error;
 mod estimate;
 mod inputs;
+mod lock;
 mod memory;
 mod model_card;
 mod tensor;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use candle_core::{Device, Tensor};
 use indexmap::IndexMap;
@@ -33,9 +34,13 @@ pub(crate) use directory::is_same_directory;
 pub use directory::{WriteOptions, write_small_files};
 pub use error::EngineError;
 pub use estimate::Estimate;
+pub use lock::{
+    InputFiles, LOCK_FILE, Lock, LockError, LockOptions, LockedConfig, LockedFile, LockedInput,
+};
 
 use anomaly::Anomalies;
 use inputs::StatisticsCache;
+use lock::Hashing;
 use memory::Budget;
 use tensor::{Buffers, PreparedTensor};
 
@@ -106,12 +111,31 @@ impl Engine {
         directory::write(self, plan, out, options, progress)
     }
 
-    /// Writes every tensor of the plan at its place.
+    /// Hashes input files on all threads, whatever is known of them, and tells `progress` about every
+    /// byte.
+    pub fn hash(
+        &self,
+        files: InputFiles,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<LockedInput>, EngineError> {
+        self.finish_hashing(Hashing::new(files, None), progress)
+    }
+
+    fn finish_hashing(
+        &self,
+        hashing: Hashing,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<LockedInput>, EngineError> {
+        self.pool.install(|| hashing.finish(&|| self.check_cancelled(), progress))
+    }
+
+    /// Writes every tensor of the plan at its place, and lets `hashing` keep up.
     fn merge_to_writer(
         &self,
         plan: &MergePlan,
         anomalies: &Anomalies,
         writer: &CheckpointWriter,
+        hashing: Option<&Hashing>,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(), EngineError> {
         // In the order on disk, which is usually that of the inputs as well. The smallest tensor comes
@@ -123,13 +147,19 @@ impl Engine {
         if let Some((place, _)) = smallest.min_by_key(|(_, index)| elements(index)) {
             order[..=place].rotate_right(1);
         }
+        let total = plan.output_bytes();
+        let done = AtomicU64::new(0);
         self.run(plan, anomalies, |run| {
             run.each(&order, |index| {
                 run.write(index, |offset, bytes| {
                     writer.write_at(index, offset, bytes)?;
                     progress(bytes.len() as u64);
                     Ok(())
-                })
+                })?;
+                let Some(hashing) = hashing else { return Ok(()) };
+                let bytes = plan.tensors()[index].info.bytes() as u64;
+                let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+                hashing.advance(done, total, &|| self.check_cancelled())
             })?;
             Ok(())
         })

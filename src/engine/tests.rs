@@ -330,6 +330,10 @@ impl TensorSource for Counting {
         self.read.fetch_add(out.len() / size, Ordering::Relaxed);
         self.inner.copy_bytes(name, start, out)
     }
+
+    fn files(&self) -> Vec<&Path> {
+        self.inner.files()
+    }
 }
 
 /// Plans a merge of models in `tests/golden/models`, which `text` calls `MODELS`.

@@ -215,7 +215,7 @@ impl MergePlan {
             vocabulary,
             planned: Vec::new(),
             warnings,
-            written_despite_tie: false,
+            written_despite_tie: Vec::new(),
             vocabulary_size: None,
             usage: Usage::default(),
             zero_sums: ZeroSums::default(),
@@ -421,7 +421,9 @@ fn output_config(
             LayerCount::Fixed(_) => {}
         }
     }
-    if planner.written_despite_tie && donor.is_tied() {
+    // A config may leave out that its model is tied, where that is usual for the architecture.
+    let is_tied = |name: &String| donor.is_tied() || !donor.checkpoint.tensors().contains_key(name);
+    if planner.written_despite_tie.iter().any(is_tied) {
         config.set_tie_word_embeddings(false);
     }
     if let Some(rows) = planner.vocabulary_size {

@@ -27,8 +27,8 @@ pub(super) struct Planner<'p> {
     pub(super) vocabulary: Option<Vocabulary<'p>>,
     pub(super) planned: Vec<PlannedTensor>,
     pub(super) warnings: Vec<PlanWarning>,
-    /// Whether a tensor is written that some model replaces by one that it is tied to.
-    pub(super) written_despite_tie: bool,
+    /// Tensors that are written, though some model replaces them by one that it is tied to.
+    pub(super) written_despite_tie: Vec<String>,
     /// Rows of vocabulary tensors, when some were cut.
     pub(super) vocabulary_size: Option<usize>,
     /// Which settings took part so far.
@@ -125,7 +125,7 @@ impl Planner<'_> {
         };
         let shape = self.shape(&candidate)?;
         if !template.tied.is_empty() && candidate.slice.sources.iter().any(|s| !s.model.is_tied()) {
-            self.written_despite_tie = true;
+            self.written_despite_tie.push(candidate.name.clone());
         }
         let dtype = self.output_dtype(&candidate, &action);
         let info = TensorInfo { dtype, shape };

@@ -18,7 +18,10 @@ use super::open_search::{Comparison, OpenSearch, Run, Search};
 use super::record::{FORMAT, Header, Role, SplitIdentity, TaskIdentity, Term};
 use super::split::ItemSplit;
 use crate::config::{MergeConfig, ModelEntry, ModelReference, Recipe, Scalar, Setting, Value};
-use crate::engine::{Anomaly, Engine, EngineError, EngineOptions, WriteOptions, write_small_files};
+use crate::engine::{
+    Anomaly, Engine, EngineError, EngineOptions, LockOptions, LockedConfig, WriteOptions,
+    write_small_files,
+};
 use crate::evaluate::{Evaluator, TaskLibrary, TaskOptions, Tokenizer};
 use crate::hub::{Hub, Snapshot};
 use crate::lm::{Decoder, DecoderOptions, LanguageModel};
@@ -194,10 +197,13 @@ impl PreparedSearch {
     /// is replaced. Weights that are no numbers are errors.
     pub fn write_model(&self, config: &str, directory: &Path) -> Result<(), SearchError> {
         let parsed = MergeConfig::parse(config, directory)?;
-        let plan = MergePlan::new(&parsed, &self.scorer.store, &PlanOptions::default())?;
+        let plan_options = PlanOptions::default();
+        let plan = MergePlan::new(&parsed, &self.scorer.store, &plan_options)?;
         let config_text = Some(config.to_owned());
-        let options =
+        let mut options =
             WriteOptions { overwrite: true, config_text, strict: true, ..WriteOptions::default() };
+        let config = LockedConfig::new(config, &plan_options, None, &options);
+        options.lock = Some(LockOptions { config, inputs: None, kept_digests: None });
         self.scorer.engine.merge_to_directory(&plan, directory, &options, &|_| {})?;
         Ok(())
     }

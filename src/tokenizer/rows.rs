@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use indexmap::IndexMap;
@@ -201,6 +202,10 @@ impl TensorSource for AlignedRows {
             rest = behind;
         }
         Ok(())
+    }
+
+    fn files(&self) -> Vec<&Path> {
+        self.from.iter().flat_map(|from| from.source.files()).collect()
     }
 
     fn hold(&self, _: &str) -> Result<Option<Arc<dyn Any + Send + Sync>>, CheckpointError> {

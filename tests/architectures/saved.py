@@ -82,7 +82,7 @@ CLASSES = {
     # Without a definition.
     "Qwen2MoeForCausalLM": {**EXPERTS, "shared_expert_intermediate_size": 12, "mlp_only_layers": [1]},
     "OPTForCausalLM": {"ffn_dim": 24, "word_embed_proj_dim": 16},
-    "OlmoeForCausalLM": EXPERTS, "DeepseekV2ForCausalLM": {**EXPERTS, "n_group": 1, "topk_group": 1,
+    "OlmoeForCausalLM": EXPERTS, "DeepseekV2ForCausalLM": {**EXPERTS, "num_key_value_heads": 4, "n_group": 1, "topk_group": 1,
         "q_lora_rank": 8, "kv_lora_rank": 8, "qk_rope_head_dim": 4, "qk_nope_head_dim": 4,
         "v_head_dim": 4, "first_k_dense_replace": 1, "n_shared_experts": 1},
     "LlavaForConditionalGeneration": {"text_config": {**SIZES, "model_type": "llama"},

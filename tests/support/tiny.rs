@@ -33,7 +33,11 @@ pub(crate) fn write_model(
     fs::create_dir_all(directory).unwrap();
     let config = json!({"architectures": ["LlamaForCausalLM"], "num_hidden_layers": n_layers});
     fs::write(directory.join("config.json"), config.to_string()).unwrap();
-    let layout = Layout::new(tensors, ShardSize::UNLIMITED).unwrap();
+    write_weights(directory, Layout::new(tensors, ShardSize::UNLIMITED).unwrap(), value);
+}
+
+/// Fills the weight files of `layout` with the values `value(tensor, element)`.
+pub(crate) fn write_weights(directory: &Path, layout: Layout, value: impl Fn(&str, usize) -> f32) {
     let writer = CheckpointWriter::create(directory, layout).unwrap();
     for (index, (name, info)) in writer.layout().tensors().iter().enumerate() {
         let values: Vec<f32> = (0..info.elements()).map(|element| value(name, element)).collect();

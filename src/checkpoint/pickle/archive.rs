@@ -10,16 +10,16 @@ use std::path::Path;
 use super::super::CheckpointError;
 use super::super::positioned::PositionedFile;
 
-const END: &[u8; 4] = b"PK\x05\x06";
-const END_BYTES: usize = 22;
-const ZIP64_LOCATOR: &[u8; 4] = b"PK\x06\x07";
-const ZIP64_LOCATOR_BYTES: usize = 20;
-const ZIP64_END: &[u8; 4] = b"PK\x06\x06";
-const ZIP64_END_BYTES: usize = 56;
-const ENTRY: &[u8; 4] = b"PK\x01\x02";
-const ENTRY_BYTES: usize = 46;
-const LOCAL: &[u8; 4] = b"PK\x03\x04";
-const LOCAL_BYTES: usize = 30;
+pub(super) const END: &[u8; 4] = b"PK\x05\x06";
+pub(super) const END_BYTES: usize = 22;
+pub(super) const ZIP64_LOCATOR: &[u8; 4] = b"PK\x06\x07";
+pub(super) const ZIP64_LOCATOR_BYTES: usize = 20;
+pub(super) const ZIP64_END: &[u8; 4] = b"PK\x06\x06";
+pub(super) const ZIP64_END_BYTES: usize = 56;
+pub(super) const ENTRY: &[u8; 4] = b"PK\x01\x02";
+pub(super) const ENTRY_BYTES: usize = 46;
+pub(super) const LOCAL: &[u8; 4] = b"PK\x03\x04";
+pub(super) const LOCAL_BYTES: usize = 30;
 
 /// What a file that can be an archive begins with.
 pub(super) const MAGIC: &[u8] = LOCAL;
@@ -28,10 +28,10 @@ pub(super) const MAGIC: &[u8] = LOCAL;
 const MAX_COMMENT: usize = u16::MAX as usize;
 
 /// Bounds the memory that a hostile file can claim. An entry takes some 100 bytes.
-const MAX_DIRECTORY_BYTES: u64 = 100_000_000;
+pub(in crate::checkpoint) const MAX_DIRECTORY_BYTES: u64 = 100_000_000;
 
 /// Kind of the extra field that holds sizes beyond 32 bits.
-const ZIP64_EXTRA: u16 = 1;
+pub(super) const ZIP64_EXTRA: u16 = 1;
 
 /// The entries of an archive.
 pub(super) struct Archive<'a> {

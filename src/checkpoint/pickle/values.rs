@@ -124,28 +124,41 @@ impl Global {
     }
 }
 
+/// Classes of storages by their name without `Storage`, and the type of their elements.
+const STORAGE_CLASSES: [(&str, DType); 10] = [
+    ("Double", DType::F64),
+    ("Float", DType::F32),
+    ("Half", DType::F16),
+    ("BFloat16", DType::BF16),
+    ("Long", DType::I64),
+    ("Int", DType::I32),
+    ("Short", DType::I16),
+    ("Char", DType::I8),
+    ("Byte", DType::U8),
+    ("Bool", DType::Bool),
+];
+
+/// The class of storages of a type, without `Storage`; `None` for types that are only kept as bytes.
+pub(super) fn storage_class(dtype: DType) -> Option<&'static str> {
+    STORAGE_CLASSES.iter().find(|(_, known)| *known == dtype).map(|(class, _)| *class)
+}
+
 /// The type in the name of a storage's class.
 fn storage_element(kind: &str) -> Option<Element> {
-    Some(match kind {
-        "Double" => Element::Known(DType::F64),
-        "Float" => Element::Known(DType::F32),
-        "Half" => Element::Known(DType::F16),
-        "BFloat16" => Element::Known(DType::BF16),
-        "Long" => Element::Known(DType::I64),
-        "Int" => Element::Known(DType::I32),
-        "Short" => Element::Known(DType::I16),
-        "Char" => Element::Known(DType::I8),
-        "Byte" => Element::Known(DType::U8),
-        "Bool" => Element::Known(DType::Bool),
-        "ComplexDouble" => Element::Unsupported("complex128"),
-        "ComplexFloat" => Element::Unsupported("complex64"),
-        "QInt8" => Element::Unsupported("qint8"),
-        "QUInt8" => Element::Unsupported("quint8"),
-        "QInt32" => Element::Unsupported("qint32"),
-        "QUInt4x2" => Element::Unsupported("quint4x2"),
-        "QUInt2x4" => Element::Unsupported("quint2x4"),
+    let known = STORAGE_CLASSES.iter().find(|(class, _)| *class == kind);
+    if let Some((_, dtype)) = known {
+        return Some(Element::Known(*dtype));
+    }
+    Some(Element::Unsupported(match kind {
+        "ComplexDouble" => "complex128",
+        "ComplexFloat" => "complex64",
+        "QInt8" => "qint8",
+        "QUInt8" => "quint8",
+        "QInt32" => "qint32",
+        "QUInt4x2" => "quint4x2",
+        "QUInt2x4" => "quint2x4",
         _ => return None,
-    })
+    }))
 }
 
 /// The type that PyTorch calls `name`.

@@ -79,8 +79,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let settings = &arguments.settings;
     let file = ConfigFile::read(&arguments.config)?;
     let (plan, _) = settings.plan(&file, talk)?;
-    let layout =
-        Layout::new(plan.tensor_infos(), settings.out_shard_size).map_err(EngineError::from)?;
+    let layout = Layout::in_format(settings.format(), plan.tensor_infos(), settings.out_shard_size)
+        .map_err(EngineError::from)?;
     let engine: Engine = settings.engine(talk)?;
     let view = View {
         file: &file,
