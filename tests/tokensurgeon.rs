@@ -178,6 +178,19 @@ fn ids_in_the_generation_config_are_the_donors() {
     assert_eq!(json_of(&out.join("generation_config.json")), theirs);
 }
 
+#[test]
+fn pickles_hold_the_same_numbers() {
+    let parent = tempfile::tempdir().unwrap();
+    let (safe, pickled) = (parent.path().join("safe"), parent.path().join("pickled"));
+    made(&model("v1"), &model("v2"), &safe, &["-k", "4"]);
+    made(&model("v1"), &model("v2"), &pickled, &["-k", "4", "--no-safe-serialization"]);
+    assert!(pickled.join("pytorch_model.bin").is_file());
+    let (safe, pickled) = (Checkpoint::open(&safe).unwrap(), Checkpoint::open(&pickled).unwrap());
+    for name in safe.tensors().keys() {
+        assert_eq!(values(&safe, name), values(&pickled, name), "{name}");
+    }
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

@@ -12,7 +12,7 @@ use super::compatibility::Compatibility;
 use super::hub::hub;
 use super::options::{float_type, thread_count, useful_threads};
 use super::{Failure, Talk, Verbosity, cancelled_by_ctrl_c};
-use crate::checkpoint::ShardSize;
+use crate::checkpoint::{ShardSize, WeightFormat};
 use crate::config::ModelReference;
 use crate::kernels::dtype::DType;
 use crate::plan::{InputModel, ModelStore};
@@ -106,6 +106,14 @@ pub(super) struct Arguments {
     /// Replace the output directory if it has something in it
     #[arg(long)]
     overwrite: bool,
+
+    /// Write safetensors (the default)
+    #[arg(long, overrides_with = "no_safe_serialization", hide = true)]
+    safe_serialization: bool,
+
+    /// Write weights as PyTorch pickles, pytorch_model.bin
+    #[arg(long)]
+    no_safe_serialization: bool,
 
     /// Most bytes per weight file, with k, m or b for 10^3, 10^6 or 10^9; 0 for one file
     #[arg(long, value_name = "SIZE", default_value_t)]
@@ -222,8 +230,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         talk.say(&format_args!("{tensor}: {}", sentence(counts)));
     }
 
-    let files =
-        TransplantFiles { shard_size: arguments.out_shard_size, overwrite: arguments.overwrite };
+    let files = TransplantFiles {
+        format: match arguments.no_safe_serialization {
+            true => WeightFormat::Pickle,
+            false => WeightFormat::Safetensors,
+        },
+        shard_size: arguments.out_shard_size,
+        overwrite: arguments.overwrite,
+    };
     let result = surgeon.write(&transplant, &arguments.out, &files, &bar);
     bar.0.finish_and_clear();
     result?;

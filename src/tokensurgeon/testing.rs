@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::{Surgeon, SurgeonError, SurgeonOptions, TransplantFiles};
 use crate::architecture::ModelConfig;
-use crate::checkpoint::{Checkpoint, MemoryCheckpoint, ShardSize, TensorSource};
+use crate::checkpoint::{Checkpoint, MemoryCheckpoint, TensorSource};
 use crate::config::ModelReference;
 use crate::plan::InputModel;
 
@@ -106,8 +106,7 @@ pub(super) fn transplanted_on(
     let surgeon = Surgeon::new(Some(threads), Arc::default())?;
     let transplant = surgeon.plan(&model.input, &donor.input, options, &())?;
     let directory = tempfile::tempdir().unwrap();
-    let files = TransplantFiles { shard_size: ShardSize::UNLIMITED, overwrite: false };
-    surgeon.write(&transplant, directory.path(), &files, &())?;
+    surgeon.write(&transplant, directory.path(), &TransplantFiles::default(), &())?;
     let checkpoint = Checkpoint::open(directory.path())?;
     Ok(Outcome { directory, checkpoint })
 }

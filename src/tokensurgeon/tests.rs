@@ -339,9 +339,8 @@ fn a_run_that_is_no_longer_wanted_leaves_nothing() {
     let transplant = surgeon.plan(&model.input, &donor.input, options, &()).unwrap();
     cancelled.store(true, std::sync::atomic::Ordering::Relaxed);
     let parent = tempfile::tempdir().unwrap();
-    let files =
-        TransplantFiles { shard_size: crate::checkpoint::ShardSize::UNLIMITED, overwrite: false };
-    let result = surgeon.write(&transplant, &parent.path().join("out"), &files, &());
+    let result =
+        surgeon.write(&transplant, &parent.path().join("out"), &TransplantFiles::default(), &());
     assert!(matches!(result, Err(SurgeonError::Interrupted)));
     assert_eq!(std::fs::read_dir(parent.path()).unwrap().count(), 0);
 }

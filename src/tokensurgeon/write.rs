@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use crate::architecture::{ModelConfig, copy_side_files, copy_tokenizer};
-use crate::checkpoint::{CheckpointWriter, Layout, OutputDirectory, ShardSize};
+use crate::checkpoint::{CheckpointWriter, Layout, OutputDirectory, ShardSize, WeightFormat};
 use crate::engine::is_same_directory;
 use crate::kernels::dtype::{DType, first_beyond, narrow};
 use crate::tokenizer::read_object;
@@ -42,8 +42,10 @@ const TOKEN_KEYS: [&str; 6] = [
 const GENERATION_CONFIG: &str = "generation_config.json";
 
 /// How an output directory is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TransplantFiles {
+    /// The form of the weight files.
+    pub format: WeightFormat,
     /// Most bytes of weights per file.
     pub shard_size: ShardSize,
     /// Replaces a directory that exists.
@@ -63,7 +65,7 @@ pub(super) fn write(
             return Err(SurgeonError::OutputIsInput { path: out.to_owned(), model });
         }
     }
-    let layout = layout(transplant, files.shard_size)?;
+    let layout = layout(transplant, files)?;
     let output = OutputDirectory::create(out, files.overwrite)?;
     let work = Work { observer, cancelled, scratch: output.path() };
     config(transplant)?.save(output.path())?;
@@ -86,12 +88,12 @@ fn vocabulary_tensors(transplant: &Transplant) -> impl Iterator<Item = &str> {
     transplant.matrices().map(|(name, _)| name).chain(others)
 }
 
-fn layout(transplant: &Transplant, shard_size: ShardSize) -> Result<Layout, SurgeonError> {
+fn layout(transplant: &Transplant, files: &TransplantFiles) -> Result<Layout, SurgeonError> {
     let mut tensors = transplant.model.input.checkpoint.tensors().clone();
     for name in vocabulary_tensors(transplant) {
         tensors[name].shape[0] = transplant.vocabulary_size();
     }
-    Ok(Layout::new(tensors, shard_size)?)
+    Ok(Layout::in_format(files.format, tensors, files.shard_size)?)
 }
 
 /// The model's config with the size of the new vocabulary and the ids of the donor. An id that the donor's
