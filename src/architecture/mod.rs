@@ -12,6 +12,7 @@ mod experts;
 mod infer;
 mod model_config;
 mod name;
+mod python_floats;
 mod repeated_key;
 mod side_files;
 mod unlisted;

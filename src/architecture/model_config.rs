@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use super::ArchitectureError;
 use super::repeated_key::repeated_key;
+use super::{ArchitectureError, python_floats};
 use crate::kernels::dtype::DType;
 
 const FILE: &str = "config.json";
@@ -64,6 +64,7 @@ impl ModelConfig {
             return Err(ArchitectureError::NotAFile { path });
         }
         let text = fs::read(&path).map_err(unreadable)?;
+        let text = python_floats::mark(&text);
         let values = serde_json::from_slice(&text)
             .map_err(|source| ArchitectureError::Json { path: path.clone(), source })?;
         if let Some(key) = repeated_key(&text) {
@@ -184,7 +185,7 @@ impl ModelConfig {
     /// Writes `config.json` into a directory.
     pub fn save(&self, directory: &Path) -> Result<(), ArchitectureError> {
         let path = directory.join(FILE);
-        fs::write(&path, format!("{:#}\n", self.values))
+        fs::write(&path, python_floats::unmark(format!("{:#}\n", self.values)))
             .map_err(|source| ArchitectureError::Write { path, source })
     }
 
@@ -268,6 +269,10 @@ mod tests {
   "rms_norm_eps": 1e-05,
   "large": 9007199254740993,
   "third": 0.1234567890123456789,
+  "time_step_limit": [
+    0.0,
+    Infinity
+  ],
   "eos_token_id": [
     1,
     2
