@@ -1,8 +1,4 @@
-//! The output's tokens, and the row that each of them has in every model's embeddings.
-//!
-//! The rules are mergekit's: a model keeps its row of a token; for a token that it lacks it gets the row
-//! of the only model that has it, or the base's, or else the mean of all, so that no model pulls a token
-//! away that it does not know.
+//! The output's tokens, and inputs whose rows are in their order.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
