@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use crate::config::{MergeConfig, ModelReference, TokenSettings, TokenizerSource};
 use crate::tokenizer::{
-    AlignedRows, ModelTokens, OutputTokenizer, Row, RowSource, TokenFlags, TokenizerFile, unite,
+    AlignedRows, ModelTokens, OutputTokenizer, Row, RowSource, TokenFlags, TokenizerFile, United,
+    unite,
 };
 
 use super::alignment::{Alignment, Participant, WantedRows};
@@ -66,10 +67,15 @@ impl<'c> Vocabulary<'c> {
                 let mut file = of_base(donor, &known, warnings);
                 let tokens: Vec<_> =
                     models.iter().map(|model| known[&model.id()].tokens()).collect();
-                let conflicts = unite(&mut file, &tokens);
+                let United { conflicts, ordinary } = unite(&mut file, &tokens);
                 if let [example, ..] = conflicts.as_slice() {
                     let (count, example) = (conflicts.len(), example.clone());
                     warnings.push(PlanWarning::TokenFlags { count, example });
+                }
+                if let [example, ..] = ordinary.as_slice() {
+                    let (count, example) = (ordinary.len(), example.clone());
+                    let base = donor.label();
+                    warnings.push(PlanWarning::SearchedTokens { count, example, base });
                 }
                 (file, donor.directory.clone())
             }

@@ -72,6 +72,15 @@ pub enum PlanWarning {
         /// One of them.
         example: String,
     },
+    /// Ordinary tokens of other models are found in texts before the base model's rules divide them.
+    SearchedTokens {
+        /// How many.
+        count: usize,
+        /// One of them.
+        example: String,
+        /// The base model.
+        base: String,
+    },
     /// The output lacks tokens of a model, since its tokens come from another.
     DroppedTokens {
         /// The model.
@@ -221,6 +230,7 @@ impl PlanWarning {
             Self::UnknownLayerCount { .. } => Some("slices"),
             Self::TokensWithoutRow { .. }
             | Self::TokenFlags { .. }
+            | Self::SearchedTokens { .. }
             | Self::DroppedTokens { .. }
             | Self::ZeroEmbeddings { .. }
             | Self::NoVocabularyFile { .. } => Some("tokenizer"),
@@ -252,6 +262,9 @@ impl PlanWarning {
             }
             Self::OtherTokens { .. } => {
                 Some("`tokenizer: {source: union}` aligns embeddings by their tokens".to_owned())
+            }
+            Self::SearchedTokens { .. } => {
+                Some("`tokenizer: {source: base}` divides texts as the base model does".to_owned())
             }
             Self::FlatGradient { .. } => {
                 Some("gradients run from the first layer of a slice to its last".to_owned())
@@ -303,6 +316,12 @@ impl std::fmt::Display for PlanWarning {
             Self::TokenFlags { count, example } => write!(
                 f,
                 "the models find {} in texts by different rules; those of the first model hold",
+                tokens(*count, example)
+            ),
+            Self::SearchedTokens { count, example, base } => write!(
+                f,
+                "{} of other models will be found in texts before the rules of `{base}` divide them, also \
+                inside of words",
                 tokens(*count, example)
             ),
             Self::DroppedTokens { model, count, example } => {

@@ -27,4 +27,4 @@ pub use file::{AddedToken, FILE, TokenFlags, TokenizerFile};
 pub(crate) use json_file::read_object;
 pub use output::{OutputTokenizer, VOCABULARY_FILES};
 pub use rows::{AlignedRows, Row, RowSource};
-pub use union::{ModelTokens, unite};
+pub use union::{ModelTokens, United, unite};

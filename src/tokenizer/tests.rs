@@ -103,7 +103,8 @@ fn a_union_has_ordinary_tokens_first_and_the_first_models_flags() {
     let mut united = base.clone();
     let models =
         [ModelTokens { tokenizer: &base, end: 7 }, ModelTokens { tokenizer: &other, end: 9 }];
-    assert_eq!(unite(&mut united, &models), ["<s>"]);
+    let expected = United { conflicts: vec!["<s>".to_owned()], ordinary: vec!["x".to_owned()] };
+    assert_eq!(unite(&mut united, &models), expected);
     let mut expected = tokens(&base);
     expected.extend([("x", 7), ("<end>", 8)]);
     assert_eq!(tokens(&united), expected);

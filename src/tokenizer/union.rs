@@ -38,14 +38,23 @@ impl<'a> ModelTokens<'a> {
     }
 }
 
-/// Adds to `base` what `models` have beside it, and returns the tokens whose flags differ between
-/// models; those of the first model that has them hold.
+/// What there is to say about a union.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct United {
+    /// Tokens whose flags differ between models, in alphabetical order; those of the first model that
+    /// has them hold.
+    pub conflicts: Vec<String>,
+    /// Ordinary tokens of other models, which texts are searched for now.
+    pub ordinary: Vec<String>,
+}
+
+/// Adds to `base` what `models` have beside it.
 ///
 /// Tokens of `base` keep their ids. Others follow in the order of the models and their ids: first
 /// ordinary ones, then added tokens. All become added tokens, since nobody knows how they would be
 /// merged from smaller ones; an ordinary token of one model that is an added one of another is an added
 /// one.
-pub fn unite(base: &mut TokenizerFile, models: &[ModelTokens<'_>]) -> Vec<String> {
+pub fn unite(base: &mut TokenizerFile, models: &[ModelTokens<'_>]) -> United {
     let mut flags: HashMap<&str, TokenFlags> = HashMap::new();
     let mut conflicts = HashSet::new();
     for (token, own) in models.iter().flat_map(ModelTokens::added) {
@@ -53,9 +62,11 @@ pub fn unite(base: &mut TokenizerFile, models: &[ModelTokens<'_>]) -> Vec<String
             conflicts.insert(token);
         }
     }
+    let mut ordinary = Vec::new();
     for (token, _) in models.iter().flat_map(ModelTokens::iter) {
         if !flags.contains_key(token) && !base.vocabulary().contains_key(token) {
             base.add(token, TokenFlags::ORDINARY);
+            ordinary.push(token.to_owned());
         }
     }
     for (token, _) in models.iter().flat_map(ModelTokens::added) {
@@ -63,5 +74,5 @@ pub fn unite(base: &mut TokenizerFile, models: &[ModelTokens<'_>]) -> Vec<String
     }
     let mut conflicts: Vec<String> = conflicts.into_iter().map(str::to_owned).collect();
     conflicts.sort_unstable();
-    conflicts
+    United { conflicts, ordinary }
 }
