@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use sha2::{Digest, Sha256};
+
 use crate::adapter::{AdaptedCheckpoint, Adapter};
 use crate::architecture::{Architecture, ModelConfig};
 use crate::checkpoint::{Beginnings, Checkpoint, TensorInfo, TensorSource};
@@ -35,6 +37,7 @@ pub struct InputModel {
     id: u64,
     unlisted: OnceLock<Vec<String>>,
     tokenizer: OnceLock<Result<Arc<TokenizerFile>, TokenizerError>>,
+    tokenizer_digest: OnceLock<Option<[u8; 32]>>,
 }
 
 impl InputModel {
@@ -118,6 +121,7 @@ impl InputModel {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             unlisted: OnceLock::new(),
             tokenizer: OnceLock::new(),
+            tokenizer_digest: OnceLock::new(),
         })
     }
 
@@ -139,6 +143,7 @@ impl InputModel {
             id: self.id,
             unlisted: OnceLock::new(),
             tokenizer: OnceLock::new(),
+            tokenizer_digest: OnceLock::new(),
         })
     }
 
@@ -188,9 +193,16 @@ impl InputModel {
     }
 
     /// Whether the tokenizers of both models are the same file, byte by byte; also when both have none.
+    /// Files are read once per model, however often a search asks.
     pub(super) fn has_tokenizer_of(&self, other: &Self) -> bool {
-        let path = |model: &Self| model.directory.join(tokenizer::FILE);
-        same_contents(&path(self), &path(other))
+        self.directory == other.directory || self.tokenizer_digest() == other.tokenizer_digest()
+    }
+
+    fn tokenizer_digest(&self) -> Option<[u8; 32]> {
+        *self.tokenizer_digest.get_or_init(|| {
+            let text = std::fs::read(self.directory.join(tokenizer::FILE)).ok()?;
+            Some(Sha256::digest(text).into())
+        })
     }
 
     /// Whether the model's config says that its LM head is its input embedding.
@@ -294,9 +306,4 @@ impl ModelStore {
         models.insert(model.reference.clone(), Arc::clone(&model));
         model
     }
-}
-
-fn same_contents(a: &Path, b: &Path) -> bool {
-    let length = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.len()).ok();
-    a == b || length(a) == length(b) && std::fs::read(a).ok() == std::fs::read(b).ok()
 }
