@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use candle_core::Device;
 use indexmap::IndexMap;
-use mergekit::evaluate::{EvaluateError, Evaluator, TaskLibrary, TaskOptions, Tokenizer};
+use mergekit::evaluate::{EvaluateError, Evaluator, Limit, TaskLibrary, TaskOptions, Tokenizer};
 use mergekit::lm::{
     Decoder, DecoderOptions, GenerateRequest, LanguageModel, LmError, Score, ScoreRequest, StopRule,
 };
@@ -161,7 +161,7 @@ fn check_run(run: &str, tokenizer: &Tokenizer, options: &TaskOptions, max_length
 fn tasks_score_as_in_the_harness() {
     let tokenizer = Tokenizer::open(&golden().join("model")).expect("a tokenizer");
     check_run("plain", &tokenizer, &TaskOptions::default(), None);
-    let options = TaskOptions { limit: Some(5), ..TaskOptions::default() };
+    let options = TaskOptions { limit: Some(Limit::Items(5)), ..TaskOptions::default() };
     check_run("limit5", &tokenizer, &options, None);
     check_run("short_ctx", &tokenizer, &TaskOptions::default(), Some(96));
 }
@@ -483,7 +483,7 @@ impl LanguageModel for Constant {
 fn a_score_that_is_no_number_is_an_error() {
     let library = TaskLibrary::new(&[golden()]).expect("the tasks are there");
     let tokenizer = Tokenizer::open(&golden().join("model")).expect("a tokenizer");
-    let options = TaskOptions { limit: Some(3), ..TaskOptions::default() };
+    let options = TaskOptions { limit: Some(Limit::Items(3)), ..TaskOptions::default() };
     let task = library.load("ge_which_context", &tokenizer, &options).expect("a task");
     let error = task.evaluate(&Constant(f64::NAN), &[1]).expect_err("not a number");
     assert!(matches!(error, EvaluateError::TooLong { .. }), "{error}");

@@ -10,6 +10,7 @@ use super::field::{as_index, python_text};
 use super::filter::Pipeline;
 use super::metric::{GENERATE_UNTIL, Metric, mean, standard_error};
 use super::prompt::TaskData;
+use super::record::{ItemRecord, ItemResponses, RequestRecord, Response, TaskInfo};
 use super::tokenizer::TextStream;
 use super::{EvaluateError, Evaluator, TaskOptions, TaskScores, Tokenizer, metric_key};
 use crate::config::yaml::Node;
@@ -28,6 +29,8 @@ pub(super) struct GenerationOptions {
     /// Strings that end an answer, which does not contain them. In the order of the task.
     until: Vec<String>,
     max_tokens: usize,
+    /// As the task has them, defaults included.
+    written: Value,
 }
 
 impl GenerationOptions {
@@ -39,6 +42,12 @@ impl GenerationOptions {
         let mut options = GenerationOptions {
             until: vec![fewshot_delimiter.to_owned()],
             max_tokens: DEFAULT_MAX_TOKENS,
+            written: json!({
+                "until": [fewshot_delimiter],
+                "do_sample": false,
+                "temperature": 0.0,
+                "max_gen_toks": DEFAULT_MAX_TOKENS,
+            }),
         };
         let Some(node) = node else { return Ok(options) };
         let fields = node.fields()?;
@@ -82,8 +91,21 @@ impl GenerationOptions {
                 return Err(EvaluateError::unsupported(&node, "option", name, Vec::new()));
             }
         }
+        options.written = written(node, fewshot_delimiter);
         Ok(options)
     }
+}
+
+/// The options as JSON, with what the harness puts in where a task says nothing.
+fn written(node: &Node<'_>, fewshot_delimiter: &str) -> Value {
+    let mut written = serde_json::to_value(node.value()).unwrap_or_default();
+    if let Some(fields) = written.as_object_mut() {
+        if let Some(temperature) = fields.get_mut("temperature") {
+            *temperature = temperature.as_f64().into();
+        }
+        fields.entry("until").or_insert_with(|| json!([fewshot_delimiter]));
+    }
+    written
 }
 
 /// A generation task with its prompts.
@@ -98,11 +120,13 @@ pub(super) struct Generation {
     max_tokens: usize,
     repeats: usize,
     warnings: Vec<String>,
+    info: TaskInfo,
 }
 
 #[derive(Debug)]
 struct Item {
     prompt: String,
+    record: Option<Box<ItemRecord>>,
     tokens: Vec<u32>,
     /// For each metric, the texts that are right, in the form in which they are compared.
     gold: Vec<Vec<String>>,
@@ -116,7 +140,7 @@ impl Generation {
         options: &TaskOptions,
     ) -> Result<Generation, EvaluateError> {
         let items = data.prepare_items(options, |index, prompts| {
-            Item::prepare(&data, tokenizer, index, prompts)
+            Item::prepare(&data, tokenizer, options, index, prompts)
         })?;
         let mut warnings = data.warnings(options);
         if let Some(penalty) = tokenizer.repetition_penalty() {
@@ -125,6 +149,7 @@ impl Generation {
                  changes answers in the harness but not here"
             ));
         }
+        let info = data.info(options);
         let config = data.config;
         let mut stops = config.generation.until;
         if let Some(end) = tokenizer.end_text()
@@ -142,6 +167,7 @@ impl Generation {
             max_tokens: config.generation.max_tokens,
             repeats: config.repeats,
             warnings,
+            info,
         })
     }
 
@@ -172,6 +198,17 @@ impl Generation {
         Ok(texts.collect())
     }
 
+    /// What the model said to items that tell it, still without what filters make of it.
+    fn responses(&self, items: &[usize], answers: &[String]) -> Vec<ItemResponses> {
+        let told = items.iter().zip(answers).filter(|(item, _)| self.record(**item).is_some());
+        let repeated = |answer: &String| vec![Response::Text(answer.clone()); self.repeats];
+        told.map(|(_, answer)| ItemResponses {
+            responses: vec![repeated(answer)],
+            ..ItemResponses::default()
+        })
+        .collect()
+    }
+
     /// Refuses when nothing of an item's prompt would be left before the answer.
     fn check_room(&self, item: usize, max_length: usize) -> Result<(), EvaluateError> {
         if self.max_tokens >= max_length {
@@ -195,6 +232,7 @@ impl Item {
     fn prepare(
         data: &TaskData,
         tokenizer: &Tokenizer,
+        options: &TaskOptions,
         index: usize,
         prompts: Vec<String>,
     ) -> Result<Item, EvaluateError> {
@@ -208,7 +246,11 @@ impl Item {
         let compared =
             |metric: &Metric| right.iter().map(|text| metric.normalization.apply(text)).collect();
         let gold = data.config.metrics.iter().map(compared).collect();
-        Ok(Item { prompt, tokens, gold })
+        let record = data.record(index, options, || {
+            let options = data.config.generation.written.clone();
+            vec![RequestRecord::Generation { context: prompt.clone(), options }]
+        })?;
+        Ok(Item { prompt, record, tokens, gold })
     }
 }
 
@@ -281,12 +323,20 @@ impl Evaluator for Generation {
     }
 
     fn fingerprint(&self, item: usize) -> String {
-        let Item { prompt, tokens, gold } = &self.items[item];
+        let Item { prompt, tokens, gold, .. } = &self.items[item];
         format!("{prompt}\n{tokens:?} {gold:?}")
     }
 
     fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    fn info(&self) -> &TaskInfo {
+        &self.info
+    }
+
+    fn record(&self, item: usize) -> Option<&ItemRecord> {
+        self.items[item].record.as_deref()
     }
 
     fn metrics(&self) -> IndexMap<String, bool> {
@@ -309,12 +359,17 @@ impl Evaluator for Generation {
     ) -> Result<TaskScores, EvaluateError> {
         let answers = self.answers(model, items)?;
         let mut values = IndexMap::new();
+        let mut responses = self.responses(items, &answers);
         for pipeline in &self.pipelines {
             // Greedy decoding answers alike however often it is asked.
             let filtered: Vec<String> = answers
                 .iter()
                 .map(|answer| pipeline.apply(&vec![answer.clone(); self.repeats]))
                 .collect();
+            for (responses, text) in responses.iter_mut().zip(&filtered) {
+                let text = vec![Response::Text(text.clone())];
+                responses.filtered.insert(pipeline.name.clone(), text);
+            }
             for (index, metric) in self.metrics.iter().enumerate() {
                 let is_right = |(&item, answer): (&usize, &String)| {
                     let answer = metric.normalization.apply(answer);
@@ -324,7 +379,7 @@ impl Evaluator for Generation {
                 values.insert(metric_key(metric.name, &pipeline.name), column);
             }
         }
-        Ok(TaskScores { values })
+        Ok(TaskScores { values, responses })
     }
 
     fn aggregate(&self, _metric: &str, values: &[f64]) -> f64 {
@@ -388,6 +443,13 @@ mod tests {
             max_tokens: 1,
             repeats: 1,
             warnings: Vec::new(),
+            info: TaskInfo {
+                alias: String::new(),
+                version: Value::Null,
+                num_fewshot: 0,
+                n_documents: 0,
+                config: serde_json::Map::new(),
+            },
         };
         assert_eq!(generation(&["\n", "b\nQ:"]).cut("ab\nQ:"), "ab");
         assert_eq!(generation(&["b\nQ:", "\n"]).cut("ab\nQ:"), "a");

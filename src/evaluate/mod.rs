@@ -16,6 +16,7 @@ mod metric;
 mod multiple_choice;
 mod prompt;
 mod python;
+mod record;
 mod registry;
 mod task;
 mod template;
@@ -25,6 +26,7 @@ use indexmap::IndexMap;
 
 pub use error::{EvaluateError, Row};
 pub use library::TaskLibrary;
+pub use record::{ItemRecord, ItemResponses, RequestRecord, Response, TaskInfo};
 pub use tokenizer::{PairProblem, TokenPair, Tokenizer};
 
 use crate::lm::LanguageModel;
@@ -35,18 +37,40 @@ const FEWSHOT_SEED: u64 = 1234;
 /// How a task is loaded, where that is not the task's own affair.
 #[derive(Debug, Clone)]
 pub struct TaskOptions {
-    /// Only the first so many documents; all if `None`.
-    pub limit: Option<usize>,
+    /// Only the first documents; all if `None`.
+    pub limit: Option<Limit>,
     /// Number of examples in front of each document instead of the task's own, except for tasks
     /// that say 0.
     pub num_fewshot: Option<usize>,
     /// Seed of the draw of examples; the harness's is the default.
     pub fewshot_seed: u64,
+    /// Whether items tell their texts ([`Evaluator::record`]) and what a model said
+    /// ([`TaskScores::responses`]).
+    pub records: bool,
+}
+
+/// How many documents of a task are used, from the first on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Limit {
+    /// So many, or all if there are fewer.
+    Items(usize),
+    /// This share, above 0 and below 1, rounded up.
+    Share(f64),
+}
+
+impl Limit {
+    /// How many of `n_documents` remain.
+    pub fn of(self, n_documents: usize) -> usize {
+        match self {
+            Limit::Items(items) => items.min(n_documents),
+            Limit::Share(share) => ((share * n_documents as f64).ceil() as usize).min(n_documents),
+        }
+    }
 }
 
 impl Default for TaskOptions {
     fn default() -> Self {
-        Self { limit: None, num_fewshot: None, fewshot_seed: FEWSHOT_SEED }
+        Self { limit: None, num_fewshot: None, fewshot_seed: FEWSHOT_SEED, records: false }
     }
 }
 
@@ -67,6 +91,12 @@ pub trait Evaluator: Send + Sync {
     fn warnings(&self) -> &[String] {
         &[]
     }
+
+    /// What reports say of the task beside its figures.
+    fn info(&self) -> &TaskInfo;
+
+    /// An item's texts; `None` unless [`TaskOptions::records`] was set.
+    fn record(&self, item: usize) -> Option<&ItemRecord>;
 
     /// What judges all items alike, as text to compare and to digest: the kind of task, what is made
     /// of an answer and how it is measured. The same in every run of this program.
@@ -105,6 +135,9 @@ pub trait Evaluator: Send + Sync {
 pub struct TaskScores {
     /// By metric and filter: `acc,none`.
     pub values: IndexMap<String, Vec<f64>>,
+    /// What the model said to every item asked for, in the order asked; empty unless
+    /// [`TaskOptions::records`] was set.
+    pub responses: Vec<ItemResponses>,
 }
 
 /// The name under which the values of a metric are found: `acc,none`.

@@ -7,6 +7,7 @@ use super::error::Row;
 use super::field::as_index;
 use super::metric::{MULTIPLE_CHOICE, Measure, Metric, mean, standard_error};
 use super::prompt::TaskData;
+use super::record::{ItemRecord, ItemResponses, RequestRecord, Response, TaskInfo};
 use super::tokenizer::{PairProblem, TokenPair};
 use super::{EvaluateError, Evaluator, TaskOptions, TaskScores, Tokenizer, metric_key};
 use crate::lm::{LanguageModel, Score, ScoreRequest};
@@ -22,11 +23,13 @@ pub(super) struct MultipleChoice {
     metrics: Vec<Metric>,
     pipelines: Vec<String>,
     warnings: Vec<String>,
+    info: TaskInfo,
 }
 
 #[derive(Debug)]
 struct Item {
     prompt: String,
+    record: Option<Box<ItemRecord>>,
     /// One for each choice; then one for each choice without context, where a metric needs it.
     pairs: Vec<TokenPair>,
     choices: Vec<ChoiceLength>,
@@ -49,9 +52,10 @@ impl MultipleChoice {
         options: &TaskOptions,
     ) -> Result<MultipleChoice, EvaluateError> {
         let items = data.prepare_items(options, |index, contexts| {
-            Item::prepare(&data, tokenizer, index, contexts)
+            Item::prepare(&data, tokenizer, options, index, contexts)
         })?;
         let warnings = data.warnings(options);
+        let info = data.info(options);
         let config = data.config;
         let pipelines = config.pipelines.into_iter().map(|pipeline| pipeline.name).collect();
         Ok(MultipleChoice {
@@ -60,6 +64,7 @@ impl MultipleChoice {
             metrics: config.metrics,
             pipelines,
             warnings,
+            info,
         })
     }
 }
@@ -68,6 +73,7 @@ impl Item {
     fn prepare(
         data: &TaskData,
         tokenizer: &Tokenizer,
+        options: &TaskOptions,
         index: usize,
         contexts: Vec<String>,
     ) -> Result<Item, EvaluateError> {
@@ -115,12 +121,20 @@ impl Item {
             })
         });
         let pairs = pairs.collect::<Result<_, _>>()?;
+        let record = data.record(index, options, || {
+            let requests = requests.iter().map(|(context, continuation)| {
+                let (context, continuation) = ((*context).to_owned(), continuation.clone());
+                RequestRecord::LogLikelihood { context, continuation }
+            });
+            requests.collect()
+        })?;
         let length = |choice: &String| ChoiceLength {
             characters: choice.chars().count(),
             bytes: choice.len(),
         };
         let choices = choices.iter().map(length).collect();
-        Ok(Item { prompt: contexts.into_iter().next().unwrap_or_default(), pairs, choices, gold })
+        let prompt = contexts.into_iter().next().unwrap_or_default();
+        Ok(Item { prompt, record, pairs, choices, gold })
     }
 }
 
@@ -167,13 +181,21 @@ impl Evaluator for MultipleChoice {
     }
 
     fn fingerprint(&self, item: usize) -> String {
-        let Item { prompt, pairs, choices, gold } = &self.items[item];
+        let Item { prompt, pairs, choices, gold, .. } = &self.items[item];
         let pairs: Vec<_> = pairs.iter().map(|pair| (&pair.context, &pair.continuation)).collect();
         format!("{prompt}\n{pairs:?} {choices:?} {gold:?}")
     }
 
     fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    fn info(&self) -> &TaskInfo {
+        &self.info
+    }
+
+    fn record(&self, item: usize) -> Option<&ItemRecord> {
+        self.items[item].record.as_deref()
     }
 
     fn metrics(&self) -> IndexMap<String, bool> {
@@ -209,6 +231,7 @@ impl Evaluator for MultipleChoice {
         let scores = model.score(&requests)?;
 
         let mut values: Vec<Vec<f64>> = vec![Vec::new(); self.metrics.len()];
+        let mut responses = Vec::new();
         let mut rest = scores.as_slice();
         for &index in items {
             let item = &self.items[index];
@@ -220,6 +243,9 @@ impl Evaluator for MultipleChoice {
             for (metric, values) in self.metrics.iter().zip(&mut values) {
                 values.push(item.measure(metric.measure, own));
             }
+            if item.record.is_some() {
+                responses.push(self.responses(own));
+            }
         }
         let keys = self.pipelines.iter().flat_map(|pipeline| {
             let values = &values;
@@ -228,7 +254,7 @@ impl Evaluator for MultipleChoice {
                 .zip(values)
                 .map(move |(metric, values)| (metric_key(metric.name, pipeline), values.clone()))
         });
-        Ok(TaskScores { values: keys.collect() })
+        Ok(TaskScores { values: keys.collect(), responses })
     }
 
     fn aggregate(&self, _metric: &str, values: &[f64]) -> f64 {
@@ -243,6 +269,16 @@ impl Evaluator for MultipleChoice {
 }
 
 impl MultipleChoice {
+    /// What the model said to an item; filters leave it as it is.
+    fn responses(&self, scores: &[Score]) -> ItemResponses {
+        let said: Vec<Response> = scores.iter().copied().map(Response::Score).collect();
+        ItemResponses {
+            responses: said.iter().map(|response| vec![response.clone()]).collect(),
+            filtered: self.pipelines.iter().map(|name| (name.clone(), said.clone())).collect(),
+            noted: IndexMap::new(),
+        }
+    }
+
     /// Refuses a continuation that does not fit.
     fn check_room(
         &self,
@@ -328,6 +364,7 @@ mod tests {
     fn item(choices: &[&str], gold: &[i64]) -> Item {
         Item {
             prompt: String::new(),
+            record: None,
             pairs: Vec::new(),
             choices: choices
                 .iter()

@@ -12,6 +12,7 @@ use super::data::{Document, Split};
 use super::error::Row;
 use super::field::{Fields, as_index};
 use super::python::{PythonRandom, is_whitespace};
+use super::record::{ItemRecord, RequestRecord, TaskInfo};
 use super::task::{FewShotConfig, PromptConfig, Sampler, SplitName, TaskConfig};
 use super::{EvaluateError, TaskOptions};
 
@@ -83,6 +84,33 @@ impl TaskData {
         items.into_iter().collect()
     }
 
+    /// What reports say of the task.
+    pub(super) fn info(&self, options: &TaskOptions) -> TaskInfo {
+        let TaskConfig { alias, version, written, .. } = &self.config;
+        TaskInfo {
+            alias: alias.clone(),
+            version: version.clone(),
+            num_fewshot: self.shots(options),
+            n_documents: self.documents.len(),
+            config: written.clone(),
+        }
+    }
+
+    /// A document's texts, if they are asked for.
+    pub(super) fn record(
+        &self,
+        index: usize,
+        options: &TaskOptions,
+        requests: impl FnOnce() -> Vec<RequestRecord>,
+    ) -> Result<Option<Box<ItemRecord>>, EvaluateError> {
+        if !options.records {
+            return Ok(None);
+        }
+        let document = &self.documents[index];
+        let target = self.config.prompt.fields.target(document, &self.columns, Row::Item(index))?;
+        Ok(Some(Box::new(ItemRecord::new(&document.columns, &target, requests()))))
+    }
+
     /// What is questionable about the prompts.
     pub(super) fn warnings(&self, options: &TaskOptions) -> Vec<String> {
         let (data, fewshot) = (&self.config.data, &self.config.fewshot);
@@ -121,7 +149,7 @@ impl TaskData {
         let mut random = PythonRandom::new(options.fewshot_seed);
         self.documents
             .iter()
-            .take(options.limit.unwrap_or(usize::MAX))
+            .take(options.limit.map_or(usize::MAX, |limit| limit.of(self.documents.len())))
             .enumerate()
             .map(|(index, document)| {
                 let row = Row::Item(index);
