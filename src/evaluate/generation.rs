@@ -237,7 +237,7 @@ impl Item {
         prompts: Vec<String>,
     ) -> Result<Item, EvaluateError> {
         let prompt = prompts.into_iter().next().unwrap_or_default();
-        let tokens = tokenizer.encode(&prompt);
+        let tokens = tokenizer.encode_prompt(&prompt);
         if tokens.is_empty() {
             let (task, row) = (data.config.name.clone(), Row::Item(index));
             return Err(EvaluateError::EmptyPrompt { task, row });

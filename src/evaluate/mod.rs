@@ -5,6 +5,7 @@
 //! prompt and tokenizes it, once: an [`Evaluator`] then scores any number of models on it. The
 //! kinds of tasks stand in `registry`, the metrics in `metric`, the filters in `filter`.
 
+mod chat;
 mod data;
 mod document;
 mod error;
@@ -24,6 +25,7 @@ mod tokenizer;
 
 use indexmap::IndexMap;
 
+pub use chat::{ChatOptions, ChatTemplate, Message, Role};
 pub use error::{EvaluateError, Row};
 pub use library::TaskLibrary;
 pub use record::{ItemRecord, ItemResponses, RequestRecord, Response, TaskInfo};
@@ -44,6 +46,10 @@ pub struct TaskOptions {
     pub num_fewshot: Option<usize>,
     /// Seed of the draw of examples; the harness's is the default.
     pub fewshot_seed: u64,
+    /// What the model is told before anything else, in front of the task's description.
+    pub system_instruction: Option<String>,
+    /// How prompts become conversations; `None`: they are plain text.
+    pub chat: Option<ChatOptions>,
     /// Whether items tell their texts ([`Evaluator::record`]) and what a model said
     /// ([`TaskScores::responses`]).
     pub records: bool,
@@ -70,7 +76,14 @@ impl Limit {
 
 impl Default for TaskOptions {
     fn default() -> Self {
-        Self { limit: None, num_fewshot: None, fewshot_seed: FEWSHOT_SEED, records: false }
+        Self {
+            limit: None,
+            num_fewshot: None,
+            fewshot_seed: FEWSHOT_SEED,
+            system_instruction: None,
+            chat: None,
+            records: false,
+        }
     }
 }
 

@@ -84,7 +84,8 @@ impl Item {
             unreachable!("a multiple-choice config without choices is refused when it is read")
         };
         let target = fields.target(document, &data.columns, row)?;
-        let continued = |text: &str| format!("{}{text}", config.prompt.target_delimiter);
+        let delimiter = data.answer_delimiter(options);
+        let continued = |text: &str| format!("{delimiter}{text}");
 
         let gold;
         let mut requests: Vec<(&str, String)>;
