@@ -2,11 +2,13 @@
 //! what a person is told about a task that is wrong.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use candle_core::Device;
 use indexmap::IndexMap;
-use mergekit::evaluate::{EvaluateError, Evaluator, Limit, TaskLibrary, TaskOptions, Tokenizer};
+use mergekit::evaluate::{
+    ChatOptions, ChatTemplate, EvaluateError, Evaluator, Limit, TaskLibrary, TaskOptions, Tokenizer,
+};
 use mergekit::lm::{
     Decoder, DecoderOptions, GenerateRequest, LanguageModel, LmError, Score, ScoreRequest, StopRule,
 };
@@ -164,6 +166,23 @@ fn tasks_score_as_in_the_harness() {
     let options = TaskOptions { limit: Some(Limit::Items(5)), ..TaskOptions::default() };
     check_run("limit5", &tokenizer, &options, None);
     check_run("short_ctx", &tokenizer, &TaskOptions::default(), Some(96));
+}
+
+#[test]
+fn tasks_score_as_in_the_harness_in_conversations() {
+    let model = golden().join("model");
+    let tokenizer = Tokenizer::open(&model).expect("a tokenizer");
+    let template = ChatTemplate::of_model(&model).expect("readable").expect("a chat template");
+    let template = Arc::new(template);
+    let chat = |multiturn| Some(ChatOptions { template: Arc::clone(&template), multiturn });
+    let options = TaskOptions {
+        chat: chat(true),
+        system_instruction: Some("Be brief.".to_owned()),
+        ..TaskOptions::default()
+    };
+    check_run("chat_multi", &tokenizer, &options, None);
+    let options = TaskOptions { chat: chat(false), ..TaskOptions::default() };
+    check_run("chat_single", &tokenizer, &options, None);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod date;
 mod environment;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -114,7 +115,8 @@ impl ChatTemplate {
         environment
             .add_template_owned(NAME, environment::without_generation_tags(text))
             .map_err(environment::describe)?;
-        let special_tokens = special_tokens.into_iter().collect();
+        let special_tokens: BTreeMap<String, String> = special_tokens.into_iter().collect();
+        let special_tokens = Value::from(special_tokens);
         Ok(ChatTemplate { text: text.to_owned(), environment, special_tokens })
     }
 
@@ -254,6 +256,58 @@ mod tests {
         assert_eq!(keeping.render(&open, true).as_deref(), Ok("[user] q ![assistant]So  "));
         let losing = ChatTemplate::new("{{ messages[0].content }}", []).expect("valid");
         assert_eq!(losing.render(&open, true), Err(ChatProblem::NotContinued));
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Golden {
+        special_tokens: BTreeMap<String, String>,
+        templates: Vec<GoldenTemplate>,
+    }
+
+    #[derive(serde::Deserialize)]
+    struct GoldenTemplate {
+        name: String,
+        template: String,
+        cases: Vec<GoldenCase>,
+    }
+
+    #[derive(serde::Deserialize)]
+    struct GoldenCase {
+        name: String,
+        messages: Vec<(String, String)>,
+        open: bool,
+        text: Option<String>,
+        error: Option<String>,
+    }
+
+    /// See tests/golden/evaluate/chat_templates.py.
+    #[test]
+    fn templates_render_as_in_transformers() {
+        let table = include_str!("../../../tests/golden/evaluate/chat_templates.json");
+        let table: Golden = serde_json::from_str(table).expect("golden data is valid");
+        for GoldenTemplate { name, template, cases } in table.templates {
+            let template = ChatTemplate::new(&template, table.special_tokens.clone());
+            let template = template.unwrap_or_else(|problem| panic!("{name}: {problem}"));
+            for case in cases {
+                let role = |name: &str| {
+                    let roles = [Role::System, Role::User, Role::Assistant];
+                    roles.into_iter().find(|role| role.name() == name).expect("a role")
+                };
+                let messages: Vec<Message> =
+                    case.messages.iter().map(|(by, text)| Message::new(role(by), text)).collect();
+                let place = format!("{name}/{}", case.name);
+                match (template.render(&messages, case.open), case.text, case.error) {
+                    (Ok(rendered), Some(text), _) => assert_eq!(rendered, text, "{place}"),
+                    (Err(ChatProblem::Template(found)), None, Some(error)) => {
+                        assert_eq!(found, error, "{place}");
+                    }
+                    (Err(ChatProblem::NotContinued), None, Some(error)) => {
+                        assert!(error.contains("does not appear in the chat"), "{place}: {error}");
+                    }
+                    (found, text, error) => panic!("{place}: {found:?} {text:?} {error:?}"),
+                }
+            }
+        }
     }
 
     #[test]
