@@ -2,11 +2,13 @@
 //! what a person is told about a task that is wrong.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use candle_core::Device;
 use indexmap::IndexMap;
-use mergekit::evaluate::{EvaluateError, Evaluator, TaskLibrary, TaskOptions, Tokenizer};
+use mergekit::evaluate::{
+    ChatOptions, ChatTemplate, EvaluateError, Evaluator, Limit, TaskLibrary, TaskOptions, Tokenizer,
+};
 use mergekit::lm::{
     Decoder, DecoderOptions, GenerateRequest, LanguageModel, LmError, Score, ScoreRequest, StopRule,
 };
@@ -161,9 +163,26 @@ fn check_run(run: &str, tokenizer: &Tokenizer, options: &TaskOptions, max_length
 fn tasks_score_as_in_the_harness() {
     let tokenizer = Tokenizer::open(&golden().join("model")).expect("a tokenizer");
     check_run("plain", &tokenizer, &TaskOptions::default(), None);
-    let options = TaskOptions { limit: Some(5), ..TaskOptions::default() };
+    let options = TaskOptions { limit: Some(Limit::Items(5)), ..TaskOptions::default() };
     check_run("limit5", &tokenizer, &options, None);
     check_run("short_ctx", &tokenizer, &TaskOptions::default(), Some(96));
+}
+
+#[test]
+fn tasks_score_as_in_the_harness_in_conversations() {
+    let model = golden().join("model");
+    let tokenizer = Tokenizer::open(&model).expect("a tokenizer");
+    let template = ChatTemplate::of_model(&model).expect("readable").expect("a chat template");
+    let template = Arc::new(template);
+    let chat = |multiturn| Some(ChatOptions { template: Arc::clone(&template), multiturn });
+    let options = TaskOptions {
+        chat: chat(true),
+        system_instruction: Some("Be brief.".to_owned()),
+        ..TaskOptions::default()
+    };
+    check_run("chat_multi", &tokenizer, &options, None);
+    let options = TaskOptions { chat: chat(false), ..TaskOptions::default() };
+    check_run("chat_single", &tokenizer, &options, None);
 }
 
 #[test]
@@ -484,7 +503,7 @@ impl LanguageModel for Constant {
 fn a_score_that_is_no_number_is_an_error() {
     let library = TaskLibrary::new(&[golden()]).expect("the tasks are there");
     let tokenizer = Tokenizer::open(&golden().join("model")).expect("a tokenizer");
-    let options = TaskOptions { limit: Some(3), ..TaskOptions::default() };
+    let options = TaskOptions { limit: Some(Limit::Items(3)), ..TaskOptions::default() };
     let task = library.load("ge_which_context", &tokenizer, &options).expect("a task");
     let error = task.evaluate(&Constant(f64::NAN), &[1]).expect_err("not a number");
     assert!(matches!(error, EvaluateError::TooLong { .. }), "{error}");

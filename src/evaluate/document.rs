@@ -98,6 +98,12 @@ impl TaskDocument {
         self.fields(self.owners.get(name)?)?.get(name)
     }
 
+    /// Every field, with the value it has as JSON; what JSON has no form for is left out.
+    pub(super) fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
+        let value = |name: &String| serde_json::to_value(self.get(name)?.value()).ok();
+        self.owners.keys().filter_map(|name| Some((name.clone(), value(name)?))).collect()
+    }
+
     /// The value of a field that has to be there.
     pub(super) fn require(&self, name: &str) -> Result<Node<'_>, YamlError> {
         self.get(name)

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::config::yaml::{Node, Place, YamlError, did_you_mean};
 use crate::files;
 use crate::lm::LmError;
+use crate::tokenizer::TokenizerError;
 
 /// Everything that can go wrong with a task or with scoring a model on it.
 #[derive(Debug, thiserror::Error)]
@@ -140,6 +141,37 @@ pub enum EvaluateError {
         task: String,
         /// The function as written behind `!function`.
         function: String,
+    },
+
+    /// A model's chat template is no valid template.
+    #[error("the chat template in `{}` is not valid: {problem}", directory.display())]
+    ChatTemplateSyntax {
+        /// The model's directory.
+        directory: PathBuf,
+        /// What the parser says.
+        problem: String,
+    },
+
+    /// The files of a chat template cannot be read.
+    #[error(transparent)]
+    ChatTemplateFile(#[from] TokenizerError),
+
+    /// The chat template fails on an item's prompt.
+    #[error("task `{task}`: the chat template fails on {row}: {problem}")]
+    ChatTemplate {
+        /// The task's name.
+        task: String,
+        /// The document.
+        row: Row,
+        /// What it says.
+        problem: String,
+    },
+
+    /// The chat template fails on a conversation.
+    #[error("the chat template fails: {problem}")]
+    Conversation {
+        /// What it says.
+        problem: String,
     },
 
     /// The task asks for something that does not exist here.
@@ -362,6 +394,7 @@ impl EvaluateError {
             Self::NotANumber { .. } => false,
             Self::Model(error) => error.is_users_mistake(),
             Self::Yaml(error) => error.is_users_mistake(),
+            Self::ChatTemplateFile(error) => error.is_users_mistake(),
             Self::Read { source, .. } => files::is_users_mistake(source),
             _ => true,
         }

@@ -11,6 +11,7 @@ use super::field::{as_index, python_text};
 use super::filter::Pipeline;
 use super::metric::{GENERATE_UNTIL, Measure, Metric, Metrics};
 use super::prompt::TaskData;
+use super::record::{ItemRecord, ItemResponses, RequestRecord, Response, TaskInfo};
 use super::tokenizer::TextStream;
 use super::{
     EvaluateError, Evaluator, MetricValues, TaskOptions, TaskScores, Tokenizer, bleu, chrf,
@@ -32,6 +33,8 @@ pub(super) struct GenerationOptions {
     /// Strings that end an answer, which does not contain them. In the order of the task.
     until: Vec<String>,
     max_tokens: usize,
+    /// As the task has them, defaults included.
+    written: Value,
 }
 
 impl GenerationOptions {
@@ -43,6 +46,12 @@ impl GenerationOptions {
         let mut options = GenerationOptions {
             until: vec![fewshot_delimiter.to_owned()],
             max_tokens: DEFAULT_MAX_TOKENS,
+            written: json!({
+                "until": [fewshot_delimiter],
+                "do_sample": false,
+                "temperature": 0.0,
+                "max_gen_toks": DEFAULT_MAX_TOKENS,
+            }),
         };
         let Some(node) = node else { return Ok(options) };
         let fields = node.fields()?;
@@ -86,8 +95,21 @@ impl GenerationOptions {
                 return Err(EvaluateError::unsupported(&node, "option", name, Vec::new()));
             }
         }
+        options.written = written(node, fewshot_delimiter);
         Ok(options)
     }
+}
+
+/// The options as JSON, with what the harness puts in where a task says nothing.
+fn written(node: &Node<'_>, fewshot_delimiter: &str) -> Value {
+    let mut written = serde_json::to_value(node.value()).unwrap_or_default();
+    if let Some(fields) = written.as_object_mut() {
+        if let Some(temperature) = fields.get_mut("temperature") {
+            *temperature = temperature.as_f64().into();
+        }
+        fields.entry("until").or_insert_with(|| json!([fewshot_delimiter]));
+    }
+    written
 }
 
 /// A generation task with its prompts.
@@ -102,11 +124,13 @@ pub(super) struct Generation {
     max_tokens: usize,
     repeats: usize,
     warnings: Vec<String>,
+    info: TaskInfo,
 }
 
 #[derive(Debug)]
 struct Item {
     prompt: String,
+    record: Option<Box<ItemRecord>>,
     tokens: Vec<u32>,
     /// The texts that are right.
     right: Vec<String>,
@@ -158,7 +182,7 @@ impl Generation {
         options: &TaskOptions,
     ) -> Result<Generation, EvaluateError> {
         let items = data.prepare_items(options, |index, prompts| {
-            Item::prepare(&data, tokenizer, index, prompts)
+            Item::prepare(&data, tokenizer, options, index, prompts)
         })?;
         let mut warnings = data.warnings(options);
         if let Some(penalty) = tokenizer.repetition_penalty() {
@@ -167,6 +191,7 @@ impl Generation {
                  changes answers in the harness but not here"
             ));
         }
+        let info = data.info(options);
         let config = data.config;
         let mut stops = config.generation.until;
         if let Some(end) = tokenizer.end_text()
@@ -184,6 +209,7 @@ impl Generation {
             max_tokens: config.generation.max_tokens,
             repeats: config.repeats,
             warnings,
+            info,
         })
     }
 
@@ -214,6 +240,17 @@ impl Generation {
         Ok(texts.collect())
     }
 
+    /// What the model said to items that tell it, still without what filters make of it.
+    fn responses(&self, items: &[usize], answers: &[String]) -> Vec<ItemResponses> {
+        let told = items.iter().zip(answers).filter(|(item, _)| self.record(**item).is_some());
+        let repeated = |answer: &String| vec![Response::Text(answer.clone()); self.repeats];
+        told.map(|(_, answer)| ItemResponses {
+            responses: vec![repeated(answer)],
+            ..ItemResponses::default()
+        })
+        .collect()
+    }
+
     /// Refuses when nothing of an item's prompt would be left before the answer.
     fn check_room(&self, item: usize, max_length: usize) -> Result<(), EvaluateError> {
         if self.max_tokens >= max_length {
@@ -237,11 +274,12 @@ impl Item {
     fn prepare(
         data: &TaskData,
         tokenizer: &Tokenizer,
+        options: &TaskOptions,
         index: usize,
         prompts: Vec<String>,
     ) -> Result<Item, EvaluateError> {
         let prompt = prompts.into_iter().next().unwrap_or_default();
-        let tokens = tokenizer.encode(&prompt);
+        let tokens = tokenizer.encode_prompt(&prompt);
         if tokens.is_empty() {
             let (task, row) = (data.config.name.clone(), Row::Item(index));
             return Err(EvaluateError::EmptyPrompt { task, row });
@@ -254,7 +292,11 @@ impl Item {
             return Err(target.wrong_value(Row::Item(index), "a single text", &found));
         }
         let gold = metrics.iter().map(|metric| Gold::new(metric, &right)).collect();
-        Ok(Item { prompt, tokens, right, gold })
+        let record = data.record(index, options, || {
+            let options = data.config.generation.written.clone();
+            vec![RequestRecord::Generation { context: prompt.clone(), options }]
+        })?;
+        Ok(Item { prompt, record, tokens, right, gold })
     }
 }
 
@@ -335,6 +377,14 @@ impl Evaluator for Generation {
         &self.warnings
     }
 
+    fn info(&self) -> &TaskInfo {
+        &self.info
+    }
+
+    fn record(&self, item: usize) -> Option<&ItemRecord> {
+        self.items[item].record.as_deref()
+    }
+
     fn metrics(&self) -> IndexMap<String, bool> {
         self.metrics.keys()
     }
@@ -350,6 +400,7 @@ impl Evaluator for Generation {
     ) -> Result<TaskScores, EvaluateError> {
         let answers = self.answers(model, items)?;
         let mut values = IndexMap::new();
+        let mut responses = self.responses(items, &answers);
         for pipeline in &self.pipelines {
             // Greedy decoding answers alike however often it is asked.
             let filtered: Vec<String> = answers
@@ -364,10 +415,20 @@ impl Evaluator for Generation {
                     gold.judge(metric, answer, column);
                 }
             }
+            for (responses, (&item, answer)) in
+                responses.iter_mut().zip(items.iter().zip(&filtered))
+            {
+                let said = vec![Response::Text(answer.clone())];
+                responses.filtered.insert(pipeline.name.clone(), said);
+                for metric in self.metrics.list.iter().filter(|metric| metric.measure.width() > 1) {
+                    let pair = json!([self.items[item].right.first(), answer]);
+                    responses.noted.insert(metric_key(metric.name, &pipeline.name), pair);
+                }
+            }
             let keys = self.metrics.list.iter().map(|m| metric_key(m.name, &pipeline.name));
             values.extend(keys.zip(columns));
         }
-        Ok(TaskScores { values })
+        Ok(TaskScores { values, responses })
     }
 
     fn aggregate(&self, metric: &str, values: &MetricValues) -> f64 {
@@ -436,6 +497,13 @@ mod tests {
             max_tokens: 1,
             repeats: 1,
             warnings: Vec::new(),
+            info: TaskInfo {
+                alias: String::new(),
+                version: Value::Null,
+                num_fewshot: 0,
+                n_documents: 0,
+                config: serde_json::Map::new(),
+            },
         };
         assert_eq!(generation(&["\n", "b\nQ:"]).cut("ab\nQ:"), "ab");
         assert_eq!(generation(&["b\nQ:", "\n"]).cut("ab\nQ:"), "a");

@@ -138,10 +138,7 @@ pub(super) fn prepare(
     tokenizer: &Tokenizer,
     options: &TaskOptions,
 ) -> Result<Box<dyn Evaluator>, EvaluateError> {
-    let mut config = TaskConfig::parse(document)?;
-    if let Some(name) = name {
-        name.clone_into(&mut config.name);
-    }
+    let config = TaskConfig::parse(document, name)?;
     let prepare = config.output_type.prepare;
     prepare(TaskData::read(config)?, tokenizer, options)
 }

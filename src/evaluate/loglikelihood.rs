@@ -6,6 +6,7 @@ use serde_json::json;
 use super::error::Row;
 use super::metric::{LOGLIKELIHOOD, Measure, Metrics};
 use super::prompt::TaskData;
+use super::record::{ItemRecord, RequestRecord, Response, TaskInfo};
 use super::tokenizer::{PairProblem, TokenPair};
 use super::{EvaluateError, Evaluator, MetricValues, TaskOptions, TaskScores, Tokenizer};
 use crate::lm::{LanguageModel, Score, ScoreRequest};
@@ -17,12 +18,14 @@ pub(super) struct LogLikelihood {
     items: Vec<Item>,
     metrics: Metrics,
     warnings: Vec<String>,
+    info: TaskInfo,
 }
 
 #[derive(Debug)]
 struct Item {
     prompt: String,
     pair: TokenPair,
+    record: Option<Box<ItemRecord>>,
 }
 
 impl LogLikelihood {
@@ -36,12 +39,19 @@ impl LogLikelihood {
             let prompt = prompts.into_iter().next().unwrap_or_default();
             let answer = target_text(&data, index)?;
             let pair = encode(tokenizer, &data.config.name, index, &prompt, &answer)?;
-            Ok(Item { prompt, pair })
+            let record = data.record(index, options, || {
+                vec![RequestRecord::LogLikelihood {
+                    context: prompt.clone(),
+                    continuation: answer.clone(),
+                }]
+            })?;
+            Ok(Item { prompt, pair, record })
         })?;
         let warnings = data.warnings(options);
+        let info = data.info(options);
         let config = data.config;
         let metrics = Metrics::new(config.metrics, &config.pipelines);
-        Ok(LogLikelihood { name: config.name, items, metrics, warnings })
+        Ok(LogLikelihood { name: config.name, items, metrics, warnings, info })
     }
 }
 
@@ -136,12 +146,20 @@ impl Evaluator for LogLikelihood {
         &self.warnings
     }
 
+    fn info(&self) -> &TaskInfo {
+        &self.info
+    }
+
+    fn record(&self, item: usize) -> Option<&ItemRecord> {
+        self.items[item].record.as_deref()
+    }
+
     fn definition(&self) -> String {
         json!({ "output_type": LOGLIKELIHOOD, "metrics": self.metrics }).to_string()
     }
 
     fn fingerprint(&self, item: usize) -> String {
-        let Item { prompt, pair } = &self.items[item];
+        let Item { prompt, pair, .. } = &self.items[item];
         format!("{prompt}\n{:?} {:?}", pair.context, pair.continuation)
     }
 
@@ -170,7 +188,10 @@ impl Evaluator for LogLikelihood {
         let column = |measure: Measure| scores.iter().map(|score| value(measure, score)).collect();
         let columns: Vec<MetricValues> =
             self.metrics.list.iter().map(|metric| column(metric.measure)).collect();
-        Ok(TaskScores { values: self.metrics.for_all_pipelines(&columns) })
+        let told = items.iter().zip(&scores).filter(|(item, _)| self.record(**item).is_some());
+        let responses =
+            told.map(|(_, &score)| self.metrics.unfiltered(vec![Response::Score(score)])).collect();
+        Ok(TaskScores { values: self.metrics.for_all_pipelines(&columns), responses })
     }
 
     fn aggregate(&self, metric: &str, values: &MetricValues) -> f64 {

@@ -9,6 +9,7 @@
 mod aggregation;
 mod bleu;
 mod bootstrap;
+mod chat;
 mod chrf;
 mod data;
 mod document;
@@ -24,6 +25,7 @@ mod multiple_choice;
 mod ngrams;
 mod prompt;
 mod python;
+mod record;
 mod registry;
 mod rolling;
 mod selection;
@@ -35,9 +37,11 @@ mod values;
 
 use indexmap::IndexMap;
 
+pub use chat::{ChatOptions, ChatTemplate, Message, Role};
 pub use error::{EvaluateError, Row};
 pub use group::{GroupFigure, GroupFigures, TaskGroup};
 pub use library::TaskLibrary;
+pub use record::{ItemRecord, ItemResponses, RequestRecord, Response, TaskInfo};
 pub use selection::{SelectedTask, Selection};
 pub use tokenizer::{PairProblem, TokenPair, Tokenizer};
 pub use values::MetricValues;
@@ -53,18 +57,51 @@ pub const BOOTSTRAP_ITERATIONS: usize = 100_000;
 /// How a task is loaded, where that is not the task's own affair.
 #[derive(Debug, Clone)]
 pub struct TaskOptions {
-    /// Only the first so many documents; all if `None`.
-    pub limit: Option<usize>,
+    /// Only the first documents; all if `None`.
+    pub limit: Option<Limit>,
     /// Number of examples in front of each document instead of the task's own, except for tasks
     /// that say 0.
     pub num_fewshot: Option<usize>,
     /// Seed of the draw of examples; the harness's is the default.
     pub fewshot_seed: u64,
+    /// What the model is told before anything else, in front of the task's description.
+    pub system_instruction: Option<String>,
+    /// How prompts become conversations; `None`: they are plain text.
+    pub chat: Option<ChatOptions>,
+    /// Whether items tell their texts ([`Evaluator::record`]) and what a model said
+    /// ([`TaskScores::responses`]).
+    pub records: bool,
+}
+
+/// How many documents of a task are used, from the first on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Limit {
+    /// So many, or all if there are fewer.
+    Items(usize),
+    /// This share, above 0 and below 1, rounded up.
+    Share(f64),
+}
+
+impl Limit {
+    /// How many of `n_documents` remain.
+    pub fn of(self, n_documents: usize) -> usize {
+        match self {
+            Limit::Items(items) => items.min(n_documents),
+            Limit::Share(share) => ((share * n_documents as f64).ceil() as usize).min(n_documents),
+        }
+    }
 }
 
 impl Default for TaskOptions {
     fn default() -> Self {
-        Self { limit: None, num_fewshot: None, fewshot_seed: FEWSHOT_SEED }
+        Self {
+            limit: None,
+            num_fewshot: None,
+            fewshot_seed: FEWSHOT_SEED,
+            system_instruction: None,
+            chat: None,
+            records: false,
+        }
     }
 }
 
@@ -85,6 +122,12 @@ pub trait Evaluator: Send + Sync {
     fn warnings(&self) -> &[String] {
         &[]
     }
+
+    /// What reports say of the task beside its figures.
+    fn info(&self) -> &TaskInfo;
+
+    /// An item's texts; `None` unless [`TaskOptions::records`] was set.
+    fn record(&self, item: usize) -> Option<&ItemRecord>;
 
     /// What judges all items alike, as text to compare and to digest: the kind of task, what is made
     /// of an answer and how it is measured. The same in every run of this program.
@@ -141,6 +184,9 @@ pub trait Evaluator: Send + Sync {
 pub struct TaskScores {
     /// By metric and filter: `acc,none`.
     pub values: IndexMap<String, MetricValues>,
+    /// What the model said to every item asked for, in the order asked; empty unless
+    /// [`TaskOptions::records`] was set.
+    pub responses: Vec<ItemResponses>,
 }
 
 /// The figures of a task.

@@ -8,6 +8,7 @@ use super::field::as_index;
 use super::loglikelihood::{check_room, encode, score};
 use super::metric::{MULTIPLE_CHOICE, Measure, Metric, Metrics};
 use super::prompt::TaskData;
+use super::record::{ItemRecord, ItemResponses, RequestRecord, Response, TaskInfo};
 use super::tokenizer::TokenPair;
 use super::{EvaluateError, Evaluator, MetricValues, TaskOptions, TaskScores, Tokenizer};
 use crate::lm::{LanguageModel, Score};
@@ -22,11 +23,13 @@ pub(super) struct MultipleChoice {
     items: Vec<Item>,
     metrics: Metrics,
     warnings: Vec<String>,
+    info: TaskInfo,
 }
 
 #[derive(Debug)]
 struct Item {
     prompt: String,
+    record: Option<Box<ItemRecord>>,
     /// One for each choice; then one for each choice without context, where a metric needs it.
     pairs: Vec<TokenPair>,
     choices: Vec<ChoiceLength>,
@@ -49,12 +52,13 @@ impl MultipleChoice {
         options: &TaskOptions,
     ) -> Result<MultipleChoice, EvaluateError> {
         let items = data.prepare_items(options, |index, contexts| {
-            Item::prepare(&data, tokenizer, index, contexts)
+            Item::prepare(&data, tokenizer, options, index, contexts)
         })?;
         let warnings = data.warnings(options);
+        let info = data.info(options);
         let config = data.config;
         let metrics = Metrics::new(config.metrics, &config.pipelines);
-        Ok(MultipleChoice { name: config.name, items, metrics, warnings })
+        Ok(MultipleChoice { name: config.name, items, metrics, warnings, info })
     }
 }
 
@@ -62,6 +66,7 @@ impl Item {
     fn prepare(
         data: &TaskData,
         tokenizer: &Tokenizer,
+        options: &TaskOptions,
         index: usize,
         contexts: Vec<String>,
     ) -> Result<Item, EvaluateError> {
@@ -72,7 +77,8 @@ impl Item {
             unreachable!("a multiple-choice config without choices is refused when it is read")
         };
         let target = fields.target(document, &data.columns, row)?;
-        let continued = |text: &str| format!("{}{text}", config.prompt.target_delimiter);
+        let delimiter = data.answer_delimiter(options);
+        let continued = |text: &str| format!("{delimiter}{text}");
 
         let gold;
         let mut requests: Vec<(&str, String)>;
@@ -108,12 +114,20 @@ impl Item {
             encode(tokenizer, &config.name, index, context, continuation)
         });
         let pairs = pairs.collect::<Result<_, _>>()?;
+        let record = data.record(index, options, || {
+            let requests = requests.iter().map(|(context, continuation)| {
+                let (context, continuation) = ((*context).to_owned(), continuation.clone());
+                RequestRecord::LogLikelihood { context, continuation }
+            });
+            requests.collect()
+        })?;
         let length = |choice: &String| ChoiceLength {
             characters: choice.chars().count(),
             bytes: choice.len(),
         };
         let choices = choices.iter().map(length).collect();
-        Ok(Item { prompt: contexts.into_iter().next().unwrap_or_default(), pairs, choices, gold })
+        let prompt = contexts.into_iter().next().unwrap_or_default();
+        Ok(Item { prompt, record, pairs, choices, gold })
     }
 }
 
@@ -155,13 +169,21 @@ impl Evaluator for MultipleChoice {
     }
 
     fn fingerprint(&self, item: usize) -> String {
-        let Item { prompt, pairs, choices, gold } = &self.items[item];
+        let Item { prompt, pairs, choices, gold, .. } = &self.items[item];
         let pairs: Vec<_> = pairs.iter().map(|pair| (&pair.context, &pair.continuation)).collect();
         format!("{prompt}\n{pairs:?} {choices:?} {gold:?}")
     }
 
     fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    fn info(&self) -> &TaskInfo {
+        &self.info
+    }
+
+    fn record(&self, item: usize) -> Option<&ItemRecord> {
+        self.items[item].record.as_deref()
     }
 
     fn metrics(&self) -> IndexMap<String, bool> {
@@ -183,6 +205,7 @@ impl Evaluator for MultipleChoice {
         let pairs_of = |&item: &usize| self.items[item].pairs.iter().map(move |pair| (item, pair));
         let scores = score(model, &self.name, items.iter().flat_map(pairs_of))?;
         let mut columns = self.metrics.columns();
+        let mut responses = Vec::new();
         let mut rest = scores.as_slice();
         for item in items.iter().map(|&index| &self.items[index]) {
             let (own, others) = rest.split_at(item.pairs.len());
@@ -193,8 +216,11 @@ impl Evaluator for MultipleChoice {
                     measure => column.push(&[item.measure(measure, own)]),
                 }
             }
+            if item.record.is_some() {
+                responses.push(self.responses(item, own));
+            }
         }
-        Ok(TaskScores { values: self.metrics.for_all_pipelines(&columns) })
+        Ok(TaskScores { values: self.metrics.for_all_pipelines(&columns), responses })
     }
 
     fn aggregate(&self, metric: &str, values: &MetricValues) -> f64 {
@@ -208,6 +234,22 @@ impl Evaluator for MultipleChoice {
         bootstrap_iterations: usize,
     ) -> Option<f64> {
         self.metrics.standard_error(metric, values, bootstrap_iterations)
+    }
+}
+
+impl MultipleChoice {
+    /// What the model said to an item; filters leave it as it is.
+    fn responses(&self, item: &Item, scores: &[Score]) -> ItemResponses {
+        let said = scores.iter().copied().map(Response::Score);
+        let given = &scores[..item.choices.len()];
+        ItemResponses {
+            noted: self.metrics.noted(|metric| match metric.measure {
+                Measure::Choice => Some(json!(item.choice(scores).map(|choice| choice as i64))),
+                Measure::BrierScore => Some(json!([item.gold.first(), probabilities(given)])),
+                _ => None,
+            }),
+            ..self.metrics.unfiltered(said.collect())
+        }
     }
 }
 
@@ -254,16 +296,20 @@ impl Item {
     }
 
     fn brier_score(&self, given: &[Score]) -> f64 {
-        let most = given.iter().map(|score| score.log_likelihood).fold(f64::NEG_INFINITY, f64::max);
-        let weights: Vec<f64> =
-            given.iter().map(|score| (score.log_likelihood - most).exp()).collect();
-        let sum: f64 = weights.iter().sum();
-        let squares = weights.iter().enumerate().map(|(index, weight)| {
+        let squares = probabilities(given).into_iter().enumerate().map(|(index, probability)| {
             let certain = f64::from(u8::from(self.gold.contains(&(index as i64))));
-            (weight / sum - certain).powi(2)
+            (probability - certain).powi(2)
         });
         squares.sum()
     }
+}
+
+/// The probabilities of choices when there are no others.
+fn probabilities(given: &[Score]) -> Vec<f64> {
+    let most = given.iter().map(|score| score.log_likelihood).fold(f64::NEG_INFINITY, f64::max);
+    let weights: Vec<f64> = given.iter().map(|score| (score.log_likelihood - most).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    weights.into_iter().map(|weight| weight / sum).collect()
 }
 
 /// Index of the largest value, the first of equal ones.
@@ -286,6 +332,7 @@ mod tests {
     fn item(choices: &[&str], gold: &[i64]) -> Item {
         Item {
             prompt: String::new(),
+            record: None,
             pairs: Vec::new(),
             choices: choices
                 .iter()

@@ -8,6 +8,7 @@ use super::loglikelihood::{check_numbers, target_text};
 use super::metric::{LOGLIKELIHOOD_ROLLING, Measure, Metrics};
 use super::prompt::TaskData;
 use super::python::is_whitespace;
+use super::record::{ItemRecord, ItemResponses, RequestRecord, Response, TaskInfo};
 use super::{EvaluateError, Evaluator, MetricValues, TaskOptions, TaskScores, Tokenizer};
 use crate::lm::{LanguageModel, ScoreRequest};
 
@@ -18,6 +19,7 @@ pub(super) struct Rolling {
     items: Vec<Item>,
     metrics: Metrics,
     warnings: Vec<String>,
+    info: TaskInfo,
 }
 
 #[derive(Debug)]
@@ -26,6 +28,7 @@ struct Item {
     tokens: Vec<u32>,
     words: usize,
     bytes: usize,
+    record: Option<Box<ItemRecord>>,
 }
 
 impl Rolling {
@@ -41,19 +44,27 @@ impl Rolling {
                 let (task, row) = (data.config.name.clone(), Row::Item(index));
                 return Err(EvaluateError::EmptyPrompt { task, row });
             };
-            Ok(Item::new(prefix, &tokenizer.encode(&text), &text))
+            let mut item = Item::new(prefix, &tokenizer.encode(&text), &text);
+            item.record = data.record(index, options, || vec![RequestRecord::Rolling { text }])?;
+            Ok(item)
         })?;
         let warnings = data.warnings(options);
+        let info = data.info(options);
         let config = data.config;
         let metrics = Metrics::new(config.metrics, &config.pipelines);
-        Ok(Rolling { name: config.name, items, metrics, warnings })
+        Ok(Rolling { name: config.name, items, metrics, warnings, info })
     }
 }
 
 impl Item {
     fn new(prefix: u32, tokens: &[u32], text: &str) -> Item {
         let tokens = [&[prefix], tokens].concat();
-        Item { tokens, words: count_words(text), bytes: text.len() }
+        Item { tokens, words: count_words(text), bytes: text.len(), record: None }
+    }
+
+    /// What the log-likelihood is divided by.
+    fn count(&self, measure: Measure) -> usize {
+        if measure == Measure::PerWord { self.words } else { self.bytes }
     }
 
     /// Windows of up to `length` tokens that are scored, each token once. The first window follows
@@ -96,12 +107,20 @@ impl Evaluator for Rolling {
         &self.warnings
     }
 
+    fn info(&self) -> &TaskInfo {
+        &self.info
+    }
+
+    fn record(&self, item: usize) -> Option<&ItemRecord> {
+        self.items[item].record.as_deref()
+    }
+
     fn definition(&self) -> String {
         json!({ "output_type": LOGLIKELIHOOD_ROLLING, "metrics": self.metrics }).to_string()
     }
 
     fn fingerprint(&self, item: usize) -> String {
-        let Item { tokens, words, bytes } = &self.items[item];
+        let Item { tokens, words, bytes, .. } = &self.items[item];
         format!("{tokens:?} {words} {bytes}")
     }
 
@@ -134,12 +153,19 @@ impl Evaluator for Rolling {
         let mut columns = self.metrics.columns();
         for (metric, column) in self.metrics.list.iter().zip(&mut columns) {
             for (&item, log_likelihood) in items.iter().zip(&log_likelihoods) {
-                let Item { words, bytes, .. } = &self.items[item];
-                let count = if metric.measure == Measure::PerWord { words } else { bytes };
-                column.push(&[*log_likelihood, *count as f64]);
+                column.push(&[*log_likelihood, self.items[item].count(metric.measure) as f64]);
             }
         }
-        Ok(TaskScores { values: self.metrics.for_all_pipelines(&columns) })
+        let told =
+            items.iter().zip(log_likelihoods).filter(|(item, _)| self.record(**item).is_some());
+        let responses = told.map(|(&item, log_likelihood)| ItemResponses {
+            noted: self.metrics.noted(|metric| {
+                Some(json!([log_likelihood, self.items[item].count(metric.measure)]))
+            }),
+            ..self.metrics.unfiltered(vec![Response::LogLikelihood(log_likelihood)])
+        });
+        let responses = responses.collect();
+        Ok(TaskScores { values: self.metrics.for_all_pipelines(&columns), responses })
     }
 
     fn aggregate(&self, metric: &str, values: &MetricValues) -> f64 {

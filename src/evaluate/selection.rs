@@ -24,10 +24,6 @@ pub struct Selection {
 pub struct SelectedTask {
     /// The task's name.
     pub name: String,
-    /// The name in tables.
-    pub alias: String,
-    /// `metadata.version`, null if there is none.
-    pub version: serde_json::Value,
     document: TaskDocument,
 }
 
@@ -215,12 +211,7 @@ impl Builder<'_> {
         if let Some(overrides) = overrides {
             document.overlay(overrides);
         }
-        let alias = match document.get("task_alias") {
-            Some(node) => node.text()?.to_owned(),
-            None => name.clone(),
-        };
-        let version = version(&document);
-        self.selection.add_task(SelectedTask { name: name.clone(), alias, version, document });
+        self.selection.add_task(SelectedTask { name: name.clone(), document });
         Ok((name.clone(), vec![name]))
     }
 
@@ -321,7 +312,7 @@ impl Builder<'_> {
     }
 }
 
-/// `metadata.version`, null if there is none.
+/// `version` in a group's `metadata`, null if there is none.
 fn version(document: &TaskDocument) -> serde_json::Value {
     let metadata = document.get("metadata");
     let version = metadata.as_ref().and_then(|node| node.value().get("version"));
@@ -342,7 +333,7 @@ mod tests {
     }
 
     const FILES: &[(&str, &str)] = &[
-        ("a.yaml", "task: a\ntag: t\ntask_alias: A\nmetadata: {version: 2.0}\n"),
+        ("a.yaml", "task: a\ntag: t\n"),
         ("b.yaml", "task: b\ntag: [t, u]\nnum_fewshot: 1\n"),
         ("c.yaml", "task: c\n"),
         ("g.yaml", "group: g\ntask: [c, t]\nnum_fewshot: 2\n"),
@@ -369,8 +360,6 @@ mod tests {
         let selection = library.select(&["c", "t"]).expect("tasks");
         assert_eq!(names(&selection), ["c", "a", "b"]);
         assert!(selection.groups.is_empty());
-        assert_eq!(selection.tasks[1].alias, "A");
-        assert_eq!(selection.tasks[1].version, serde_json::json!(2.0));
     }
 
     #[test]
@@ -392,6 +381,7 @@ mod tests {
             ]
         );
         assert_eq!(selection.groups[0].alias, "H");
+        assert_eq!(selection.groups[0].version, serde_json::json!(1));
         let of_b = ["num_fewshot", "repeats"].map(|field| number(&selection, "b", field));
         assert_eq!(of_b, [Some(2), Some(3)]);
         let of_d = ["num_fewshot", "repeats"].map(|field| number(&selection, "h::inner::d", field));

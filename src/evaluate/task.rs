@@ -66,6 +66,9 @@ const REFUSED: &[&str] = &[
 /// The only data builder there is.
 const JSON_BUILDER: &str = "json";
 
+/// The version of tasks without one, as the harness reports it.
+const VERSION: &str = "Yaml";
+
 /// The split of data files that are not assigned to one.
 const DEFAULT_SPLIT: &str = "train";
 
@@ -73,6 +76,12 @@ const DEFAULT_SPLIT: &str = "train";
 #[derive(Debug, Clone)]
 pub(super) struct TaskConfig {
     pub(super) name: String,
+    /// Label in tables.
+    pub(super) alias: String,
+    /// As `metadata` gives it.
+    pub(super) version: serde_json::Value,
+    /// The fields as they are written.
+    pub(super) written: Map<String, serde_json::Value>,
     pub(super) output_type: &'static registry::OutputType,
     pub(super) data: DataConfig,
     pub(super) prompt: PromptConfig,
@@ -135,9 +144,15 @@ pub(super) enum Sampler {
 }
 
 impl TaskConfig {
-    /// Reads a task.
-    pub(super) fn parse(document: &TaskDocument) -> Result<TaskConfig, EvaluateError> {
-        let name = document.require("task")?.text()?.to_owned();
+    /// Reads a task; `name` is its name where that is not the one it has itself.
+    pub(super) fn parse(
+        document: &TaskDocument,
+        name: Option<&str>,
+    ) -> Result<TaskConfig, EvaluateError> {
+        let name = match name {
+            Some(name) => name.to_owned(),
+            None => document.require("task")?.text()?.to_owned(),
+        };
         refuse_functions(document, &name)?;
         let known: Vec<&str> = READ.iter().chain(WITHOUT_EFFECT).copied().collect();
         document.only(&known.iter().chain(REFUSED).copied().collect::<Vec<_>>())?;
@@ -159,7 +174,13 @@ impl TaskConfig {
             document.get("generation_kwargs").as_ref(),
             &prompt.fewshot_delimiter,
         )?;
+        let written = document.to_json();
+        let alias = written.get("task_alias").and_then(serde_json::Value::as_str);
+        let version = written.get("metadata").and_then(|metadata| metadata.get("version"));
         Ok(TaskConfig {
+            alias: alias.unwrap_or(&name).to_owned(),
+            version: version.cloned().unwrap_or_else(|| VERSION.into()),
+            written,
             data: DataConfig::parse(document)?,
             metrics: parse_metrics(document, output_type)?,
             pipelines: parse_pipelines(document, output_type)?,

@@ -108,6 +108,13 @@ impl Tokenizer {
         self.encode_with(text, !has_prefix)
     }
 
+    /// The tokens of a text to be continued: as [`encode`](Self::encode), but the end-of-sequence
+    /// token never stands for a missing beginning-of-sequence token.
+    pub fn encode_prompt(&self, text: &str) -> Vec<u32> {
+        let has_prefix = self.bos.as_ref().is_some_and(|bos| text.starts_with(&bos.text));
+        self.encode_with(text, !has_prefix)
+    }
+
     /// The tokens of context and continuation, divided at the end of the context's own tokens.
     /// Whitespace at the end of the context counts as the continuation's.
     ///
@@ -271,6 +278,21 @@ fn end_tokens(
 /// A special token is given as text or as an object with its properties.
 fn token_text(value: &Value) -> Option<String> {
     value.as_str().or_else(|| value["content"].as_str()).map(str::to_owned)
+}
+
+/// Names of special tokens that templates may ask for.
+const NAMED_TOKENS: [&str; 7] =
+    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+
+/// The texts of a model's special tokens, by their names.
+pub(super) fn named_special_tokens(
+    directory: &Path,
+) -> Result<Vec<(String, String)>, EvaluateError> {
+    let config = read_object(&directory.join("tokenizer_config.json"))?;
+    let map = read_object(&directory.join("special_tokens_map.json"))?;
+    let text = |name: &str| token_text(&config[name]).or_else(|| token_text(&map[name]));
+    let found = NAMED_TOKENS.iter().filter_map(|name| Some(((*name).to_owned(), text(name)?)));
+    Ok(found.collect())
 }
 
 /// A JSON file, null if there is none.

@@ -66,7 +66,7 @@ fn write_map(out: &mut String, value: &Value) {
 }
 
 /// Shortest digits that give the number back; an exponent below 1e-4 and from 1e16 on.
-fn write_float(out: &mut String, number: f64) {
+pub(super) fn write_float(out: &mut String, number: f64) {
     if number.is_nan() {
         return out.push_str("nan");
     }

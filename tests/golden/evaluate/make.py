@@ -24,7 +24,11 @@ TASKS = {
             "ge_which_context", "ge_gen_answer"],
     "short_ctx": ["ge_mc_letters", "ge_gen_answer"],
     "limit5": ["ge_mc_letters", "ge_yesno"],
+    "chat_multi": ["ge_mc_letters", "ge_yesno", "ge_which_context", "ge_gen_answer"],
+    "chat_single": ["ge_mc_letters", "ge_yesno", "ge_which_context", "ge_gen_answer"],
 }
+# With a chat template prompts are others than in the run `plain`.
+CHAT = {"chat_multi", "chat_single"}
 # Corpus metrics that are not made of values on single items.
 LEFT_OUT = {"f1", "mcc"}
 
@@ -45,7 +49,7 @@ lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
 (here / "data" / "yesno_test.jsonl").write_text("".join(lines), encoding="utf-8")
 (here / "model").mkdir(exist_ok=True)
 for name in ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
-             "tokenizer_config.json"]:
+             "tokenizer_config.json", "chat_template.jinja"]:
     shutil.copyfile(golden / "model" / name, here / "model" / name)
 
 fragile = json.loads((golden / "fragile.json").read_text())
@@ -68,10 +72,12 @@ for run, tasks in TASKS.items():
                 document["prompt_ids"] = line["context_ids"]
                 document["requests"] = [
                     [r["ctx"], r["cont_ids"], round(r["ll"], 7), r["greedy"]] for r in line["requests"]]
-            # Prompts are the same in all runs; one document shows the tokens that differ.
+            # Prompts are the same in all runs but those in conversations; one document shows the
+            # tokens that differ.
             if run != "plain" and line["doc_id"] > 0:
-                document.pop("prompts", None)
                 document.pop("prompt_ids", None)
+                if run not in CHAT:
+                    document.pop("prompts", None)
         figures = {name: value for name, value in aggregates[task].items()
                    if "," in name and name.split(",")[0].removesuffix("_stderr") not in LEFT_OUT}
         expected[task] = {
