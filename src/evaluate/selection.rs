@@ -415,7 +415,7 @@ mod tests {
             (error.to_string().replace(&folder, ""), error.hint().unwrap_or_default())
         };
         assert_eq!(message(&["j"]).0, "j.yaml:1:1: group `j` contains itself");
-        assert_eq!(message(&["l"]).0, "l.yaml:2:18: task[1]: there is no task, group or tag `cc`");
+        assert_eq!(message(&["l"]).0, "l.yaml:2:19: task[1]: there is no task, group or tag `cc`");
         assert_eq!(message(&["c", "g"]).0, "task `c` is selected twice, by `c` and by `g`");
         assert!(message(&["gg"]).1.contains("`g`"));
     }
