@@ -19,6 +19,7 @@ mod prompt;
 mod python;
 mod record;
 mod registry;
+mod sample;
 mod task;
 mod template;
 mod tokenizer;
@@ -29,6 +30,7 @@ pub use chat::{ChatOptions, ChatTemplate, Message, Role};
 pub use error::{EvaluateError, Row};
 pub use library::TaskLibrary;
 pub use record::{ItemRecord, ItemResponses, RequestRecord, Response, TaskInfo};
+pub use sample::{Samples, sha256};
 pub use tokenizer::{PairProblem, TokenPair, Tokenizer};
 
 use crate::lm::LanguageModel;
