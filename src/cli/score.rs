@@ -15,10 +15,15 @@ use super::terminal::print;
 use super::{Failure, Talk, Verbosity};
 use crate::checkpoint::OutputDirectory;
 use crate::engine::EngineError;
-use crate::evaluate::{ChatOptions, Evaluator, Limit, Samples, TaskLibrary, TaskOptions, sha256};
+use crate::evaluate::{
+    BOOTSTRAP_ITERATIONS, ChatOptions, Limit, Samples, SelectedTask, TaskLibrary, TaskOptions,
+    sha256,
+};
 use crate::files::write_atomically;
 use crate::lm::{Decoder, GenerateRequest, LanguageModel, LmError, Score, ScoreRequest, StopRule};
-use crate::report::{OutputError, ScoredTask, count, duration_words, scores_json, scores_text};
+use crate::report::{
+    OutputError, ScoredTask, Scores, count, duration_words, scores_json, scores_text,
+};
 
 /// The file with all figures.
 const RESULTS_FILE: &str = "results.json";
@@ -92,6 +97,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", value_delimiter = ',', num_args = 1)]
     seed: Vec<u64>,
 
+    /// How often items are drawn again for errors of metrics that are not means; 0 for no errors
+    #[arg(long, value_name = "N", default_value_t = BOOTSTRAP_ITERATIONS, alias = "bootstrap_iters")]
+    bootstrap_iters: usize,
+
     /// Write results.json, and samples_TASK.jsonl for each task, into this directory
     #[arg(short, long, value_name = "DIRECTORY", alias = "output_path")]
     output: Option<PathBuf>,
@@ -119,7 +128,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let library = TaskLibrary::new(&arguments.include_path)?;
     let model = arguments.model.prepare(talk)?;
     let options = arguments.task_options(&model, talk)?;
-    let tasks = load_tasks(&library, arguments, &model, &options)?;
+    let names: Vec<&str> = arguments.tasks.iter().map(|name| name.trim()).collect();
+    let selection = library.select(&names)?;
+    let load = |task: &SelectedTask| task.load(&model.tokenizer, &options);
+    let tasks = selection.tasks.iter().map(load).collect::<Result<Vec<_>, _>>()?;
     for warning in tasks.iter().flat_map(|task| task.warnings()) {
         talk.warn(warning, None);
     }
@@ -150,14 +162,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     bar.finish_and_clear();
 
+    let scores = Scores::new(selection, scored, arguments.bootstrap_iters);
     let samples: Vec<(String, Samples)> = match arguments.output {
-        Some(_) => scored
+        Some(_) => scores
+            .tasks
             .iter()
             .map(|task| (task.task.name().to_owned(), Samples::new(&*task.task, &task.scores)))
             .collect(),
         None => Vec::new(),
     };
-    let mut results = scores_json(&scored);
+    let mut results = scores_json(&scores);
     results.insert("config".to_owned(), run_config(arguments, parameters));
     results.insert("date".to_owned(), json!(date.as_secs_f64()));
     results.insert("mergekit_version".to_owned(), json!(env!("CARGO_PKG_VERSION")));
@@ -173,7 +187,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         write_output(output, arguments.overwrite, &results, &samples)?;
         talk.say(&format_args!("wrote `{}`", output.join(RESULTS_FILE).display()));
     }
-    for task in scored.iter().filter(|task| task.cut_requests > 0) {
+    for task in scores.tasks.iter().filter(|task| task.cut_requests > 0) {
         let (name, cut, all) = (task.task.name(), task.cut_requests, task.requests);
         let text = format_args!(
             "task `{name}`: {cut} of {all} prompts are longer than the context of {} tokens and lost \
@@ -185,7 +199,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.json {
         return print(&results);
     }
-    print(&scores_text(&scored))?;
+    print(&scores_text(&scores))?;
     let took = duration_words(started.elapsed());
     talk.say(&format_args!("scored `{}` in {took}", arguments.model.model.display()));
     Ok(())
@@ -227,23 +241,6 @@ impl Arguments {
             )),
         }
     }
-}
-
-/// Loads every task asked for, each once.
-fn load_tasks(
-    library: &TaskLibrary,
-    arguments: &Arguments,
-    model: &PreparedModel,
-    options: &TaskOptions,
-) -> Result<Vec<Box<dyn Evaluator>>, Failure> {
-    let mut tasks: Vec<Box<dyn Evaluator>> = Vec::new();
-    for name in &arguments.tasks {
-        let task = library.load(name.trim(), &model.tokenizer, options)?;
-        if tasks.iter().all(|known| known.name() != task.name()) {
-            tasks.push(task);
-        }
-    }
-    Ok(tasks)
 }
 
 /// A model that counts what it is asked, and which prompts lose their beginning.
@@ -313,6 +310,7 @@ fn run_config(arguments: &Arguments, parameters: u64) -> Value {
             Some(Limit::Items(items)) => json!(items as f64),
             Some(Limit::Share(share)) => json!(share),
         },
+        "bootstrap_iters": arguments.bootstrap_iters,
         "gen_kwargs": Value::Null,
         "random_seed": seeds[0],
         "numpy_seed": seeds[1],
@@ -332,8 +330,8 @@ fn description(
     let instruction = arguments.system_instruction.as_deref();
     let template = options.chat.as_ref().map(|chat| chat.template.text());
     let fields = json!({
-        "tokenizer_bos_token": model.tokenizer.bos(),
-        "tokenizer_eos_token": model.tokenizer.eos(),
+        "tokenizer_bos_token": token(model.tokenizer.bos()),
+        "tokenizer_eos_token": token(model.tokenizer.eos()),
         "model_source": "mergekit",
         "model_name": name,
         "model_name_sanitized": sanitized,
@@ -347,6 +345,11 @@ fn description(
         Value::Object(fields) => fields,
         _ => unreachable!("the macro is given an object"),
     }
+}
+
+/// Text and id of a token, both as text.
+fn token(token: Option<(&str, u32)>) -> Value {
+    token.map_or(Value::Null, |(text, id)| json!([text, id.to_string()]))
 }
 
 /// A name without what cannot be in the name of a file.

@@ -83,6 +83,37 @@ pub enum EvaluateError {
         members: Vec<String>,
     },
 
+    /// A group names a member that does not exist.
+    #[error("{at}: there is no task, group or tag `{name}`")]
+    NoMember {
+        /// The member.
+        at: Box<Place>,
+        /// The name.
+        name: String,
+        /// Names that there are.
+        known: Vec<String>,
+    },
+
+    /// A group is in itself, directly or through others.
+    #[error("{at}: group `{group}` contains itself")]
+    GroupCycle {
+        /// The group.
+        at: Box<Place>,
+        /// Its name.
+        group: String,
+    },
+
+    /// Two of the names asked for stand for the same task.
+    #[error("task `{task}` is selected twice, by `{first}` and by `{second}`")]
+    SelectedTwice {
+        /// The task's name.
+        task: String,
+        /// The first that selects it.
+        first: String,
+        /// The second.
+        second: String,
+    },
+
     /// A file that is included does not exist.
     #[error("{at}: there is no file `{}` to include", path.display())]
     NoInclude {
@@ -347,6 +378,8 @@ impl EvaluateError {
                 "relative paths start at the working directory, at `{}` or at a directory above it",
                 folder.display()
             )),
+            Self::NoMember { name, known, .. } => Some(did_you_mean(name, known)),
+            Self::SelectedTwice { .. } => Some("name one of the two".to_owned()),
             Self::NoSplit { split, known, .. } => Some(did_you_mean(split, known)),
             Self::Function { .. } => {
                 Some("write the value as a Jinja template if it can be one".to_owned())

@@ -5,14 +5,18 @@ use std::sync::{Mutex, PoisonError};
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
+use super::chrf::Chrf;
 use super::error::Row;
 use super::field::{as_index, python_text};
 use super::filter::Pipeline;
-use super::metric::{GENERATE_UNTIL, Metric, mean, standard_error};
+use super::metric::{GENERATE_UNTIL, Measure, Metric, Metrics};
 use super::prompt::TaskData;
 use super::record::{ItemRecord, ItemResponses, RequestRecord, Response, TaskInfo};
 use super::tokenizer::TextStream;
-use super::{EvaluateError, Evaluator, TaskOptions, TaskScores, Tokenizer, metric_key};
+use super::{
+    EvaluateError, Evaluator, MetricValues, TaskOptions, TaskScores, Tokenizer, bleu, chrf,
+    metric_key, ter,
+};
 use crate::config::yaml::Node;
 use crate::lm::{GenerateRequest, LanguageModel};
 
@@ -114,7 +118,7 @@ pub(super) struct Generation {
     name: String,
     tokenizer: Tokenizer,
     items: Vec<Item>,
-    metrics: Vec<Metric>,
+    metrics: Metrics,
     pipelines: Vec<Pipeline>,
     stops: Vec<String>,
     max_tokens: usize,
@@ -128,8 +132,46 @@ struct Item {
     prompt: String,
     record: Option<Box<ItemRecord>>,
     tokens: Vec<u32>,
-    /// For each metric, the texts that are right, in the form in which they are compared.
-    gold: Vec<Vec<String>>,
+    /// The texts that are right.
+    right: Vec<String>,
+    /// What each metric compares an answer with.
+    gold: Vec<Gold>,
+}
+
+/// What a metric compares an answer with.
+#[derive(Debug)]
+enum Gold {
+    /// Texts in the form in which they are compared.
+    Texts(Vec<String>),
+    Bleu(bleu::Reference),
+    Chrf(chrf::Reference),
+    Ter(ter::Reference),
+}
+
+impl Gold {
+    fn new(metric: &Metric, right: &[String]) -> Gold {
+        let first = right.first().map_or("", String::as_str);
+        match metric.measure {
+            Measure::Bleu => Gold::Bleu(bleu::Reference::new(first)),
+            Measure::Chrf => Gold::Chrf(Chrf::CHARACTERS.reference(first)),
+            Measure::ChrfWords => Gold::Chrf(Chrf::WORDS_TOO.reference(first)),
+            Measure::Ter => Gold::Ter(ter::Reference::new(first)),
+            _ => Gold::Texts(right.iter().map(|text| metric.normalization.apply(text)).collect()),
+        }
+    }
+
+    /// Adds the value of an answer.
+    fn judge(&self, metric: &Metric, answer: &str, values: &mut MetricValues) {
+        match self {
+            Gold::Texts(texts) => {
+                let is_right = texts.contains(&metric.normalization.apply(answer));
+                values.push(&[f64::from(u8::from(is_right))]);
+            }
+            Gold::Bleu(right) => values.push(&right.row(answer)),
+            Gold::Chrf(right) => values.push(&right.row(answer)),
+            Gold::Ter(right) => values.push(&right.row(answer)),
+        }
+    }
 }
 
 impl Generation {
@@ -161,7 +203,7 @@ impl Generation {
             name: config.name,
             tokenizer: tokenizer.clone(),
             items,
-            metrics: config.metrics,
+            metrics: Metrics::new(config.metrics, &config.pipelines),
             pipelines: config.pipelines,
             stops,
             max_tokens: config.generation.max_tokens,
@@ -243,14 +285,18 @@ impl Item {
             return Err(EvaluateError::EmptyPrompt { task, row });
         }
         let right = right_answers(data, index)?;
-        let compared =
-            |metric: &Metric| right.iter().map(|text| metric.normalization.apply(text)).collect();
-        let gold = data.config.metrics.iter().map(compared).collect();
+        let metrics = &data.config.metrics;
+        if right.len() > 1 && metrics.iter().any(|metric| metric.measure != Measure::ExactMatch) {
+            let target = &data.config.prompt.fields.target;
+            let found = Value::from(right);
+            return Err(target.wrong_value(Row::Item(index), "a single text", &found));
+        }
+        let gold = metrics.iter().map(|metric| Gold::new(metric, &right)).collect();
         let record = data.record(index, options, || {
             let options = data.config.generation.written.clone();
             vec![RequestRecord::Generation { context: prompt.clone(), options }]
         })?;
-        Ok(Item { prompt, record, tokens, gold })
+        Ok(Item { prompt, record, tokens, right, gold })
     }
 }
 
@@ -323,8 +369,8 @@ impl Evaluator for Generation {
     }
 
     fn fingerprint(&self, item: usize) -> String {
-        let Item { prompt, tokens, gold, .. } = &self.items[item];
-        format!("{prompt}\n{tokens:?} {gold:?}")
+        let Item { prompt, tokens, right, .. } = &self.items[item];
+        format!("{prompt}\n{tokens:?} {right:?}")
     }
 
     fn warnings(&self) -> &[String] {
@@ -340,12 +386,7 @@ impl Evaluator for Generation {
     }
 
     fn metrics(&self) -> IndexMap<String, bool> {
-        let keys = self.pipelines.iter().flat_map(|pipeline| {
-            self.metrics.iter().map(move |metric| {
-                (metric_key(metric.name, &pipeline.name), metric.higher_is_better)
-            })
-        });
-        keys.collect()
+        self.metrics.keys()
     }
 
     fn check_length(&self, max_length: usize) -> Result<(), EvaluateError> {
@@ -366,28 +407,41 @@ impl Evaluator for Generation {
                 .iter()
                 .map(|answer| pipeline.apply(&vec![answer.clone(); self.repeats]))
                 .collect();
-            for (responses, text) in responses.iter_mut().zip(&filtered) {
-                let text = vec![Response::Text(text.clone())];
-                responses.filtered.insert(pipeline.name.clone(), text);
+            let mut columns = self.metrics.columns();
+            for (&item, answer) in items.iter().zip(&filtered) {
+                let gold = self.items[item].gold.iter();
+                for ((metric, gold), column) in self.metrics.list.iter().zip(gold).zip(&mut columns)
+                {
+                    gold.judge(metric, answer, column);
+                }
             }
-            for (index, metric) in self.metrics.iter().enumerate() {
-                let is_right = |(&item, answer): (&usize, &String)| {
-                    let answer = metric.normalization.apply(answer);
-                    f64::from(u8::from(self.items[item].gold[index].contains(&answer)))
-                };
-                let column = items.iter().zip(&filtered).map(is_right).collect();
-                values.insert(metric_key(metric.name, &pipeline.name), column);
+            for (responses, (&item, answer)) in
+                responses.iter_mut().zip(items.iter().zip(&filtered))
+            {
+                let said = vec![Response::Text(answer.clone())];
+                responses.filtered.insert(pipeline.name.clone(), said);
+                for metric in self.metrics.list.iter().filter(|metric| metric.measure.width() > 1) {
+                    let pair = json!([self.items[item].right.first(), answer]);
+                    responses.noted.insert(metric_key(metric.name, &pipeline.name), pair);
+                }
             }
+            let keys = self.metrics.list.iter().map(|m| metric_key(m.name, &pipeline.name));
+            values.extend(keys.zip(columns));
         }
         Ok(TaskScores { values, responses })
     }
 
-    fn aggregate(&self, _metric: &str, values: &[f64]) -> f64 {
-        mean(values)
+    fn aggregate(&self, metric: &str, values: &MetricValues) -> f64 {
+        self.metrics.aggregate(metric, values)
     }
 
-    fn standard_error(&self, _metric: &str, values: &[f64]) -> Option<f64> {
-        standard_error(values)
+    fn standard_error(
+        &self,
+        metric: &str,
+        values: &MetricValues,
+        bootstrap_iterations: usize,
+    ) -> Option<f64> {
+        self.metrics.standard_error(metric, values, bootstrap_iterations)
     }
 }
 
@@ -437,7 +491,7 @@ mod tests {
             name: String::new(),
             tokenizer: tokenizer(),
             items: Vec::new(),
-            metrics: Vec::new(),
+            metrics: Metrics::new(Vec::new(), &[]),
             pipelines: Vec::new(),
             stops: stops.iter().map(|&stop| stop.to_owned()).collect(),
             max_tokens: 1,

@@ -2,41 +2,59 @@
 //! numbers.
 //!
 //! A [`TaskLibrary`] finds task files by name. Loading a task reads its documents, makes every
-//! prompt and tokenizes it, once: an [`Evaluator`] then scores any number of models on it. The
-//! kinds of tasks stand in `registry`, the metrics in `metric`, the filters in `filter`.
+//! prompt and tokenizes it, once: an [`Evaluator`] then scores any number of models on it.
+//! [`TaskLibrary::select`] finds groups and tags too. The kinds of tasks stand in `registry`, the
+//! metrics in `metric`, what is made of their values in `aggregation`, the filters in `filter`.
 
+mod aggregation;
+mod bleu;
+mod bootstrap;
 mod chat;
+mod chrf;
 mod data;
 mod document;
 mod error;
 mod field;
 mod filter;
 mod generation;
+mod group;
 mod library;
+mod loglikelihood;
 mod metric;
 mod multiple_choice;
+mod ngrams;
 mod prompt;
 mod python;
 mod record;
 mod registry;
+mod rolling;
 mod sample;
+mod selection;
 mod task;
 mod template;
+mod ter;
 mod tokenizer;
+mod values;
 
 use indexmap::IndexMap;
 
 pub use chat::{ChatOptions, ChatTemplate, Message, Role};
 pub use error::{EvaluateError, Row};
+pub use group::{GroupFigure, GroupFigures, TaskGroup};
 pub use library::TaskLibrary;
 pub use record::{ItemRecord, ItemResponses, RequestRecord, Response, TaskInfo};
 pub use sample::{Samples, sha256};
+pub use selection::{SelectedTask, Selection};
 pub use tokenizer::{PairProblem, TokenPair, Tokenizer};
+pub use values::MetricValues;
 
 use crate::lm::LanguageModel;
 
 /// The seed of few-shot draws in the harness.
 const FEWSHOT_SEED: u64 = 1234;
+
+/// How often the harness draws the items again for a standard error.
+pub const BOOTSTRAP_ITERATIONS: usize = 100_000;
 
 /// How a task is loaded, where that is not the task's own affair.
 #[derive(Debug, Clone)]
@@ -135,13 +153,31 @@ pub trait Evaluator: Send + Sync {
         items: &[usize],
     ) -> Result<TaskScores, EvaluateError>;
 
-    /// The metric's figure for values on single items, in the same way as the harness.
-    fn aggregate(&self, metric: &str, values: &[f64]) -> f64;
+    /// The metric's figure for values on items, in the same way as the harness; NaN of a metric that
+    /// the task does not have.
+    fn aggregate(&self, metric: &str, values: &MetricValues) -> f64;
 
     /// Standard error of [`Evaluator::aggregate`] as the harness gives it; `None` where it gives
-    /// none.
-    fn standard_error(&self, _metric: &str, _values: &[f64]) -> Option<f64> {
-        None
+    /// none. Metrics that are not means are drawn again so many times ([`BOOTSTRAP_ITERATIONS`] in the
+    /// harness); with 0 no metric has an error.
+    fn standard_error(
+        &self,
+        metric: &str,
+        values: &MetricValues,
+        bootstrap_iterations: usize,
+    ) -> Option<f64>;
+
+    /// The figures of all metrics, with errors as of [`Evaluator::standard_error`].
+    fn figures(&self, scores: &TaskScores, bootstrap_iterations: usize) -> TaskFigures {
+        let figure = |(metric, values): (&String, &MetricValues)| {
+            let value = self.aggregate(metric, values);
+            let standard_error = self.standard_error(metric, values, bootstrap_iterations);
+            (metric.clone(), Figure { value, standard_error })
+        };
+        TaskFigures {
+            n_items: scores.values.values().map(MetricValues::n_items).max().unwrap_or(0),
+            figures: scores.values.iter().map(figure).collect(),
+        }
     }
 }
 
@@ -149,10 +185,28 @@ pub trait Evaluator: Send + Sync {
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskScores {
     /// By metric and filter: `acc,none`.
-    pub values: IndexMap<String, Vec<f64>>,
+    pub values: IndexMap<String, MetricValues>,
     /// What the model said to every item asked for, in the order asked; empty unless
     /// [`TaskOptions::records`] was set.
     pub responses: Vec<ItemResponses>,
+}
+
+/// The figures of a task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskFigures {
+    /// Number of items that were scored.
+    pub n_items: usize,
+    /// By metric and filter: `acc,none`.
+    pub figures: IndexMap<String, Figure>,
+}
+
+/// What a metric says of many items.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figure {
+    /// The metric's value.
+    pub value: f64,
+    /// Its standard error, where there is one.
+    pub standard_error: Option<f64>,
 }
 
 /// The name under which the values of a metric are found: `acc,none`.

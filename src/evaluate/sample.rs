@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use super::python::{JsonStyle, dump_json, float_text};
 use super::record::{ItemRecord, ItemResponses, RequestRecord, Response};
-use super::{Evaluator, TaskScores};
+use super::{Evaluator, MetricValues, TaskScores};
 
 /// A task's items as the harness writes them: one line of JSON for each filter and document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,8 @@ impl Samples {
                 for (name, values) in &metrics {
                     let key = super::metric_key(name, pipeline);
                     let noted = responses.noted.get(&key).cloned();
-                    line.insert((*name).to_owned(), noted.unwrap_or_else(|| values[item].into()));
+                    let value = noted.unwrap_or_else(|| values.row(item).first().copied().into());
+                    line.insert((*name).to_owned(), value);
                 }
                 samples.lines.push(dump_json(&Value::Object(line), &JsonStyle::default()));
                 digests.extend([hashes.document, hashes.prompt, hashes.target]);
@@ -43,12 +44,14 @@ impl Samples {
     }
 }
 
+type NamedValues<'a> = Vec<(&'a str, &'a MetricValues)>;
+
 /// Names and values of the metrics of each pipeline.
-fn pipelines(scores: &TaskScores) -> Vec<(&str, Vec<(&str, &[f64])>)> {
-    let mut pipelines: Vec<(&str, Vec<(&str, &[f64])>)> = Vec::new();
+fn pipelines(scores: &TaskScores) -> Vec<(&str, NamedValues<'_>)> {
+    let mut pipelines: Vec<(&str, NamedValues<'_>)> = Vec::new();
     for (key, values) in &scores.values {
         let (metric, pipeline) = key.split_once(',').unwrap_or((key, ""));
-        let entry = (metric, values.as_slice());
+        let entry = (metric, values);
         match pipelines.iter_mut().find(|(name, _)| *name == pipeline) {
             Some((_, metrics)) => metrics.push(entry),
             None => pipelines.push((pipeline, vec![entry])),

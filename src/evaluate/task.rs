@@ -10,7 +10,7 @@ use super::document::{TaskDocument, find_function};
 use super::field::{Field, Fields};
 use super::filter::Pipeline;
 use super::generation::GenerationOptions;
-use super::metric::{MULTIPLE_CHOICE, Metric};
+use super::metric::{GENERATE_UNTIL, MULTIPLE_CHOICE, Metric};
 use super::registry;
 use crate::config::yaml::{Node, Place, YamlError};
 
@@ -144,9 +144,15 @@ pub(super) enum Sampler {
 }
 
 impl TaskConfig {
-    /// Reads a task.
-    pub(super) fn parse(document: &TaskDocument) -> Result<TaskConfig, EvaluateError> {
-        let name = document.require("task")?.text()?.to_owned();
+    /// Reads a task; `name` is its name where that is not the one it has itself.
+    pub(super) fn parse(
+        document: &TaskDocument,
+        name: Option<&str>,
+    ) -> Result<TaskConfig, EvaluateError> {
+        let name = match name {
+            Some(name) => name.to_owned(),
+            None => document.require("task")?.text()?.to_owned(),
+        };
         refuse_functions(document, &name)?;
         let known: Vec<&str> = READ.iter().chain(WITHOUT_EFFECT).copied().collect();
         document.only(&known.iter().chain(REFUSED).copied().collect::<Vec<_>>())?;
@@ -232,11 +238,11 @@ fn parse_pipelines(
     let mut pipelines: Vec<Pipeline> = Vec::new();
     for node in items {
         let pipeline = Pipeline::parse(&node.fields()?)?;
-        if output_type.name == MULTIPLE_CHOICE && !pipeline.keeps_responses() {
+        if output_type.name != GENERATE_UNTIL && !pipeline.keeps_responses() {
             let known = vec!["take_first"];
             return Err(EvaluateError::unsupported(
                 &node,
-                "filter of choices",
+                "filter of log-likelihoods",
                 &pipeline.name,
                 known,
             ));
@@ -349,7 +355,7 @@ impl FewShotConfig {
         let count_node = document.get("num_fewshot");
         let mut fewshot = FewShotConfig {
             count: count_node.as_ref().map(Node::count).transpose()?,
-            at: count_node.map_or_else(|| document.own().root().place(), |node| node.place()),
+            at: count_node.map_or_else(|| document.place(), |node| node.place()),
             split: split_name(document.get("fewshot_split"))?,
             samples: None,
             sampler: Sampler::Default,

@@ -191,7 +191,11 @@ impl Tokenizer {
         TextStream { stream: self.inner.decode_stream(false), tokenizer: self, read: 0 }
     }
 
-    /// The token in front of a text that stands alone.
+    /// The token in front of a text that stands alone, if there is one.
+    pub(super) fn prefix_token(&self) -> Option<u32> {
+        self.prefix().map(|token| token.id)
+    }
+
     fn prefix(&self) -> Option<&SpecialToken> {
         self.bos.as_ref().or(self.eos.as_ref())
     }

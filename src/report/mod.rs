@@ -33,7 +33,7 @@ pub use outputs::{
 };
 pub use plot::{PlotError, convergence_svg};
 pub use quantity::{COMPARED, Form, INSPECTED, Quantity, compared};
-pub use scores::{ScoredTask, scores_json, scores_text};
+pub use scores::{ScoredTask, Scores, scores_json, scores_text};
 pub use statistics::Statistics;
 pub use table::closing_text;
 
