@@ -13,8 +13,10 @@ mod hub;
 mod inspect;
 mod interrupt;
 mod merge;
+mod model;
 mod options;
 mod plan;
+mod score;
 mod search_progress;
 mod statistics;
 mod terminal;
@@ -60,6 +62,7 @@ enum Command {
     Evolve(evolve::Arguments),
     Inspect(inspect::Arguments),
     Diff(diff::Arguments),
+    Score(Box<score::Arguments>),
     Architectures(architectures::Arguments),
     Tokensurgeon(Box<tokensurgeon::Arguments>),
 }
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Evolve(arguments) => evolve::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
+        Command::Score(arguments) => score::run(&arguments),
         Command::Architectures(arguments) => architectures::run(&arguments),
         Command::Tokensurgeon(arguments) => tokensurgeon::run(&arguments),
     })

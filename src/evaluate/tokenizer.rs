@@ -176,6 +176,16 @@ impl Tokenizer {
         self.eos.as_ref().map(|token| token.text.as_str())
     }
 
+    /// Text and id of the beginning-of-sequence token, if there is one.
+    pub fn bos(&self) -> Option<(&str, u32)> {
+        self.bos.as_ref().map(|token| (token.text.as_str(), token.id))
+    }
+
+    /// Text and id of the end-of-sequence token, if there is one.
+    pub fn eos(&self) -> Option<(&str, u32)> {
+        self.eos.as_ref().map(|token| (token.text.as_str(), token.id))
+    }
+
     /// What decodes tokens one at a time, special ones with their text.
     pub(super) fn decode_stream(&self) -> TextStream<'_> {
         TextStream { stream: self.inner.decode_stream(false), tokenizer: self, read: 0 }

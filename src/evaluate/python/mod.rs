@@ -13,7 +13,7 @@ mod random;
 pub(super) use json::{JsonStyle, dump, dump_json};
 pub(super) use literal::parse_literal;
 pub(super) use pattern::Pattern;
-pub(super) use print::{repr, to_text};
+pub(super) use print::{float_text, repr, to_text};
 pub(super) use random::PythonRandom;
 
 /// Whether Python's `str.isspace`, `str.strip` and `\s` count the character as whitespace: Unicode
