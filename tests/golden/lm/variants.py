@@ -189,9 +189,9 @@ VARIANTS = {
         sliding_window_pattern=2),
 
     "phi": dict(PHI, num_key_value_heads=4, partial_rotary_factor=0.5),
-    "phi_qk_norm": dict(PHI, qk_layernorm=True, num_hidden_layers=3, hidden_act="gelu",
-        rope_parameters={"rope_type": "default", "rope_theta": 100.0,
-            "partial_rotary_factor": 0.25}),
+    "phi_qk_norm": dict(PHI, qk_layernorm=True, hidden_act="gelu", num_key_value_heads=4,
+        rope_parameters={"rope_type": "default", "rope_theta": 20.0,
+            "partial_rotary_factor": 0.75}),
     "phi_dynamic": dict(PHI, max_position_embeddings=16, partial_rotary_factor=0.75,
         rope_scaling={"type": "dynamic", "factor": 2.0}),
 
@@ -250,7 +250,7 @@ VARIANTS = {
     "olmo_unclipped": dict(OLMO, clip_qkv=None, tie_word_embeddings=True, rope_theta=100.0),
     # Only the outputs of attention and MLP are normed; q and k are normed over all heads together.
     "olmo2": OLMO2,
-    "olmo2_theta": dict(OLMO2, rope_theta=500.0, attention_bias=True),
+    "olmo2_theta": dict(OLMO2, rope_theta=20.0, attention_bias=True, num_key_value_heads=4),
 
     "granite": dict(GRANITE, embedding_multiplier=3.0, attention_multiplier=0.2,
         residual_multiplier=0.6, logits_scaling=2.0),
