@@ -276,7 +276,7 @@ VARIANTS = {
     "glm_partial": dict(GLM, partial_rotary_factor=0.67, attention_bias=False, rope_theta=100.0),
     "glm4": GLM4,
     "glm4_new_spelling": dict(GLM4, attention_bias=False, rope_parameters={
-        "rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": 0.5}),
+        "rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": 0.34}),
 
     "exaone": dict(EXAONE, rope_theta=500000, rope_scaling=None),
     "exaone_llama3_rope": dict(EXAONE, rope_theta=1000.0, rope_scaling=LLAMA3_SCALING,
