@@ -217,7 +217,7 @@ def evaluate(name, config):
         assert (answer == without_cache(model, prompt)) == drops, "not what the source says"
     assert depends_on_length or (padding < 1e-5 and cache < 1e-4), "company matters"
     assert every.std() > 0.5, "the model says nothing"
-    return dict(name=name, config=config, tensors=shapes, texts=texts,
+    return dict(name=name, config=config, depends_on_length=depends_on_length, tensors=shapes, texts=texts,
         log_probabilities=[rounded(values) for values in alone], prompt=prompt, answer=answer,
         answer_log_probabilities=rounded(chosen))
 

@@ -31,7 +31,7 @@ STABLELM = family("StableLmForCausalLM", "stablelm", layer_norm_eps=1e-5)
 GPT_NEOX = dict(vocab_size=50, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
     num_attention_heads=4, max_position_embeddings=128, architectures=["GPTNeoXForCausalLM"],
     model_type="gpt_neox", hidden_act="gelu", layer_norm_eps=1e-5, tie_word_embeddings=False)
-GPT2 = dict(vocab_size=50, n_embd=32, n_layer=2, n_head=4, n_positions=96, n_ctx=96,
+GPT2 = dict(vocab_size=50, n_embd=32, n_layer=2, n_head=4, n_positions=128, n_ctx=128,
     architectures=["GPT2LMHeadModel"], model_type="gpt2", activation_function="gelu_new",
     layer_norm_epsilon=1e-5)
 STARCODER2 = family("Starcoder2ForCausalLM", "starcoder2", SIZES, hidden_act="gelu_pytorch_tanh",
