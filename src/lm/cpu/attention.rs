@@ -187,7 +187,8 @@ fn add_weighted(sum: &mut [f32], weights: &[f32], values: &[f32], stride: usize)
             32.. => add_weighted_of::<32>(rest, weights, values, stride),
             16..=31 => add_weighted_of::<16>(rest, weights, values, stride),
             8..=15 => add_weighted_of::<8>(rest, weights, values, stride),
-            _ => add_weighted_of::<2>(rest, weights, values, stride),
+            2..=7 => add_weighted_of::<2>(rest, weights, values, stride),
+            _ => add_weighted_of::<1>(rest, weights, values, stride),
         };
     }
 }
