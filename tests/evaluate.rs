@@ -10,7 +10,8 @@ use mergekit::evaluate::{
     ChatOptions, ChatTemplate, EvaluateError, Evaluator, Limit, TaskLibrary, TaskOptions, Tokenizer,
 };
 use mergekit::lm::{
-    Decoder, DecoderOptions, GenerateRequest, LanguageModel, LmError, Score, ScoreRequest, StopRule,
+    Decoder, DecoderOptions, GenerateRequest, LanguageModel, LmError, Sampling, Score,
+    ScoreRequest, StopRule,
 };
 use proptest::prelude::*;
 use serde::Deserialize;

@@ -18,7 +18,7 @@ use super::{
     metric_key, ter,
 };
 use crate::config::yaml::Node;
-use crate::lm::{GenerateRequest, LanguageModel};
+use crate::lm::{GenerateRequest, LanguageModel, Sampling};
 
 /// Tokens that are produced at most when a task does not say.
 const DEFAULT_MAX_TOKENS: usize = 256;
@@ -227,6 +227,7 @@ impl Generation {
                 prompt: self.items[item].tokens.clone(),
                 max_new_tokens: self.max_tokens,
                 end_tokens: self.tokenizer.end_tokens().to_vec(),
+                sampling: Sampling::default(),
             });
         }
         let watches: Vec<Mutex<StopWatch<'_>>> =

@@ -1,49 +1,28 @@
-"""Makes decoders.json: log-probabilities and greedy continuations of tiny models by transformers.
+"""Makes families.json: log-probabilities and greedy continuations of tiny models by transformers.
 
 Weights are a formula of the tensor's name and the element's index, so that they need not be stored;
-tests/lm.rs computes the same ones. Usage: python make.py    (needs torch, transformers)
+tests/lm.rs computes the same ones from the names and shapes in the file, which are those on disk.
+Usage: python make.py [NAME...]    (needs torch, transformers; with names, the others stay as they are)
 """
 import json
 import pathlib
+import sys
+import tempfile
+import warnings
 
 import numpy
+import safetensors
+import safetensors.torch
 import torch
 import transformers
 
-BASE = dict(
-    vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-    num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128,
-    hidden_act="silu", tie_word_embeddings=False,
-)
-LLAMA = dict(BASE, architectures=["LlamaForCausalLM"], model_type="llama", rms_norm_eps=1e-5)
-MISTRAL = dict(BASE, architectures=["MistralForCausalLM"], model_type="mistral", rms_norm_eps=1e-5)
-QWEN2 = dict(BASE, architectures=["Qwen2ForCausalLM"], model_type="qwen2")
-QWEN3 = dict(BASE, architectures=["Qwen3ForCausalLM"], model_type="qwen3")
+import variants
 
-VARIANTS = {
-    "llama_grouped_heads": dict(LLAMA, rope_theta=10000.0, torch_dtype="float32"),
-    "llama_plain_heads": dict(LLAMA, num_key_value_heads=4,
-        rope_parameters={"rope_type": "default", "rope_theta": 500.0}, dtype="float32"),
-    "llama_one_key_head": dict(LLAMA, num_key_value_heads=1),
-    "llama_tied_head": dict(LLAMA, tie_word_embeddings=True),
-    "llama_head_dim": dict(LLAMA, head_dim=22),
-    "llama_biases": dict(LLAMA, attention_bias=True, mlp_bias=True),
-    "llama_linear_rope": dict(LLAMA, rope_theta=1000.0,
-        rope_scaling={"type": "linear", "factor": 4.0}),
-    "llama_llama3_rope": dict(LLAMA, rope_theta=500000.0, rope_scaling={
-        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-        "original_max_position_embeddings": 32}),
-    "llama_llama3_rope_new_spelling": dict(LLAMA, rope_parameters={
-        "rope_type": "llama3", "rope_theta": 100.0, "factor": 4.0, "low_freq_factor": 1.0,
-        "high_freq_factor": 4.0, "original_max_position_embeddings": 64}),
-    "mistral_window": dict(MISTRAL, sliding_window=7),
-    "mistral_no_window": dict(MISTRAL, sliding_window=None, head_dim=16),
-    "qwen2": dict(QWEN2, tie_word_embeddings=True, use_sliding_window=False, sliding_window=None),
-    "qwen2_window": dict(QWEN2, use_sliding_window=True, sliding_window=6, max_window_layers=1),
-    "qwen3": dict(QWEN3, head_dim=10),
-    "qwen3_window": dict(QWEN3, head_dim=8, attention_bias=True, use_sliding_window=True,
-        sliding_window=5, layer_types=["sliding_attention", "full_attention"]),
-}
+LENGTHS = [60, 23, 9]
+PROMPT_TOKENS = 11
+NEW_TOKENS = 30
+# These look at how long the longest text of a call is.
+LENGTH_DEPENDENT = ["dynamic", "longrope", "su"]
 
 
 def stream(seed, count):
@@ -55,16 +34,17 @@ def stream(seed, count):
     return values
 
 
-def tensor(name, shape):
+def hash_of(name):
     seed = 0xCBF29CE484222325
     for byte in name.encode():
         seed = (seed ^ byte) * 0x100000001B3 % 2**64
-    count = int(numpy.prod(shape))
-    values = numpy.array(stream(seed, count), dtype=numpy.float32)
-    if "norm" in name:
+    return seed
+
+
+def tensor(name, shape):
+    values = numpy.array(stream(hash_of(name), int(numpy.prod(shape))), dtype=numpy.float32)
+    if ("norm" in name or "ln_" in name) and name.endswith("weight"):
         values = numpy.float32(1.0) + values * numpy.float32(0.25)
-    elif "embed" in name:
-        pass
     else:
         values = values * numpy.float32(0.5)
     return torch.from_numpy(values.reshape(shape))
@@ -74,33 +54,185 @@ def tokens(seed, count):
     return [int((value + 1.0) * 25.0) for value in stream(seed, count)]
 
 
+def names_and_shapes(path):
+    with safetensors.safe_open(path, "pt") as file:
+        return {name: list(file.get_slice(name).get_shape()) for name in sorted(file.keys())}
+
+
+def internlm2_names(config):
+    """Names and shapes as the remote code of InternLM2 has them."""
+    hidden, wide = config["hidden_size"], config["intermediate_size"]
+    heads, groups = config["num_attention_heads"], config["num_key_value_heads"]
+    rows = (heads + 2 * groups) * (hidden // heads)
+    shapes = {"model.tok_embeddings.weight": [config["vocab_size"], hidden],
+        "model.norm.weight": [hidden], "output.weight": [config["vocab_size"], hidden]}
+    for layer in range(config["num_hidden_layers"]):
+        prefix = f"model.layers.{layer}."
+        shapes[prefix + "attention.wqkv.weight"] = [rows, hidden]
+        shapes[prefix + "attention.wo.weight"] = [hidden, hidden]
+        if config["bias"]:
+            shapes[prefix + "attention.wqkv.bias"] = [rows]
+            shapes[prefix + "attention.wo.bias"] = [hidden]
+        shapes[prefix + "attention_norm.weight"] = shapes[prefix + "ffn_norm.weight"] = [hidden]
+        shapes[prefix + "feed_forward.w1.weight"] = [wide, hidden]
+        shapes[prefix + "feed_forward.w3.weight"] = [wide, hidden]
+        shapes[prefix + "feed_forward.w2.weight"] = [hidden, wide]
+    return shapes
+
+
+def internlm2_as_llama(config, weights):
+    """transformers has no InternLM2, which is a llama whose wqkv holds, for each head of keys, its heads
+    of queries, then the keys, then the values."""
+    groups = config["num_key_value_heads"]
+    renamed = {}
+    for name, value in weights.items():
+        if ".wqkv." in name:
+            head_dim = config["hidden_size"] // config["num_attention_heads"]
+            grouped = value.unflatten(0, (groups, -1, head_dim))
+            parts = {"q": grouped[:, :-2], "k": grouped[:, -2:-1], "v": grouped[:, -1:]}
+            for letter, part in parts.items():
+                new = name.replace("attention.wqkv", f"self_attn.{letter}_proj")
+                renamed[new] = part.flatten(0, 2).contiguous()
+            continue
+        for old, new in [("tok_embeddings", "embed_tokens"), ("output.", "lm_head."),
+                ("attention.wo.", "self_attn.o_proj."), ("attention_norm", "input_layernorm"),
+                ("ffn_norm", "post_attention_layernorm"), ("feed_forward.w1", "mlp.gate_proj"),
+                ("feed_forward.w3", "mlp.up_proj"), ("feed_forward.w2", "mlp.down_proj")]:
+            name = name.replace(old, new)
+        renamed[name] = value
+    as_llama = dict(config, architectures=["LlamaForCausalLM"], model_type="llama",
+        attention_bias=config["bias"])
+    return as_llama, renamed
+
+
+def configuration(config):
+    """What transformers makes of a config.json."""
+    with tempfile.TemporaryDirectory() as directory:
+        pathlib.Path(directory, "config.json").write_text(json.dumps(config))
+        return transformers.AutoConfig.from_pretrained(directory)
+
+
+def build(name, config):
+    """The config as it is written, names and shapes on disk, and the model loaded from there."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory, "model.safetensors")
+        loaded_config = config
+        if config["model_type"] == "internlm2":
+            shapes = internlm2_names(config)
+            weights = {key: tensor(key, shape) for key, shape in shapes.items()}
+            loaded_config, weights = internlm2_as_llama(config, weights)
+        else:
+            model = transformers.AutoModelForCausalLM.from_config(configuration(config))
+            model.float().save_pretrained(directory, save_original_format=name not in variants.FUSED)
+            shapes = names_and_shapes(path)
+            if name.endswith("_as_saved"):
+                config = json.loads(pathlib.Path(directory, "config.json").read_text())
+                loaded_config = config
+            if name.endswith("_without_prefix"):
+                shapes = {key.removeprefix("transformer."): shape for key, shape in shapes.items()}
+            weights = {key: tensor(key, shape) for key, shape in shapes.items()}
+        safetensors.torch.save_file(weights, path, metadata={"format": "pt"})
+        pathlib.Path(directory, "config.json").write_text(json.dumps(loaded_config))
+        model, report = transformers.AutoModelForCausalLM.from_pretrained(
+            directory, dtype=torch.float32, attn_implementation="eager",
+            experts_implementation="eager", output_loading_info=True)
+    for problem in ["missing_keys", "unexpected_keys", "mismatched_keys"]:
+        assert not report[problem], (name, problem, report[problem])
+    return config, shapes, model.eval()
+
+
+def forget_lengths(model):
+    """Dynamic RoPE keeps the longest length it has seen until a text is short enough."""
+    model(torch.tensor([[0]]), use_cache=False)
+
+
+def log_probabilities_of(model, texts):
+    """Of each text's tokens from the second on; texts are padded on the right. The last token is not fed:
+    nothing is asked after it, and it would count for RoPE that looks at the length."""
+    forget_lengths(model)
+    fed = [text[:-1] for text in texts]
+    width = max(map(len, fed))
+    ids = torch.tensor([text + [0] * (width - len(text)) for text in fed])
+    mask = torch.tensor([[1] * len(text) + [0] * (width - len(text)) for text in fed])
+    rows = model(ids, attention_mask=mask, use_cache=False).logits.log_softmax(-1)
+    return [rows[row, :len(text) - 1].gather(1, torch.tensor(text[1:])[:, None])[:, 0]
+        for row, text in enumerate(texts)]
+
+
+def continuation(model, prompt):
+    """A greedy answer with a cache, its log-probabilities, and the smallest lead of a best token."""
+    forget_lengths(model)
+    settings = transformers.GenerationConfig(do_sample=False, max_new_tokens=NEW_TOKENS,
+        eos_token_id=None, pad_token_id=0, use_cache=True, return_dict_in_generate=True,
+        output_logits=True)
+    model.generation_config.eos_token_id = None
+    ids = torch.tensor([prompt])
+    output = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings)
+    answer = output.sequences[0, len(prompt):].tolist()
+    assert len(answer) == NEW_TOKENS
+    rows = torch.cat(output.logits).float()
+    best = rows.topk(2).values
+    chosen = rows.log_softmax(-1).gather(1, torch.tensor(answer)[:, None])[:, 0]
+    return answer, chosen, float((best[:, 0] - best[:, 1]).min())
+
+
+def without_cache(model, prompt):
+    """What a greedy answer would be if every token were computed anew."""
+    text = list(prompt)
+    for _ in range(NEW_TOKENS):
+        forget_lengths(model)
+        text.append(int(model(torch.tensor([text]), use_cache=False).logits[0, -1].argmax()))
+    return text[len(prompt):]
+
+
+def rounded(values):
+    return [float(f"{float(value):.8g}") for value in values]
+
+
 def evaluate(name, config):
-    torch.manual_seed(0)
-    parsed = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(dict(config))
-    parsed._attn_implementation = "eager"
-    model = transformers.AutoModelForCausalLM.from_config(parsed, dtype=torch.float32).eval()
+    config, shapes, model = build(name, config)
+    rope = model.config.to_dict().get("rope_parameters") or {}
+    depends_on_length = any(kind in json.dumps(rope) for kind in LENGTH_DEPENDENT)
     with torch.no_grad():
-        for parameter_name, parameter in model.named_parameters():
-            parameter.copy_(tensor(parameter_name, parameter.shape))
-        model.tie_weights()
-        text = tokens(len(name), 60)
-        log_probabilities = model(torch.tensor([text])).logits[0].log_softmax(-1)
-        of_tokens = [float(log_probabilities[i, text[i + 1]]) for i in range(len(text) - 1)]
-        prompt, answer, gap = text[:11], [], numpy.inf
-        for _ in range(40):
-            logits = model(torch.tensor([prompt + answer])).logits[0, -1]
-            best = logits.topk(2).values
-            gap = min(gap, float(best[0] - best[1]))
-            answer.append(int(logits.argmax()))
-    print(f"{name}: log-probability {sum(of_tokens):.4f}, smallest gap {gap:.1e}, {answer[:8]}")
-    assert gap > 1e-3, "a greedy step hangs on rounding"
-    return dict(name=name, config=config, text=text,
-                log_probabilities=[float(f"{value:.8g}") for value in of_tokens],
-                prompt_tokens=len(prompt), answer=answer)
+        for salt in range(100):
+            texts = [tokens(hash_of(f"{name}/{salt}/{length}"), length) for length in LENGTHS]
+            prompt = texts[0][:PROMPT_TOKENS]
+            answer, chosen, gap = continuation(model, prompt)
+            if gap > 1e-3 and len(set(answer)) > 8:
+                break
+        alone = [log_probabilities_of(model, [text])[0] for text in texts]
+        together = log_probabilities_of(model, texts)
+        padding = max(float((a - b).abs().max()) for a, b in zip(alone, together))
+        again = log_probabilities_of(model, [prompt + answer])[0][PROMPT_TOKENS - 1:]
+        cache = float((again - chosen).abs().max())
+    every = torch.cat(alone)
+    print(f"{name}: log-probability {every.mean():.3f} ± {every.std():.3f}, gap {gap:.1e}, padding "
+          f"{padding:.1e}, cache {cache:.1e}, {len(set(answer))} different tokens, salt {salt}",
+          flush=True)
+    assert gap > 1e-3 and len(set(answer)) > 8, "no text leads to a lively and certain answer"
+    if depends_on_length:
+        assert padding > 0.01 and cache > 0.01, "no text is long enough to matter"
+        # Phi-3 and its sister drop the cache on the crossing, so that only they agree.
+        drops = config["model_type"] in ["phi3", "phimoe"]
+        assert (answer == without_cache(model, prompt)) == drops, "not what the source says"
+    assert depends_on_length or (padding < 1e-5 and cache < 1e-4), "company matters"
+    assert every.std() > 0.5, "the model says nothing"
+    return dict(name=name, config=config, depends_on_length=depends_on_length, tensors=shapes, texts=texts,
+        log_probabilities=[rounded(values) for values in alone], prompt=prompt, answer=answer,
+        answer_log_probabilities=rounded(chosen))
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     torch.set_num_threads(1)
-    lines = [json.dumps(evaluate(*variant)) for variant in VARIANTS.items()]
-    path = pathlib.Path(__file__).with_name("decoders.json")
+    path = pathlib.Path(__file__).with_name("families.json")
+    kept = {}
+    if len(sys.argv) > 1 and path.exists():
+        kept = {golden["name"]: golden for golden in json.loads(path.read_text())}
+    wanted = sys.argv[1:] or list(variants.VARIANTS)
+    for name in wanted:
+        kept[name] = evaluate(name, variants.VARIANTS[name])
+    lines = [json.dumps(kept[name]) for name in variants.VARIANTS if name in kept]
     path.write_text("[\n" + ",\n".join(lines) + "\n]\n")
