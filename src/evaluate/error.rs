@@ -253,6 +253,15 @@ pub enum EvaluateError {
         problem: String,
     },
 
+    /// A data file cannot be read as Parquet.
+    #[error("`{}` cannot be read as Parquet: {problem}", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+
     /// A data file holds nothing.
     #[error("`{}` has no documents", path.display())]
     NoDocuments {

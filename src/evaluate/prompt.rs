@@ -375,7 +375,7 @@ impl TaskData {
 
 fn read_split(config: &TaskConfig, split: &SplitName) -> Result<Split, EvaluateError> {
     match config.data.files.get(&split.name) {
-        Some(files) => Split::read(files, config.data.field.as_deref()),
+        Some(files) => Split::read(files, &config.data.format),
         None => Err(EvaluateError::NoSplit {
             at: split.at.clone().into(),
             split: split.name.clone(),

@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use serde_json::Map;
 
 use super::EvaluateError;
+use super::data::Format;
 use super::document::{TaskDocument, find_function};
 use super::field::{Field, Fields};
 use super::filter::Pipeline;
@@ -63,9 +64,6 @@ const REFUSED: &[&str] = &[
     "use_prompt",
 ];
 
-/// The only data builder there is.
-const JSON_BUILDER: &str = "json";
-
 /// The version of tasks without one, as the harness reports it.
 const VERSION: &str = "Yaml";
 
@@ -97,8 +95,7 @@ pub(super) struct TaskConfig {
 pub(super) struct DataConfig {
     /// Existing files by split.
     pub(super) files: IndexMap<String, Vec<PathBuf>>,
-    /// Key of the rows in files that hold one object.
-    pub(super) field: Option<String>,
+    pub(super) format: Format,
     pub(super) training: Option<SplitName>,
     pub(super) validation: Option<SplitName>,
     pub(super) test: Option<SplitName>,
@@ -255,18 +252,9 @@ fn parse_pipelines(
 
 impl DataConfig {
     fn parse(document: &TaskDocument) -> Result<DataConfig, EvaluateError> {
-        let builder = document.require("dataset_path")?;
-        if builder.text()? != JSON_BUILDER {
-            return Err(EvaluateError::unsupported(
-                &builder,
-                "dataset",
-                builder.text()?,
-                vec![JSON_BUILDER],
-            ));
-        }
         let options = document.require("dataset_kwargs")?;
+        let format = Format::parse(&document.require("dataset_path")?, &options)?;
         let options = options.fields()?;
-        options.only(&["data_files", "field", "trust_remote_code"])?;
         let data_files = options.require("data_files")?;
         let mut files = IndexMap::new();
         if data_files.value().is_mapping() {
@@ -276,11 +264,10 @@ impl DataConfig {
         } else {
             files.insert(DEFAULT_SPLIT.to_owned(), find_files(&data_files)?);
         }
-        let field = options.get("field").map(|node| node.text().map(str::to_owned)).transpose()?;
         let split = |name| split_name(document.get(name));
         let data = DataConfig {
             files,
-            field,
+            format,
             training: split("training_split")?,
             validation: split("validation_split")?,
             test: split("test_split")?,
