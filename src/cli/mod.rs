@@ -9,6 +9,7 @@ mod compatibility;
 mod diff;
 mod evolve;
 mod failure;
+mod generate;
 mod hub;
 mod inspect;
 mod interrupt;
@@ -63,6 +64,7 @@ enum Command {
     Inspect(inspect::Arguments),
     Diff(diff::Arguments),
     Score(Box<score::Arguments>),
+    Generate(Box<generate::Arguments>),
     Architectures(architectures::Arguments),
     Tokensurgeon(Box<tokensurgeon::Arguments>),
 }
@@ -102,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),
+        Command::Generate(arguments) => generate::run(&arguments),
         Command::Architectures(arguments) => architectures::run(&arguments),
         Command::Tokensurgeon(arguments) => tokensurgeon::run(&arguments),
     })

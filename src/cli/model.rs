@@ -193,11 +193,6 @@ impl PreparedModel {
         })
     }
 
-    /// Directory of the tokenizer.
-    pub(super) fn tokenizer_directory(&self) -> &Path {
-        self.files.path()
-    }
-
     /// Number of parameters.
     pub(super) fn parameters(&self) -> u64 {
         self.plan.tensors().iter().map(|tensor| tensor.info.elements() as u64).sum()

@@ -332,6 +332,7 @@ fn description(
     let fields = json!({
         "tokenizer_bos_token": token(model.tokenizer.bos()),
         "tokenizer_eos_token": token(model.tokenizer.eos()),
+        "eot_token_id": model.tokenizer.eos().map(|(_, id)| id),
         "model_source": "mergekit",
         "model_name": name,
         "model_name_sanitized": sanitized,

@@ -45,7 +45,7 @@ pub use library::TaskLibrary;
 pub use record::{ItemRecord, ItemResponses, RequestRecord, Response, TaskInfo};
 pub use sample::{Samples, sha256};
 pub use selection::{SelectedTask, Selection};
-pub use tokenizer::{PairProblem, TokenPair, Tokenizer};
+pub use tokenizer::{PairProblem, TextStream, TokenPair, Tokenizer};
 pub use values::MetricValues;
 
 use crate::lm::LanguageModel;

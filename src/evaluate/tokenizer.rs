@@ -188,7 +188,24 @@ impl Tokenizer {
 
     /// What decodes tokens one at a time, special ones with their text.
     pub(super) fn decode_stream(&self) -> TextStream<'_> {
-        TextStream { stream: self.inner.decode_stream(false), tokenizer: self, read: 0 }
+        self.stream(false)
+    }
+
+    /// What decodes tokens one at a time, without special ones.
+    pub fn text_stream(&self) -> TextStream<'_> {
+        self.stream(true)
+    }
+
+    fn stream(&self, skips_special: bool) -> TextStream<'_> {
+        let stream = self.inner.decode_stream(skips_special);
+        TextStream { stream, tokenizer: self, skips_special, read: 0 }
+    }
+
+    /// The special token that has this text.
+    pub fn special_token(&self, text: &str) -> Option<u32> {
+        let id = self.inner.token_to_id(text)?;
+        let added = self.inner.get_added_tokens_decoder();
+        added.get(&id).filter(|token| token.special).map(|_| id)
     }
 
     /// The token in front of a text that stands alone, if there is one.
@@ -218,9 +235,10 @@ impl Tokenizer {
 }
 
 /// Decodes a growing sequence of tokens piece by piece.
-pub(super) struct TextStream<'a> {
+pub struct TextStream<'a> {
     stream: DecodeStream<'a>,
     tokenizer: &'a Tokenizer,
+    skips_special: bool,
     read: usize,
 }
 
@@ -236,12 +254,13 @@ type DecodeStream<'a> = tokenizers::tokenizer::DecodeStream<
 impl TextStream<'_> {
     /// Appends to `text` what the tokens beyond those seen before add to it; a character whose
     /// bytes are not complete is held back.
-    pub(super) fn advance(&mut self, tokens: &[u32], text: &mut String) {
+    pub fn advance(&mut self, tokens: &[u32], text: &mut String) {
         for (index, &token) in tokens.iter().enumerate().skip(self.read) {
             self.read = index + 1;
             match self.stream.step(token) {
                 Ok(piece) => text.push_str(&piece.unwrap_or_default()),
                 // Decoders that rewrite earlier text defeat the stream; the whole never fails.
+                Err(_) if self.skips_special => *text = self.tokenizer.decode(&tokens[..=index]),
                 Err(_) => *text = self.tokenizer.decode_all(&tokens[..=index]),
             }
         }
