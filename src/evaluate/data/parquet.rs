@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ::parquet::basic::{ConvertedType, LogicalType, Type};
 use ::parquet::errors::ParquetError;
@@ -111,6 +111,8 @@ fn fraction(number: f64) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use proptest::prelude::*;
 
     use super::super::testing::write;
