@@ -14,13 +14,14 @@ use super::model::{ModelArguments, PreparedModel};
 use super::terminal::print;
 use super::{Failure, Talk, Verbosity};
 use crate::evaluate::{Message, Role, TextStream, Tokenizer};
-use crate::lm::{GenerateRequest, LanguageModel};
+use crate::lm::{GenerateRequest, LanguageModel, Sampling};
 use crate::report::count;
 
 /// Let a model continue a text, or answer as in a chat
 ///
 /// What the model writes goes to standard output while it is written; how fast that went, to standard
-/// error. Always the most probable token is taken, so the same prompt gets the same text.
+/// error. Without --temperature the most probable token is taken each time. Tokens that are drawn depend on
+/// --seed, so the same command gets the same text.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -28,6 +29,8 @@ Examples:
       continue a text
   mergekit generate model --chat --prompt 'What is a model merge?' --system-instruction 'Be brief.'
       answer a message, framed by the model's chat template
+  mergekit generate model --prompt 'Once upon a time' --temperature 0.8 --top-p 0.95 --seed 1
+      draw tokens instead of always taking the most probable one
   mergekit generate merge.yml --prompt-file story.txt --max-new-tokens 50 --stop '.'
       what a merge would write that is only made in memory, to the end of a sentence
   echo 'Q: 2+2? A:' | mergekit generate model --json
@@ -55,6 +58,26 @@ pub(super) struct Arguments {
     /// Most tokens to write
     #[arg(short = 'n', long, value_name = "N", default_value_t = 256)]
     max_new_tokens: usize,
+
+    /// Draw tokens with their logits divided by this; with 0 the most probable one is taken
+    #[arg(short, long, value_name = "X", default_value_t = 0.0, value_parser = not_negative)]
+    temperature: f64,
+
+    /// Draw from the N most probable tokens only; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    top_k: usize,
+
+    /// Draw from the most probable tokens that together have this probability only
+    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = probability)]
+    top_p: f64,
+
+    /// Make tokens that were there before less probable, by this factor on their logits
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = positive)]
+    repetition_penalty: f64,
+
+    /// Seed of the draws
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
 
     /// End before this text; may be repeated
     #[arg(long, value_name = "TEXT")]
@@ -102,8 +125,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Special tokens have no text of their own in what is written.
     end_tokens.extend(stops.iter().filter_map(|stop| tokenizer.special_token(stop)));
     let n_prompt = tokens.len();
-    let request =
-        GenerateRequest { prompt: tokens, max_new_tokens: arguments.max_new_tokens, end_tokens };
+    let request = GenerateRequest {
+        prompt: tokens,
+        max_new_tokens: arguments.max_new_tokens,
+        end_tokens,
+        sampling: Sampling {
+            temperature: arguments.temperature,
+            top_k: arguments.top_k,
+            top_p: arguments.top_p,
+            repetition_penalty: arguments.repetition_penalty,
+            seed: arguments.seed,
+        },
+    };
     end_on_ctrl_c();
     let writer = Mutex::new(Writer::new(&tokenizer, &stops, !arguments.json));
     let watch = |_: usize, tokens: &[u32]| {
@@ -182,6 +215,25 @@ impl Arguments {
         let messages: Vec<Message> = system.chain([Message::new(Role::User, said)]).collect();
         Ok(model.chat_template()?.conversation(&messages)?)
     }
+}
+
+/// Reads a finite number that `is_valid`.
+fn number(text: &str, is_valid: impl Fn(f64) -> bool, expected: &str) -> Result<f64, String> {
+    let number: Option<f64> = text.trim().parse().ok();
+    let valid = number.filter(|&number| number.is_finite() && is_valid(number));
+    valid.ok_or_else(|| format!("write {expected}"))
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    number(text, |number| number >= 0.0, "a number, 0 or more")
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    number(text, |number| number > 0.0, "a number above 0")
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    number(text, |number| number > 0.0 && number <= 1.0, "a number above 0, at most 1")
 }
 
 /// Shows a text while it grows, up to the first stop string.

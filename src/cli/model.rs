@@ -5,9 +5,12 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use candle_core::Tensor;
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use indexmap::IndexMap;
 use indicatif::DecimalBytes;
+use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -18,7 +21,7 @@ use super::{Failure, Talk, cancelled_by_ctrl_c, warnings};
 use crate::config::{ConfigFile, MergeConfig, ModelEntry, ModelReference, Recipe};
 use crate::engine::{Engine, EngineError, EngineOptions, write_small_files};
 use crate::evaluate::{ChatTemplate, Tokenizer};
-use crate::lm::{Decoder, DecoderOptions};
+use crate::lm::{Decoder, DecoderOptions, LmError, Storage, StoredTensor};
 use crate::plan::{MergePlan, ModelStore, PlanError, PlanOptions};
 
 /// A `model_max_length` from here on says that a tokenizer has no limit.
@@ -40,6 +43,11 @@ pub(super) struct ModelArguments {
     #[arg(long, value_name = "N")]
     pub(super) max_length: Option<NonZeroUsize>,
 
+    /// How weights are kept: exactly, in 16 bits, or in blocks of 8 or 4 bits; arithmetic is in 32 bits
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    #[arg(value_parser = PossibleValuesParser::new(Storage::NAMES.map(|(name, _)| name)))]
+    pub(super) dtype: String,
+
     /// Cache for models of the Hub; if not given, as HF_HUB_CACHE and HF_HOME say
     #[arg(long, value_name = "PATH")]
     transformers_cache: Option<PathBuf>,
@@ -60,6 +68,7 @@ pub(super) struct PreparedModel {
     threads: usize,
     memory_limit: Option<u64>,
     max_length: Option<usize>,
+    storage: Storage,
     pub(super) tokenizer: Tokenizer,
     /// Where the tokenizer is from.
     files: SmallFiles,
@@ -117,6 +126,7 @@ impl ModelArguments {
         Ok(PreparedModel {
             threads: self.threads.map_or(0, |threads| useful_threads(threads, talk).get()),
             memory_limit: self.memory_limit,
+            storage: self.dtype.parse().unwrap_or_default(),
             max_length: self
                 .max_length
                 .map(NonZeroUsize::get)
@@ -168,6 +178,20 @@ fn passthrough(model: ModelReference) -> MergeConfig {
     }
 }
 
+/// Tensors in the form in which they are kept.
+fn stored(
+    tensors: IndexMap<String, Tensor>,
+    storage: Storage,
+) -> Result<IndexMap<String, StoredTensor>, Failure> {
+    let convert = |(name, tensor): (String, Tensor)| {
+        let stored = StoredTensor::convert(&name, &tensor, storage)?;
+        Ok((name, stored))
+    };
+    let tensors: Vec<(String, Tensor)> = tensors.into_iter().collect();
+    let stored: Result<Vec<_>, LmError> = tensors.into_par_iter().map(convert).collect();
+    Ok(stored?.into_iter().collect())
+}
+
 /// What the tokenizer in `directory` allows, for models whose config has no limit.
 fn limit_of_tokenizer(config: &Value, directory: &Path) -> Option<usize> {
     let config = config.get("text_config").unwrap_or(config);
@@ -212,13 +236,19 @@ impl PreparedModel {
         let bar = talk.spinner(&format!("reading {}", DecimalBytes(bytes)));
         let tensors = engine.merge_to_memory(&self.plan);
         bar.finish_and_clear();
-        let options = DecoderOptions { max_length: self.max_length, ..DecoderOptions::default() };
-        let decoder = Decoder::new(self.plan.model_config(), tensors?, &options)?;
+        let options = DecoderOptions {
+            max_length: self.max_length,
+            memory_limit: working,
+            ..DecoderOptions::default()
+        };
         let threads = ThreadPoolBuilder::new()
             .num_threads(engine.threads())
             .thread_name(|index| format!("model-{index}"))
             .build()
             .map_err(EngineError::from)?;
+        let tensors = tensors?;
+        let stored = threads.install(|| stored(tensors, self.storage))?;
+        let decoder = Decoder::from_stored(self.plan.model_config(), stored, &options)?;
         talk.detail(&format_args!(
             "model of {} in memory after {:.1} s",
             DecimalBytes(bytes),

@@ -303,7 +303,7 @@ fn run_config(arguments: &Arguments, parameters: u64) -> Value {
         "model": "mergekit",
         "model_args": model_args,
         "model_num_parameters": parameters,
-        "model_dtype": "float32",
+        "model_dtype": arguments.model.dtype,
         "batch_size": arguments.batch_size,
         "device": "cpu",
         "limit": match arguments.limit {
