@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use indexmap::IndexMap;
-use mergekit::lm::{Decoder, DecoderOptions, GenerateRequest, LanguageModel, ScoreRequest};
+use mergekit::lm::{
+    Decoder, DecoderOptions, GenerateRequest, LanguageModel, Sampling, ScoreRequest,
+};
 use serde_json::json;
 
 struct Size {
@@ -185,6 +187,7 @@ fn main() -> candle_core::Result<()> {
                 prompt: request.context.clone(),
                 max_new_tokens: request.continuation.len(),
                 end_tokens: Vec::new(),
+                sampling: Sampling::default(),
             })
             .collect();
         let wanted: usize = scored.iter().map(|request| request.continuation.len()).sum();

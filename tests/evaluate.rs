@@ -8,7 +8,8 @@ use candle_core::Device;
 use indexmap::IndexMap;
 use mergekit::evaluate::{EvaluateError, Evaluator, TaskLibrary, TaskOptions, Tokenizer};
 use mergekit::lm::{
-    Decoder, DecoderOptions, GenerateRequest, LanguageModel, LmError, Score, ScoreRequest, StopRule,
+    Decoder, DecoderOptions, GenerateRequest, LanguageModel, LmError, Sampling, Score,
+    ScoreRequest, StopRule,
 };
 use proptest::prelude::*;
 use serde::Deserialize;

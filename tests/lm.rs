@@ -10,7 +10,7 @@ use candle_core::{DType, Tensor};
 use decoders::{Golden, goldens, never, request, tensors};
 use indexmap::IndexMap;
 use mergekit::lm::{
-    Decoder, DecoderOptions, GenerateRequest, LanguageModel, LmError, Score, ScoreRequest,
+    Decoder, DecoderOptions, GenerateRequest, LanguageModel, LmError, Sampling, Score, ScoreRequest,
 };
 use serde_json::{Value, json};
 
@@ -106,6 +106,7 @@ fn answers_do_not_depend_on_company() {
                 prompt: golden.texts[0][..3 + index % 40].to_vec(),
                 max_new_tokens: index % 70,
                 end_tokens: vec![7, 12],
+                sampling: Sampling::default(),
             })
             .collect();
         let stop = |request: usize, answer: &[u32]| answer.len() == 2 + request % 90;
@@ -136,6 +137,7 @@ fn sequences_end_as_asked() {
         prompt: prompt.clone(),
         max_new_tokens,
         end_tokens: end_tokens.to_vec(),
+        sampling: Sampling::default(),
     };
     let third = answer[2..].iter().position(|token| !answer[..2].contains(token)).expect("some");
     let requests = [
@@ -172,7 +174,15 @@ fn long_requests_lose_the_beginning_of_their_context() {
 
     let generate = |prompt: &[u32], max_new_tokens| {
         let prompt = prompt.to_vec();
-        model.generate(&[GenerateRequest { prompt, max_new_tokens, end_tokens: vec![] }], &never)
+        model.generate(
+            &[GenerateRequest {
+                prompt,
+                max_new_tokens,
+                end_tokens: vec![],
+                sampling: Sampling::default(),
+            }],
+            &never,
+        )
     };
     let whole = generate(&text[..20], 4).expect("valid");
     assert_eq!(whole, generate(&text[14..20], 4).expect("valid"));
@@ -231,7 +241,12 @@ fn weights_that_are_no_numbers_are_reported() {
     let model = Decoder::new(&golden.config, tensors, &DecoderOptions::default()).expect("builds");
     let error = model.score(&[request(&[1, 2], &[3])]).expect_err("nothing is a number");
     assert!(matches!(error, LmError::NotFinite { request: 0 }), "{error}");
-    let prompt = GenerateRequest { prompt: vec![1], max_new_tokens: 2, end_tokens: vec![] };
+    let prompt = GenerateRequest {
+        prompt: vec![1],
+        max_new_tokens: 2,
+        end_tokens: vec![],
+        sampling: Sampling::default(),
+    };
     let error = model.generate(&[prompt], &never).expect_err("nothing is a number");
     assert!(matches!(error, LmError::NotFinite { request: 0 }), "{error}");
 }
@@ -247,22 +262,23 @@ fn unusable_models_are_refused_by_name() {
         error.expect_err(field).to_string()
     };
     let cases = [
-        ("architectures", json!(["GPT2LMHeadModel"]), "architecture `GPT2LMHeadModel` yet"),
-        ("hidden_act", json!("gelu"), "`hidden_act` set to `gelu` yet"),
+        ("architectures", json!(["BloomForCausalLM"]), "architecture `BloomForCausalLM` yet"),
+        ("hidden_act", json!("hardswish"), "`hidden_act` set to `hardswish` yet"),
         ("num_attention_heads", json!(0), "`num_attention_heads` in the model's config is `0`"),
-        ("num_attention_heads", json!(5), "should be a divisor of `num_attention_heads`"),
-        ("num_key_value_heads", json!(3), "should be a divisor of `num_attention_heads`"),
-        ("head_dim", json!(7), "should be an even number"),
-        ("head_dim", json!(268_435_456), "should be an even number, at most 65536"),
+        ("num_attention_heads", json!(5), "should be a divisor of the hidden size"),
+        ("num_key_value_heads", json!(3), "should be a divisor of the number of attention heads"),
+        ("head_dim", json!(7), "such that an even number of its elements"),
+        ("head_dim", json!(268_435_456), "an even number of its elements, at most 65536"),
         ("hidden_size", json!(1u64 << 60), "should be a whole number from 1 to"),
         ("hidden_size", json!(-4), "should be a whole number from 1 to"),
         ("hidden_size", Value::Null, "has no `hidden_size`"),
-        ("num_hidden_layers", json!(268_435_456), "no tensor `model.layers.2."),
+        ("num_hidden_layers", json!(268_435_456), "should be at most 16384"),
+        ("num_hidden_layers", json!(5), "no tensor `model.layers.2."),
         ("vocab_size", json!(51), "shape [50, 32], but the config implies [51, 32]"),
         ("intermediate_size", json!(268_435_456), "shape [48, 32], but the config implies"),
         ("rms_norm_eps", json!("small"), "should be a number above 0"),
         ("rope_theta", json!(0), "should be a number above 0"),
-        ("rope_scaling", json!({"type": "yarn", "factor": 2.0}), "set to `yarn` yet"),
+        ("rope_scaling", json!({"type": "mystic", "factor": 2.0}), "set to `mystic` yet"),
         ("rope_scaling", json!({"type": "linear"}), "has no `rope_scaling.factor`"),
         ("rope_scaling", json!("linear"), "`rope_scaling` set to `linear` yet"),
         ("rope_parameters", json!({"full_attention": {}}), "`rope_parameters` set to"),

@@ -4,7 +4,9 @@
 mod decoders;
 
 use decoders::{Golden, goldens, never, request, tensors};
-use mergekit::lm::{Decoder, DecoderOptions, GenerateRequest, LanguageModel, ScoreRequest};
+use mergekit::lm::{
+    Decoder, DecoderOptions, GenerateRequest, LanguageModel, Sampling, ScoreRequest,
+};
 use serde::Deserialize;
 
 /// What transformers made of a model.
@@ -113,6 +115,7 @@ fn greedy_answers_are_those_of_a_run_with_a_cache() {
             prompt: prompt.to_vec(),
             max_new_tokens,
             end_tokens: Vec::new(),
+            sampling: Sampling::default(),
         };
         let (prompt, answer) = (&reference.golden.prompt, &reference.golden.answer);
         let requests = [

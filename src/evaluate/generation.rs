@@ -13,7 +13,7 @@ use super::prompt::TaskData;
 use super::tokenizer::TextStream;
 use super::{EvaluateError, Evaluator, TaskOptions, TaskScores, Tokenizer, metric_key};
 use crate::config::yaml::Node;
-use crate::lm::{GenerateRequest, LanguageModel};
+use crate::lm::{GenerateRequest, LanguageModel, Sampling};
 
 /// Tokens that are produced at most when a task does not say.
 const DEFAULT_MAX_TOKENS: usize = 256;
@@ -159,6 +159,7 @@ impl Generation {
                 prompt: self.items[item].tokens.clone(),
                 max_new_tokens: self.max_tokens,
                 end_tokens: self.tokenizer.end_tokens().to_vec(),
+                sampling: Sampling::default(),
             });
         }
         let watches: Vec<Mutex<StopWatch<'_>>> =

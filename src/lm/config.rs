@@ -1,370 +1,291 @@
-//! What `config.json` says about a decoder, as checked numbers.
+//! What a decoder computes, as checked numbers and switches: the one table that all families fill.
 //!
-//! Families differ in few things, which stand in one table ([`FAMILIES`]): a new family is a new
-//! row, and a new field where it does something no earlier family did. Defaults are those that
-//! transformers applies when the field is absent.
+//! A family is a function from its config.json to a [`DecoderConfig`]; see `families`. What no
+//! earlier family did becomes a new field or variant here.
 
-use serde_json::Value;
-
-use super::error::LmError;
 use super::rotary::Rotary;
-
-/// Largest size that is believed. Real models stay far below; it keeps products of two sizes far
-/// from overflow, so that untrusted numbers end in an error about a shape.
-const LARGEST_SIZE: u64 = 1 << 28;
-
-/// Largest `head_dim` that is believed: rotary frequencies are computed before any tensor is seen.
-const LARGEST_HEAD_DIM: usize = 1 << 16;
-
-/// Context length when the config has none, as in lm-evaluation-harness.
-const DEFAULT_MAX_LENGTH: usize = 2048;
-
-/// Which of the attention's projections add a bias.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AttentionBias {
-    Never,
-    /// Queries, keys and values, but not the output.
-    QueryKeyValue,
-    /// All four if `attention_bias` is set, else none.
-    IfConfigured,
-}
-
-/// When attention is limited to the most recent keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum WindowRule {
-    Never,
-    /// In every layer, unless `sliding_window` is null; the number is the default.
-    EveryLayer(u64),
-    /// If `use_sliding_window` is set, from layer `max_window_layers` on.
-    UpperLayers,
-}
-
-/// What distinguishes one family from the next.
-struct Family {
-    architecture: &'static str,
-    model_type: &'static str,
-    attention_bias: AttentionBias,
-    /// Whether `mlp_bias` is a setting of this family.
-    has_mlp_bias: bool,
-    /// RMSNorm over each head of queries and keys.
-    normalized_heads: bool,
-    window: WindowRule,
-    /// `num_key_value_heads` when absent; `None`: as many as query heads.
-    default_kv_heads: Option<u64>,
-    /// `head_dim` when absent; `None`: hidden size divided by heads.
-    default_head_dim: Option<u64>,
-}
-
-const FAMILIES: [Family; 4] = [
-    Family {
-        architecture: "LlamaForCausalLM",
-        model_type: "llama",
-        attention_bias: AttentionBias::IfConfigured,
-        has_mlp_bias: true,
-        normalized_heads: false,
-        window: WindowRule::Never,
-        default_kv_heads: None,
-        default_head_dim: None,
-    },
-    Family {
-        architecture: "MistralForCausalLM",
-        model_type: "mistral",
-        attention_bias: AttentionBias::Never,
-        has_mlp_bias: false,
-        normalized_heads: false,
-        window: WindowRule::EveryLayer(4096),
-        default_kv_heads: Some(8),
-        default_head_dim: None,
-    },
-    Family {
-        architecture: "Qwen2ForCausalLM",
-        model_type: "qwen2",
-        attention_bias: AttentionBias::QueryKeyValue,
-        has_mlp_bias: false,
-        normalized_heads: false,
-        window: WindowRule::UpperLayers,
-        default_kv_heads: Some(32),
-        default_head_dim: None,
-    },
-    Family {
-        architecture: "Qwen3ForCausalLM",
-        model_type: "qwen3",
-        attention_bias: AttentionBias::IfConfigured,
-        has_mlp_bias: false,
-        normalized_heads: true,
-        window: WindowRule::UpperLayers,
-        default_kv_heads: Some(32),
-        default_head_dim: Some(128),
-    },
-];
-
-/// Names of the architectures with a decoder.
-pub(super) fn supported_architectures() -> Vec<&'static str> {
-    FAMILIES.iter().map(|family| family.architecture).collect()
-}
-
-/// The attention windows of a model's layers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Windows {
-    /// Keys that a query sees, itself included; `None`: all before it.
-    keys: Option<usize>,
-    first_layer: usize,
-    /// `layer_types`, where the config has it: whether each layer is limited.
-    listed: Option<Vec<bool>>,
-}
 
 /// A decoder's sizes and switches.
 ///
-/// Sizes are at least 1 and at most 2²⁸; `kv_heads` divides `heads`; `head_dim` is even and at
-/// most 2¹⁶.
+/// Sizes are at least 1 and at most 2²⁸.
 #[derive(Debug, Clone)]
 pub(super) struct DecoderConfig {
     pub(super) vocabulary: usize,
     pub(super) hidden: usize,
-    pub(super) intermediate: usize,
-    pub(super) layers: usize,
-    pub(super) heads: usize,
-    pub(super) kv_heads: usize,
-    pub(super) head_dim: usize,
-    pub(super) norm_epsilon: f32,
-    pub(super) query_key_value_bias: bool,
-    pub(super) output_bias: bool,
-    pub(super) mlp_bias: bool,
-    pub(super) normalized_heads: bool,
-    pub(super) tied_head: bool,
-    pub(super) rotary: Rotary,
     /// Most tokens of context and continuation together.
     pub(super) max_length: usize,
-    windows: Windows,
+    /// Embeddings are multiplied by this.
+    pub(super) embedding_scale: f32,
+    /// Number of learned absolute positions, where a model has them.
+    pub(super) learned_positions: Option<usize>,
+    /// Not empty.
+    pub(super) layers: Vec<LayerConfig>,
+    /// What [`Positions::Rotary`] refers to.
+    pub(super) rotaries: Vec<Rotary>,
+    pub(super) final_norm: Norm,
+    pub(super) head: Head,
+    /// Whether projections are stored `[inputs, outputs]`.
+    pub(super) transposed: bool,
+}
+
+/// How logits come out of the last hidden states.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head {
+    /// Whether the embedding is the head's weight, too.
+    pub(super) tied: bool,
+    pub(super) bias: bool,
+    /// Logits are multiplied by this.
+    pub(super) scale: f32,
+    /// Afterwards `x` becomes `cap · tanh(x / cap)`.
+    pub(super) soft_cap: Option<f32>,
+}
+
+/// One layer.
+#[derive(Debug, Clone)]
+pub(super) struct LayerConfig {
+    pub(super) attention: AttentionConfig,
+    pub(super) feed_forward: FeedForward,
+    pub(super) arrangement: Arrangement,
+    /// All norms of the layer but those of queries and keys.
+    pub(super) norm: Norm,
+    /// What attention and feed-forward add to the hidden states is multiplied by this first.
+    pub(super) residual_scale: f32,
+}
+
+/// Where a layer normalizes, and what it adds to what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Arrangement {
+    /// `x += after₁(attention(before₁(x)))`, then `x += after₂(feed_forward(before₂(x)))`.
+    Sequential {
+        /// Whether there are norms before attention and feed-forward.
+        before: bool,
+        /// Whether there are norms of what they give.
+        after: bool,
+    },
+    /// `x += attention(norm₁(x)) + feed_forward(norm₂(x))`.
+    Parallel {
+        /// Whether the first norm is the second, too.
+        shared_norm: bool,
+    },
+}
+
+/// A normalization of a vector.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Norm {
+    /// `x · w / √(mean(x²) + ε)`, with `1 + w` instead of `w` where the weight is an offset.
+    Rms { epsilon: f32, offset: bool },
+    /// `(x − mean(x)) · w / √(variance(x) + ε) + b`.
+    Layer { epsilon: f32, bias: bool },
+    /// The same without weights.
+    Plain { epsilon: f32 },
+}
+
+/// Attention of one layer.
+#[derive(Debug, Clone)]
+pub(super) struct AttentionConfig {
+    pub(super) heads: usize,
+    /// A divisor of `heads`.
+    pub(super) kv_heads: usize,
+    /// Elements of a head of queries and keys.
+    pub(super) key_dim: usize,
+    /// Elements of a head of values.
+    pub(super) value_dim: usize,
+    /// Products of queries and keys are multiplied by this.
+    pub(super) scale: f32,
+    /// Afterwards `x` becomes `cap · tanh(x / cap)`.
+    pub(super) soft_cap: Option<f32>,
+    /// Keys that a query sees, itself included; `None`: all before it.
+    pub(super) window: Option<usize>,
+    pub(super) positions: Positions,
+    pub(super) projections: Projections,
+    pub(super) query_key_value_bias: bool,
+    pub(super) output_bias: bool,
+    pub(super) head_norm: Option<HeadNorm>,
+    /// Queries, keys and values are clamped to ± this.
+    pub(super) clip: Option<f32>,
+}
+
+/// How attention knows where a token stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Positions {
+    /// Not at all, or by learned positions in the embedding.
+    None,
+    /// Elements of each head from `first` on are turned by the rotary embedding of this index.
+    Rotary { index: usize, first: usize },
+    /// Scores fall linearly with distance, at a rate of each head's own (Press et al. 2021,
+    /// <https://arxiv.org/abs/2108.12409>).
+    Alibi,
+}
+
+/// Where queries, keys and values come from.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Projections {
+    /// Three matrices.
+    Separate,
+    /// One matrix, of which the first rows give queries, the next keys, the last values.
+    Stacked,
+    /// One matrix with so many groups of rows, each of which gives some heads of queries, then of
+    /// keys, then of values.
+    Grouped(usize),
+    /// Low-rank projections, of which keys and values share one.
+    Latent(Latent),
+}
+
+/// Multi-head latent attention (DeepSeek-V2, <https://arxiv.org/abs/2405.04434>).
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Latent {
+    /// Rank of the queries' projection; `None`: it is one matrix.
+    pub(super) query_rank: Option<usize>,
+    pub(super) kv_rank: usize,
+    /// Elements of a key head that are turned; all heads share them.
+    pub(super) rotary_dim: usize,
+    /// The norm between the two projections.
+    pub(super) norm: Norm,
+}
+
+/// Normalization of queries and keys.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct HeadNorm {
+    pub(super) norm: Norm,
+    pub(super) over: NormedPart,
+}
+
+/// What a norm of queries or keys runs over, and whose weights it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NormedPart {
+    /// Each head, all with the same weights.
+    Head,
+    /// Each head with weights of its own.
+    OwnHead,
+    /// The same, and each head's weights are a tensor of their own.
+    OwnHeadListed,
+    /// All heads at once.
+    AllHeads,
+}
+
+/// What follows attention in a layer.
+#[derive(Debug, Clone)]
+pub(super) enum FeedForward {
+    Dense(Mlp),
+    Experts(Experts),
+}
+
+/// A feed-forward network: `down(activation(gate(x)) · up(x))`, or `down(activation(up(x)))`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mlp {
+    pub(super) intermediate: usize,
+    pub(super) activation: Activation,
+    pub(super) gated: Gating,
+    pub(super) bias: bool,
+}
+
+/// Whether a feed-forward network has a gate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gating {
+    Ungated,
+    /// Gate and up are two matrices.
+    Separate,
+    /// One matrix: first the gate's rows, then those of up.
+    Stacked,
+}
+
+/// The non-linearity of a feed-forward network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Activation {
+    /// `x / (1 + e⁻ˣ)`.
+    Silu,
+    /// `x · Φ(x)`, by the error function.
+    Gelu,
+    /// Its approximation by a hyperbolic tangent.
+    GeluTanh,
+    Relu,
+    /// `max(x, 0)²`.
+    ReluSquared,
+}
+
+/// A feed-forward network of which each token uses some parts.
+#[derive(Debug, Clone)]
+pub(super) struct Experts {
+    pub(super) count: usize,
+    /// Experts of a token, at most `count`.
+    pub(super) per_token: usize,
+    /// Of one expert.
+    pub(super) mlp: Mlp,
+    pub(super) routing: Routing,
+    /// A network that all tokens use.
+    pub(super) shared: Option<SharedExpert>,
+}
+
+/// How a token's experts and their weights follow from the router's logits.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Routing {
+    pub(super) scores: RouterScores,
+    /// Whether a tensor is added to the scores for the choice of experts, but not to their weights.
+    pub(super) correction: bool,
+    /// Experts are chosen from some groups only.
+    pub(super) groups: Option<ExpertGroups>,
+    /// Whether the chosen experts' weights are divided by their sum, plus this.
+    pub(super) normalized: Option<f32>,
+    /// The weights are multiplied by this in the end.
+    pub(super) scale: f32,
+}
+
+/// What a router's logits are taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RouterScores {
+    Softmax,
+    Sigmoid,
+}
+
+/// Routing by groups of experts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ExpertGroups {
+    /// A divisor of the number of experts.
+    pub(super) count: usize,
+    /// Groups that a token's experts may be in.
+    pub(super) chosen: usize,
+    /// A group's score is the sum of so many of its best experts' scores.
+    pub(super) best: usize,
+}
+
+/// The network that all tokens use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SharedExpert {
+    pub(super) mlp: Mlp,
+    /// Whether what it gives is multiplied by the sigmoid of a projection of the token.
+    pub(super) gated: bool,
 }
 
 impl DecoderConfig {
-    /// Reads a config.json in the spelling of transformers 4 or 5.
-    pub(super) fn from_json(config: &Value) -> Result<Self, LmError> {
-        let family = family(config)?;
-        let hidden = size(config, "hidden_size")?;
-        let heads = size(config, "num_attention_heads")?;
-        let kv_heads = match present(config, "num_key_value_heads") {
-            Some(_) => size(config, "num_key_value_heads")?,
-            None => family.default_kv_heads.map_or(heads, |default| default as usize),
-        };
-        if !heads.is_multiple_of(kv_heads) {
-            return Err(LmError::InvalidField {
-                field: "num_key_value_heads".to_owned(),
-                value: kv_heads.to_string(),
-                expected: format!("a divisor of `num_attention_heads`, which is {heads}"),
-            });
-        }
-        let head_dim = match (present(config, "head_dim"), family.default_head_dim) {
-            (Some(_), _) => size(config, "head_dim")?,
-            (None, Some(default)) => default as usize,
-            (None, None) if hidden.is_multiple_of(heads) => hidden / heads,
-            (None, None) => {
-                return Err(LmError::InvalidField {
-                    field: "num_attention_heads".to_owned(),
-                    value: heads.to_string(),
-                    expected: format!("a divisor of `hidden_size`, which is {hidden}"),
-                });
-            }
-        };
-        if !head_dim.is_multiple_of(2) || head_dim > LARGEST_HEAD_DIM {
-            return Err(LmError::InvalidField {
-                field: "head_dim".to_owned(),
-                value: head_dim.to_string(),
-                expected: format!("an even number, at most {LARGEST_HEAD_DIM}"),
-            });
-        }
-        expect_setting(config, "hidden_act", "silu")?;
-
-        let configured_bias = flag(config, "attention_bias", false)?;
-        let (query_key_value_bias, output_bias) = match family.attention_bias {
-            AttentionBias::Never => (false, false),
-            AttentionBias::QueryKeyValue => (true, false),
-            AttentionBias::IfConfigured => (configured_bias, configured_bias),
-        };
-        let layers = size(config, "num_hidden_layers")?;
-        let max_length = max_length(config)?;
-        Ok(Self {
-            vocabulary: size(config, "vocab_size")?,
-            hidden,
-            intermediate: size(config, "intermediate_size")?,
-            layers,
-            heads,
-            kv_heads,
-            head_dim,
-            norm_epsilon: number(config, "rms_norm_eps", 1e-6)? as f32,
-            query_key_value_bias,
-            output_bias,
-            mlp_bias: family.has_mlp_bias && flag(config, "mlp_bias", false)?,
-            normalized_heads: family.normalized_heads,
-            tied_head: flag(config, "tie_word_embeddings", false)?,
-            rotary: Rotary::from_json(config, head_dim, max_length)?,
-            max_length,
-            windows: windows(config, family.window, layers)?,
-        })
-    }
-
-    /// Keys that a query of `layer` sees, itself included; `None`: all before it.
-    pub(super) fn window(&self, layer: usize) -> Option<usize> {
-        let limited = match &self.windows.listed {
-            Some(listed) => listed.get(layer).copied().unwrap_or(false),
-            None => layer >= self.windows.first_layer,
-        };
-        self.windows.keys.filter(|_| limited)
+    /// Elements of a position's keys and values in all layers.
+    pub(super) fn kv_elements(&self) -> usize {
+        self.layers.iter().map(|layer| layer.attention.kv_elements()).sum()
     }
 }
 
-fn family(config: &Value) -> Result<&'static Family, LmError> {
-    let architecture = config
-        .get("architectures")
-        .and_then(Value::as_array)
-        .and_then(|names| names.first())
-        .and_then(Value::as_str);
-    let model_type = present(config, "model_type").and_then(Value::as_str);
-    let found = match (architecture, model_type) {
-        (Some(name), _) => FAMILIES.iter().find(|family| family.architecture == name),
-        (None, Some(name)) => FAMILIES.iter().find(|family| family.model_type == name),
-        (None, None) => {
-            return Err(LmError::MissingField { field: "architectures".to_owned() });
-        }
-    };
-    found.ok_or_else(|| LmError::UnsupportedArchitecture {
-        architecture: architecture.or(model_type).unwrap_or_default().to_owned(),
-    })
-}
-
-fn max_length(config: &Value) -> Result<usize, LmError> {
-    for field in ["n_positions", "max_position_embeddings", "n_ctx"] {
-        if present(config, field).is_some() {
-            return size(config, field);
-        }
+impl AttentionConfig {
+    /// Elements of a position's keys and values.
+    pub(super) fn kv_elements(&self) -> usize {
+        self.key_width() + self.value_width()
     }
-    Ok(DEFAULT_MAX_LENGTH)
-}
 
-fn windows(config: &Value, rule: WindowRule, layers: usize) -> Result<Windows, LmError> {
-    let mut windows = Windows { keys: None, first_layer: 0, listed: None };
-    match rule {
-        WindowRule::Never => return Ok(windows),
-        WindowRule::EveryLayer(default) => {
-            windows.keys = match config.get("sliding_window") {
-                None => Some(default as usize),
-                Some(Value::Null) => None,
-                Some(_) => Some(size(config, "sliding_window")?),
-            };
-            return Ok(windows);
-        }
-        WindowRule::UpperLayers => {}
+    /// Elements of a row of queries.
+    pub(super) fn query_width(&self) -> usize {
+        self.heads * self.key_dim
     }
-    if !flag(config, "use_sliding_window", false)? {
-        return Ok(windows);
+
+    /// Elements of a row of keys.
+    pub(super) fn key_width(&self) -> usize {
+        self.kv_heads * self.key_dim
     }
-    windows.keys = match config.get("sliding_window") {
-        None => Some(4096),
-        Some(Value::Null) => None,
-        Some(_) => Some(size(config, "sliding_window")?),
-    };
-    windows.first_layer = match present(config, "max_window_layers") {
-        None => 28,
-        Some(value) => whole_number(value, "max_window_layers", 0)?,
-    };
-    if let Some(listed) = present(config, "layer_types") {
-        windows.listed = Some(layer_types(listed, layers)?);
+
+    /// Elements of a row of values.
+    pub(super) fn value_width(&self) -> usize {
+        self.kv_heads * self.value_dim
     }
-    Ok(windows)
-}
 
-fn layer_types(listed: &Value, layers: usize) -> Result<Vec<bool>, LmError> {
-    let names = listed.as_array().filter(|names| names.len() == layers).ok_or_else(|| {
-        LmError::InvalidField {
-            field: "layer_types".to_owned(),
-            value: shortened(listed),
-            expected: format!("a list of {layers} names, one per layer"),
-        }
-    })?;
-    names
-        .iter()
-        .map(|name| match name.as_str() {
-            Some("full_attention") => Ok(false),
-            Some("sliding_attention") => Ok(true),
-            _ => Err(LmError::UnsupportedSetting {
-                field: "layer_types".to_owned(),
-                value: shortened(name),
-            }),
-        })
-        .collect()
-}
-
-/// The value of a field that is neither absent nor null.
-pub(super) fn present<'a>(object: &'a Value, field: &str) -> Option<&'a Value> {
-    object.get(field).filter(|value| !value.is_null())
-}
-
-/// A required size: a whole number from 1 to [`LARGEST_SIZE`].
-fn size(config: &Value, field: &str) -> Result<usize, LmError> {
-    let value =
-        present(config, field).ok_or_else(|| LmError::MissingField { field: field.to_owned() })?;
-    whole_number(value, field, 1)
-}
-
-/// A whole number from `least` to [`LARGEST_SIZE`]. `field` is only used in errors.
-pub(super) fn whole_number(value: &Value, field: &str, least: u64) -> Result<usize, LmError> {
-    value
-        .as_u64()
-        .filter(|number| (least..=LARGEST_SIZE).contains(number))
-        .map(|number| number as usize)
-        .ok_or_else(|| LmError::InvalidField {
-            field: field.to_owned(),
-            value: shortened(value),
-            expected: format!("a whole number from {least} to {LARGEST_SIZE}"),
-        })
-}
-
-/// A number above 0, or `default` if the field is absent.
-fn number(config: &Value, field: &str, default: f64) -> Result<f64, LmError> {
-    match present(config, field) {
-        None => Ok(default),
-        Some(value) => positive(value, field),
-    }
-}
-
-/// A finite number above 0. `field` is only used in errors.
-pub(super) fn positive(value: &Value, field: &str) -> Result<f64, LmError> {
-    value.as_f64().filter(|number| number.is_finite() && *number > 0.0).ok_or_else(|| {
-        LmError::InvalidField {
-            field: field.to_owned(),
-            value: shortened(value),
-            expected: "a number above 0".to_owned(),
-        }
-    })
-}
-
-fn flag(config: &Value, field: &str, default: bool) -> Result<bool, LmError> {
-    match present(config, field) {
-        None => Ok(default),
-        Some(Value::Bool(value)) => Ok(*value),
-        Some(other) => Err(LmError::InvalidField {
-            field: field.to_owned(),
-            value: shortened(other),
-            expected: "true or false".to_owned(),
-        }),
-    }
-}
-
-fn expect_setting(config: &Value, field: &str, only: &str) -> Result<(), LmError> {
-    match present(config, field) {
-        Some(value) if value.as_str() != Some(only) => {
-            Err(LmError::UnsupportedSetting { field: field.to_owned(), value: shortened(value) })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A value for an error message: as in the file, without quotes, at most a line long.
-pub(super) fn shortened(value: &Value) -> String {
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    match text.char_indices().nth(60) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
+    /// Elements of a row of results.
+    pub(super) fn result_width(&self) -> usize {
+        self.heads * self.value_dim
     }
 }

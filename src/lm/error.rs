@@ -60,13 +60,6 @@ pub enum LmError {
         actual: Vec<usize>,
     },
 
-    /// A tensor does not lie in main memory.
-    #[error("tensor `{tensor}` is not in main memory")]
-    NotOnCpu {
-        /// Name of the tensor.
-        tensor: String,
-    },
-
     /// A request gives the model nothing to start from.
     #[error("request {request} has no tokens before what the model should say")]
     EmptyContext {
@@ -119,11 +112,12 @@ impl LmError {
         match self {
             Self::UnsupportedArchitecture { .. } => Some(format!(
                 "architectures that can be evaluated: {}",
-                super::config::supported_architectures().join(", ")
+                super::families::supported_architectures().join(", ")
             )),
-            Self::UnsupportedSetting { field, .. } if field.starts_with("rope") => {
-                Some("rotary embeddings known: default, linear, llama3".to_owned())
-            }
+            Self::UnsupportedSetting { field, .. } if field.starts_with("rope") => Some(
+                "rotary embeddings known: default, linear, dynamic, yarn, llama3, longrope"
+                    .to_owned(),
+            ),
             Self::TensorShape { .. } => {
                 Some("config.json and the weights seem to belong to different models".to_owned())
             }

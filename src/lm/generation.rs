@@ -1,111 +1,127 @@
-//! Greedy generation for many prompts at once.
+//! Generation for many prompts at once, by continuous batching.
 //!
-//! Prompts are divided into groups; a group's prompts pass through the model packed, and then each
-//! step appends one token to every sequence of the group that is not finished. Keys and values stay
-//! in pages that are added as answers grow, since answers usually end long before they may.
+//! Every worker has a fixed number of slots for sequences, whose keys and values have their places
+//! from the beginning. A pass takes the next token of every sequence that is being continued and as
+//! many tokens of prompts that have just come in as it has room for; a sequence that is finished
+//! makes room for the next prompt at once. What is produced for a request does not depend on the
+//! others.
 
-use std::ops::Range;
+mod sampling;
+mod slot;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::attention::{Ancestor, Prefix, Segment};
-use super::decoder::{Decoder, Pass, continued};
+use super::backend::Backend;
 use super::error::LmError;
-use super::kv::{BlockAllocator, KvStore};
-use super::rotary::RotaryTable;
+use super::layout::{BlockAllocator, Pass, Prefix, Segment};
+use super::network::Network;
+use super::rotary::{Regime, Turns, regimes};
+use super::runner::Runner;
 use super::scoring::common_length;
 use super::{GenerateRequest, StopRule};
+pub use sampling::Sampling;
+use sampling::choose;
+use slot::Slot;
 
 /// Sequences that are continued together: enough for products to run at nearly full speed, and few
 /// enough that a few hundred prompts occupy several threads.
 const MOST_SEQUENCES: usize = 64;
 
-/// Keys and values of a group, at most, if all its answers become as long as they may.
-const MOST_KV_BYTES: usize = 1 << 30;
-
-/// Positions added to a sequence at once.
-const PAGE: usize = 32;
-
-/// A sequence that is being continued.
-struct Sequence<'a> {
-    request: usize,
-    prompt: &'a [u32],
-    answer: Vec<u32>,
-    /// The token to feed next, if the prompt is done.
-    next: u32,
-}
-
 /// Continues every prompt; see [`super::LanguageModel::generate`].
-pub(super) fn generate(
-    decoder: &Decoder,
+pub(super) fn generate<B: Backend>(
+    runner: &Runner<B>,
     requests: &[GenerateRequest],
     stop: StopRule<'_>,
 ) -> Result<Vec<Vec<u32>>, LmError> {
+    let network = &runner.network;
     let prompts = requests
         .iter()
         .enumerate()
-        .map(|(index, request)| prompt(decoder, index, request))
+        .map(|(index, request)| prompt(network, index, request))
         .collect::<Result<Vec<_>, _>>()?;
-    if requests.is_empty() {
-        return Ok(Vec::new());
+    let mut answers = vec![Vec::new(); requests.len()];
+    let queue: VecDeque<usize> =
+        (0..requests.len()).filter(|index| requests[*index].max_new_tokens > 0).collect();
+    if queue.is_empty() {
+        return Ok(answers);
     }
 
-    let groups = groups(decoder, &prompts, requests);
-    let pool = rayon::current_num_threads();
-    let threads = pool.div_ceil(groups.len());
-    let shared = shared_beginning(&prompts);
-    let rotary = decoder.config.rotary.table(shared);
-    let prefix = (shared > 0).then(|| decoder.prefix(&prompts[0][..shared], &rotary, pool));
-    let results: Vec<_> = groups
-        .into_par_iter()
-        .map(|range| {
-            let mut group = Group {
-                decoder,
-                requests,
-                stop,
-                prefix: prefix.as_ref(),
-                rotary: decoder.config.rotary.table(0),
-                threads,
-                blocks: BlockAllocator::default(),
-                store: decoder.kv_store(0, true),
-            };
-            group.run(range, &prompts)
-        })
-        .collect();
-    let mut answers = Vec::with_capacity(requests.len());
-    for group in results {
-        answers.extend(group?);
+    let shared = shared_beginning(network, &prompts, requests);
+    let lengths = prompts.iter().zip(requests);
+    let capacity = lengths.map(|(prompt, request)| prompt.len() + request.max_new_tokens).max();
+    let capacity = capacity.unwrap_or(0) - shared;
+    let affordable = (network.limits.kv_positions / capacity).max(1);
+    let slots = queue.len().min(MOST_SEQUENCES).min(affordable);
+    let workers = queue.len().div_ceil(slots).min(rayon::current_num_threads());
+    let workers = workers.min((affordable / slots).max(1)).min(network.limits.passes);
+    let backend = runner.backend(workers);
+    let prefixes = match shared {
+        0 => Vec::new(),
+        _ => {
+            let turns = Turns::new(&network.config.rotaries, shared, 0..shared);
+            let tokens = &prompts[0][..shared];
+            vec![Arc::new(network.prefix(&runner.backend(1), tokens, &[], &turns)?)]
+        }
+    };
+    let work = Work {
+        network,
+        backend: &backend,
+        requests,
+        prompts: &prompts,
+        prefixes: &prefixes,
+        stop,
+        queue: Mutex::new(queue),
+    };
+    let results: Vec<_> =
+        (0..workers).into_par_iter().map(|_| Worker::new(&work, slots, capacity)?.run()).collect();
+    let mut failed: Option<LmError> = None;
+    for result in results {
+        match result {
+            Ok(finished) => {
+                finished.into_iter().for_each(|(index, answer)| answers[index] = answer)
+            }
+            Err(error) => failed = failed.or(Some(error)),
+        }
     }
-    Ok(answers)
+    failed.map_or(Ok(answers), Err)
 }
 
 /// The end of a prompt, as much of it as leaves room for the answer.
-fn prompt<'a>(
-    decoder: &Decoder,
+fn prompt<'a, B: Backend>(
+    network: &Network<B>,
     index: usize,
     request: &'a GenerateRequest,
 ) -> Result<&'a [u32], LmError> {
     if request.prompt.is_empty() {
         return Err(LmError::EmptyContext { request: index });
     }
-    decoder.check_tokens(index, &request.prompt)?;
-    if request.max_new_tokens >= decoder.max_length {
-        return Err(LmError::RequestTooLong {
-            request: index,
-            tokens: request.max_new_tokens,
-            max_length: decoder.max_length,
-        });
+    network.check_tokens(index, &request.prompt)?;
+    let max_length = network.limits.max_length;
+    let tokens = request.max_new_tokens;
+    if tokens >= max_length {
+        return Err(LmError::RequestTooLong { request: index, tokens, max_length });
     }
-    let kept = request.prompt.len().min(decoder.max_length - request.max_new_tokens);
+    let kept = request.prompt.len().min(max_length - tokens);
     Ok(&request.prompt[request.prompt.len() - kept..])
 }
 
 /// How many first tokens all prompts share, leaving each at least one of its own.
-fn shared_beginning(prompts: &[&[u32]]) -> usize {
-    let Some((first, others)) = prompts.split_first() else {
-        return 0;
-    };
-    if others.is_empty() {
+fn shared_beginning<B: Backend>(
+    network: &Network<B>,
+    prompts: &[&[u32]],
+    requests: &[GenerateRequest],
+) -> usize {
+    let Some((first, others)) = prompts.split_first() else { return 0 };
+    let rotaries = &network.config.rotaries;
+    let is_usual = |length| regimes(rotaries, length).iter().all(|one| *one == Regime::Usual);
+    let stays_usual = prompts
+        .iter()
+        .zip(requests)
+        .all(|(prompt, request)| is_usual(prompt.len() + request.max_new_tokens));
+    if others.is_empty() || !stays_usual || !network.limits.share_prefixes {
         return 0;
     }
     others
@@ -114,181 +130,146 @@ fn shared_beginning(prompts: &[&[u32]]) -> usize {
         .fold(first.len() - 1, usize::min)
 }
 
-/// Divides the requests, in order, into groups of bounded size and memory.
-fn groups(
-    decoder: &Decoder,
-    prompts: &[&[u32]],
-    requests: &[GenerateRequest],
-) -> Vec<Range<usize>> {
-    let config = &decoder.config;
-    let position_bytes = 2 * config.layers * config.kv_heads * config.head_dim * size_of::<f32>();
-    let most_positions = MOST_KV_BYTES / position_bytes;
-    let mut groups = Vec::new();
-    let mut start = 0;
-    let mut positions = 0;
-    for (index, (prompt, request)) in prompts.iter().zip(requests).enumerate() {
-        let needed = prompt.len() + request.max_new_tokens + PAGE;
-        if index > start && (index - start == MOST_SEQUENCES || positions + needed > most_positions)
-        {
-            groups.push(start..index);
-            start = index;
-            positions = 0;
-        }
-        positions += needed;
-    }
-    groups.push(start..prompts.len());
-    groups
-}
-
-struct Group<'a> {
-    decoder: &'a Decoder,
+/// What all workers share.
+struct Work<'a, B: Backend> {
+    network: &'a Network<B>,
+    backend: &'a B,
     requests: &'a [GenerateRequest],
+    prompts: &'a [&'a [u32]],
+    prefixes: &'a [Arc<Prefix<B::Store>>],
     stop: StopRule<'a>,
-    prefix: Option<&'a Prefix>,
-    rotary: RotaryTable,
-    threads: usize,
-    blocks: BlockAllocator,
-    store: KvStore,
+    /// Requests that nobody has begun.
+    queue: Mutex<VecDeque<usize>>,
 }
 
-impl Group<'_> {
-    /// Answers the requests of a group, in order.
-    fn run(&mut self, range: Range<usize>, prompts: &[&[u32]]) -> Result<Vec<Vec<u32>>, LmError> {
-        let mut answers = vec![Vec::new(); range.len()];
-        let shared = self.prefix.map_or(0, |prefix| prefix.len);
-        let mut live = Vec::new();
-        let mut segments = Vec::new();
-        for request in range.clone() {
-            if self.requests[request].max_new_tokens == 0 {
-                continue;
-            }
-            let prompt = &prompts[request][shared..];
-            let block = self.blocks.allot(prompt.len() + PAGE);
-            segments.push(continued(block, 0, shared, 0..0));
-            live.push(Sequence { request, prompt, answer: Vec::new(), next: 0 });
-        }
-        self.make_room(&segments);
-        let mut predictions = self.feed_prompts(&live, &mut segments);
-        while !live.is_empty() {
-            let finished = self.take(&mut live, &predictions)?;
-            let mut keep = finished.iter().map(|finished| !finished);
-            segments.retain(|_| keep.next().unwrap_or(false));
-            let mut keep = finished.iter().map(|finished| !finished);
-            live.retain_mut(|sequence| {
-                let kept = keep.next().unwrap_or(false);
-                if !kept {
-                    answers[sequence.request - range.start] = std::mem::take(&mut sequence.answer);
-                }
-                kept
-            });
-            if !live.is_empty() {
-                predictions = self.step(&live, &mut segments);
-            }
-        }
-        Ok(answers)
+impl<B: Backend> Work<'_, B> {
+    fn next(&self) -> Option<usize> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+/// One thread's share of the work.
+struct Worker<'a, B: Backend> {
+    work: &'a Work<'a, B>,
+    slots: Vec<Slot>,
+    store: B::Store,
+    /// For sequences in the usual regime.
+    turns: Turns,
+    finished: Vec<(usize, Vec<u32>)>,
+}
+
+impl<'a, B: Backend> Worker<'a, B> {
+    fn new(work: &'a Work<'a, B>, slots: usize, capacity: usize) -> Result<Self, LmError> {
+        let mut blocks = BlockAllocator::default();
+        let slots = (0..slots).map(|_| Slot::new(blocks.allot(capacity))).collect();
+        let mut store = work.network.lasting_store(work.backend);
+        work.backend.grow(&mut store, blocks.positions)?;
+        let turns = Turns::new(&work.network.config.rotaries, 0, 0..0);
+        Ok(Self { work, slots, store, turns, finished: Vec::new() })
     }
 
-    /// Prepares for what the segments' blocks may come to hold.
-    fn make_room(&mut self, segments: &[Segment]) {
-        self.store.grow(self.blocks.positions);
-        let ends = segments.iter().map(|segment| segment.position + segment.block.capacity);
-        self.rotary.extend(&self.decoder.config.rotary, ends.max().unwrap_or(0));
+    /// Continues sequences until there are no more requests.
+    fn run(mut self) -> Result<Vec<(usize, Vec<u32>)>, LmError> {
+        loop {
+            self.refill();
+            let Some(regimes) = self.slots.iter().find_map(Slot::regimes) else {
+                return Ok(self.finished);
+            };
+            let regimes = regimes.to_vec();
+            self.pass(&regimes)?;
+        }
     }
 
-    /// Passes all prompts through the model, in passes of bounded size, and returns each sequence's
-    /// first prediction.
-    fn feed_prompts(&mut self, live: &[Sequence<'_>], segments: &mut [Segment]) -> Vec<Prediction> {
-        let mut predictions = Vec::with_capacity(live.len());
-        let mut sequence = 0;
-        while sequence < live.len() {
-            let mut tokens = Vec::new();
-            let mut parts = Vec::new();
-            let mut wanted = Vec::new();
-            while sequence < live.len() && tokens.len() < self.decoder.batch_rows {
-                let held = segments[sequence].held;
-                let rest = &live[sequence].prompt[held..];
-                let fed = rest.len().min(self.decoder.batch_rows - tokens.len());
-                let start = tokens.len();
-                tokens.extend_from_slice(&rest[..fed]);
-                segments[sequence].tokens = start..start + fed;
-                parts.push(segments[sequence].clone());
-                segments[sequence].held += fed;
-                if fed < rest.len() {
-                    break;
-                }
+    /// Begins requests in free slots.
+    fn refill(&mut self) {
+        let shared = self.work.prefixes.iter().map(|prefix| prefix.len).sum();
+        for slot in &mut self.slots {
+            if slot.is_free() {
+                let Some(request) = self.work.next() else { return };
+                let rotaries = &self.work.network.config.rotaries;
+                slot.begin(request, self.work.prompts[request], shared, rotaries);
+            }
+        }
+    }
+
+    /// Runs one pass for the sequences in some regime.
+    fn pass(&mut self, regimes: &[Regime]) -> Result<(), LmError> {
+        let Self { work, slots, store, turns, finished } = self;
+        let network = work.network;
+        let mut tokens = Vec::new();
+        let mut segments: Vec<Segment> = Vec::new();
+        // Slots whose next token comes out of this pass.
+        let mut predicted = Vec::new();
+        let mut wanted = Vec::new();
+        // Sequences that are being continued come first, so that a prompt cannot hold them up.
+        let mut order: Vec<usize> =
+            (0..slots.len()).filter(|slot| slots[*slot].regimes() == Some(regimes)).collect();
+        order.sort_by_key(|slot| slots[*slot].waiting());
+        for index in order {
+            let room = network.limits.batch_rows.saturating_sub(tokens.len());
+            if room == 0 && !segments.is_empty() {
+                break;
+            }
+            let (segment, is_last) = slots[index].feed(room.max(1), &mut tokens);
+            segments.push(segment);
+            if is_last {
+                predicted.push(index);
                 wanted.push(tokens.len() - 1);
-                sequence += 1;
-            }
-            predictions.extend(self.predict(&tokens, &parts, &wanted));
-        }
-        predictions
-    }
-
-    /// Feeds every sequence its last token and returns its next prediction.
-    fn step(&mut self, live: &[Sequence<'_>], segments: &mut [Segment]) -> Vec<Prediction> {
-        for (row, segment) in segments.iter_mut().enumerate() {
-            segment.tokens = row..row + 1;
-            if segment.held == segment.block.capacity {
-                let Segment { block, held, position, .. } = *segment;
-                segment.ancestors.push(Ancestor { block, len: held, position });
-                segment.block = self.blocks.allot(PAGE);
-                segment.position += held;
-                segment.held = 0;
             }
         }
-        self.make_room(segments);
-        let tokens: Vec<u32> = live.iter().map(|sequence| sequence.next).collect();
-        let wanted: Vec<usize> = (0..live.len()).collect();
-        let predictions = self.predict(&tokens, segments, &wanted);
-        segments.iter_mut().for_each(|segment| segment.held += 1);
-        predictions
-    }
-
-    fn predict(
-        &mut self,
-        tokens: &[u32],
-        segments: &[Segment],
-        wanted: &[usize],
-    ) -> Vec<Prediction> {
-        let Self { decoder, prefix, threads, .. } = *self;
-        let pass = Pass { tokens, segments, prefix, rotary: &self.rotary, threads };
-        let states = decoder.hidden(&pass, wanted, &mut self.store);
-        let mut predictions = Vec::with_capacity(wanted.len());
-        decoder.head(&states, threads, |_, _, summary| {
-            predictions
-                .push(Prediction { token: summary.argmax, is_number: summary.log_sum.is_finite() });
-        });
-        predictions
-    }
-
-    /// Gives each sequence its predicted token and tells which of them are finished by it.
-    fn take(
-        &self,
-        live: &mut [Sequence<'_>],
-        predictions: &[Prediction],
-    ) -> Result<Vec<bool>, LmError> {
-        live.iter_mut()
-            .zip(predictions)
-            .map(|(sequence, prediction)| {
-                let request = &self.requests[sequence.request];
-                if !prediction.is_number {
-                    return Err(LmError::NotFinite { request: sequence.request });
+        let positions = |segment: &Segment| {
+            let start = segment.position + segment.held;
+            start..start + segment.tokens.len()
+        };
+        let end = segments.iter().map(|segment| positions(segment).end).max().unwrap_or(0);
+        let rotaries = &network.config.rotaries;
+        let own_turns;
+        let turns = if regimes.iter().all(|regime| *regime == Regime::Usual) {
+            turns.extend(rotaries, end);
+            &*turns
+        } else {
+            let start = segments.iter().map(|segment| positions(segment).start).min().unwrap_or(0);
+            own_turns = Turns::of_regimes(rotaries, regimes.to_vec(), start..end);
+            &own_turns
+        };
+        let pass = Pass { tokens: &tokens, segments: &segments, prefixes: work.prefixes, turns };
+        network.with_workspace(work.backend, |workspace| {
+            network.run(work.backend, &pass, &wanted, workspace, Some(store))?;
+            let count = wanted.len();
+            network.head(work.backend, count, workspace, |start, logits, summaries| {
+                let some = &predicted[start..start + summaries.len()];
+                let sampling = |slot: &Slot| &work.requests[slot.request()].sampling;
+                let all_logits = match some.iter().all(|slot| sampling(&slots[*slot]).is_greedy()) {
+                    true => None,
+                    false => Some(work.backend.to_host(logits)?),
+                };
+                let width = network.config.vocabulary;
+                for (row, (slot, summary)) in some.iter().zip(summaries).enumerate() {
+                    let slot = &mut slots[*slot];
+                    let request = &work.requests[slot.request()];
+                    if !summary.log_sum.is_finite() {
+                        return Err(LmError::NotFinite { request: slot.request() });
+                    }
+                    let own = all_logits.as_deref().map(|all| &all[row * width..(row + 1) * width]);
+                    let token = match own {
+                        Some(logits) if !request.sampling.is_greedy() => {
+                            choose(&request.sampling, logits, slot.tokens(), slot.answer().len())
+                        }
+                        _ => summary.argmax,
+                    };
+                    let ends = request.end_tokens.contains(&token);
+                    if !ends {
+                        slot.push(token, rotaries);
+                    }
+                    if ends
+                        || (work.stop)(slot.request(), slot.answer())
+                        || slot.answer().len() == request.max_new_tokens
+                    {
+                        finished.push(slot.finish());
+                    }
                 }
-                if request.end_tokens.contains(&prediction.token) {
-                    return Ok(true);
-                }
-                sequence.answer.push(prediction.token);
-                sequence.next = prediction.token;
-                Ok((self.stop)(sequence.request, &sequence.answer)
-                    || sequence.answer.len() == request.max_new_tokens)
+                Ok(())
             })
-            .collect()
+        })
     }
-}
-
-/// The most probable next token of a sequence.
-struct Prediction {
-    token: u32,
-    /// Whether the logits it was chosen from are finite.
-    is_number: bool,
 }

@@ -2,24 +2,42 @@
 //!
 //! This room knows token ids, not text: tokenizers and prompts live in `evaluate`.
 //!
-//! [`Decoder`] keeps its weights in the candle tensors it is given, without copying them, and works
-//! on their slices: sequences lie end to end without padding, shared beginnings are computed once,
-//! and the head runs only where a token is scored. Arithmetic is f32; a score is the same, bit for
-//! bit, whatever else is asked at the same time and however many threads there are.
+//! - `families` reads a config.json into one table, `config`, and says where tensors are (`names`);
+//!   `weights` takes them.
+//! - `layout` says which tokens pass through the model together and what each of them sees, `layer`
+//!   and `network` in which order operations run, `backend` what these operations are, `cpu` and
+//!   `device` how they are computed.
+//! - `scoring` and `generation` make passes of requests.
+//!
+//! Sequences lie end to end without padding, shared beginnings are computed once, and the head runs
+//! only where a token is scored. Arithmetic is f32, whatever form weights are stored in; on a CPU a
+//! score is the same, bit for bit, whatever else is asked at the same time and however many threads
+//! there are.
 
-mod attention;
+mod backend;
 mod config;
+mod cpu;
 mod decoder;
 mod error;
+mod families;
 mod generation;
-mod kv;
+mod json;
+mod layer;
+mod layout;
+mod limits;
+mod names;
+mod network;
 mod rotary;
+mod runner;
 mod scoring;
-mod vector;
+mod storage;
 mod weights;
 
-pub use decoder::{Decoder, DecoderOptions};
+pub use decoder::Decoder;
 pub use error::LmError;
+pub use generation::Sampling;
+pub use limits::DecoderOptions;
+pub use storage::{Storage, StoredTensor};
 
 /// A continuation to score after a context, as token ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +57,8 @@ pub struct Score {
     pub greedy: bool,
 }
 
-/// A prompt to continue by greedy decoding, as token ids.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A prompt to continue, as token ids.
+#[derive(Debug, Clone, PartialEq)]
 pub struct GenerateRequest {
     /// Given tokens, at least one.
     pub prompt: Vec<u32>,
@@ -48,6 +66,8 @@ pub struct GenerateRequest {
     pub max_new_tokens: usize,
     /// Producing one of these ends the sequence; it is not part of the answer.
     pub end_tokens: Vec<u32>,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
 }
 
 /// Decides after each produced token whether a sequence is finished, for stop strings: called with
@@ -67,8 +87,8 @@ pub trait LanguageModel: Send + Sync {
     /// with an unknown token; and logits that are not finite.
     fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<Score>, LmError>;
 
-    /// Continues every prompt greedily; answers are in the order of the requests and hold the
-    /// produced tokens only, including those on which `stop` ended the sequence.
+    /// Continues every prompt; answers are in the order of the requests and hold the produced tokens
+    /// only, including those on which `stop` ended the sequence.
     ///
     /// A prompt that leaves no room for `max_new_tokens` within [`max_length`](Self::max_length)
     /// loses its beginning. `stop` is called from several threads, for each sequence in the order of
@@ -86,22 +106,4 @@ pub trait LanguageModel: Send + Sync {
 
     /// Most tokens of context and continuation together.
     fn max_length(&self) -> usize;
-}
-
-impl LanguageModel for Decoder {
-    fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<Score>, LmError> {
-        scoring::score(self, requests)
-    }
-
-    fn generate(
-        &self,
-        requests: &[GenerateRequest],
-        stop: StopRule<'_>,
-    ) -> Result<Vec<Vec<u32>>, LmError> {
-        generation::generate(self, requests, stop)
-    }
-
-    fn max_length(&self) -> usize {
-        self.max_length
-    }
 }

@@ -1,170 +1,287 @@
-//! Rotary position embeddings (Su et al. 2021, <https://arxiv.org/abs/2104.09864>), half-split form.
+//! Rotary position embeddings (Su et al. 2021, <https://arxiv.org/abs/2104.09864>).
 //!
-//! Element `i` of the first half of a head and element `i` of the second half are turned together by
-//! the angle `position · frequency[i]`, `frequency[i] = θ^(−2i / head_dim)`, possibly rescaled for
-//! long contexts. Frequencies and angles are f32 as in transformers: at position 1000 an angle's
-//! last bit is worth 6e-5, so computing them better would mean computing them differently.
+//! Elements of a head are turned in pairs, pair `i` by the angle `position · frequency[i]`,
+//! `frequency[i] = θ^(−2i / dim)`, possibly rescaled for long contexts. Frequencies and angles are
+//! f32 as in transformers: at position 1000 an angle's last bit is worth 6e-5, so computing them
+//! better would mean computing them differently.
+
+mod scaling;
+
+pub(super) use scaling::yarn_mscale;
+
+use std::borrow::Cow;
+use std::ops::Range;
 
 use serde_json::Value;
 
-use super::config::{positive, present, shortened};
 use super::error::LmError;
+use super::json::Fields;
+use scaling::Scaling;
 
-const DEFAULT_THETA: f64 = 10000.0;
+/// Most elements that are turned: frequencies are computed before any tensor is seen.
+const LARGEST_DIM: usize = 1 << 16;
 
-/// The frequencies of a model, one per pair of elements.
+/// Which elements of a head form a pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pairing {
+    /// Element `i` of the first half and element `i` of the second half.
+    Halves,
+    /// Neighbours: `2i` and `2i + 1`.
+    Neighbours,
+}
+
+/// What a family does where its config says nothing, and which part of a head it turns.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RotaryDefaults {
+    /// Elements of a head.
+    pub(super) head_dim: usize,
+    /// `rope_theta`.
+    pub(super) theta: f64,
+    /// The share of a head that is turned.
+    pub(super) partial: f64,
+    /// Whether `partial_rotary_factor` has a say in it without scaling, too.
+    pub(super) reads_partial: bool,
+    pub(super) pairing: Pairing,
+    /// Most positions, which stand in for an absent `original_max_position_embeddings`.
+    pub(super) max_length: usize,
+    /// Whether a sequence is computed anew when it grows beyond the original length of `longrope`,
+    /// so that all its keys are turned alike; otherwise earlier keys stay as they were turned.
+    pub(super) restarts: bool,
+}
+
+/// A rotary embedding.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Rotary {
-    frequencies: Vec<f32>,
+    scaling: Scaling,
+    pub(super) pairing: Pairing,
+    restarts: bool,
 }
 
 impl Rotary {
     /// Reads `rope_theta` and `rope_scaling`, or `rope_parameters`, which replaced both.
-    ///
-    /// `head_dim` is even; `max_length` stands in for an absent
-    /// `original_max_position_embeddings`.
-    pub(super) fn from_json(
-        config: &Value,
-        head_dim: usize,
-        max_length: usize,
+    pub(super) fn from_config(
+        config: Fields<'_>,
+        defaults: &RotaryDefaults,
     ) -> Result<Self, LmError> {
-        let (section, parameters) = match present(config, "rope_parameters") {
-            Some(parameters) => ("rope_parameters", Some(parameters)),
-            None => ("rope_scaling", present(config, "rope_scaling")),
+        let (section, value) = match config.get("rope_parameters") {
+            Some(value) => ("rope_parameters", Some(value)),
+            None => ("rope_scaling", config.get("rope_scaling")),
         };
-        let in_section = |field: &str| parameters.and_then(|object| present(object, field));
-        if let Some(value) = parameters
-            && !value.as_object().is_some_and(|object| object.values().all(|v| !v.is_object()))
-        {
-            return Err(LmError::UnsupportedSetting {
-                field: section.to_owned(),
-                value: shortened(value),
+        Self::from_section(config, section, value, defaults)
+    }
+
+    /// Reads the parameters of one kind of layers, where `rope_parameters` has some for each.
+    pub(super) fn of_layer_type(
+        config: Fields<'_>,
+        layer_type: &str,
+        defaults: &RotaryDefaults,
+    ) -> Result<Self, LmError> {
+        match config.get("rope_parameters") {
+            Some(value) if value.get(layer_type).is_some() => {
+                Self::from_section(config, "rope_parameters", value.get(layer_type), defaults)
+            }
+            _ => Self::from_config(config, defaults),
+        }
+    }
+
+    /// A rotary embedding without any scaling.
+    pub(super) fn unscaled(defaults: &RotaryDefaults) -> Result<Self, LmError> {
+        let nothing = Value::Null;
+        Self::from_section(Fields::new(&nothing), "rope_parameters", None, defaults)
+    }
+
+    fn from_section(
+        config: Fields<'_>,
+        section: &'static str,
+        value: Option<&Value>,
+        defaults: &RotaryDefaults,
+    ) -> Result<Self, LmError> {
+        let nothing = Value::Null;
+        let parameters = match value {
+            Some(value)
+                if !value
+                    .as_object()
+                    .is_some_and(|object| object.values().all(|value| !value.is_object())) =>
+            {
+                return Err(config.unsupported(section, value));
+            }
+            Some(value) => Fields::inside(value, section_path(section)),
+            None => Fields::inside(&nothing, section_path(section)),
+        };
+        let theta = match parameters.optional_positive("rope_theta")? {
+            Some(theta) => theta,
+            None => config.positive_or("rope_theta", defaults.theta)?,
+        };
+        let configured = match parameters.optional_positive("partial_rotary_factor")? {
+            Some(partial) => Some(partial),
+            None => config.optional_positive("partial_rotary_factor")?,
+        };
+        let is_read = defaults.reads_partial || !scaling::is_default(parameters);
+        let partial = configured.filter(|_| is_read).unwrap_or(defaults.partial);
+        let dim = (defaults.head_dim as f64 * partial) as usize;
+        if !dim.is_multiple_of(2) || dim == 0 || dim > defaults.head_dim.min(LARGEST_DIM) {
+            return Err(LmError::InvalidField {
+                field: "head_dim".to_owned(),
+                value: defaults.head_dim.to_string(),
+                expected: format!(
+                    "such that an even number of its elements, at most {LARGEST_DIM}, is turned \
+                     (`partial_rotary_factor` is {partial})"
+                ),
             });
         }
-        for holder in [parameters, Some(config)].into_iter().flatten() {
-            if let Some(value) = present(holder, "partial_rotary_factor")
-                && value.as_f64() != Some(1.0)
-            {
-                return Err(LmError::UnsupportedSetting {
-                    field: "partial_rotary_factor".to_owned(),
-                    value: shortened(value),
-                });
-            }
-        }
-        let theta = match in_section("rope_theta").or_else(|| present(config, "rope_theta")) {
-            Some(value) => positive(value, "rope_theta")?,
-            None => DEFAULT_THETA,
-        };
-        let mut frequencies: Vec<f32> = (0..head_dim / 2)
-            .map(|pair| {
-                let exponent = (2 * pair) as f32 / head_dim as f32;
-                1.0 / (f64::from(theta as f32).powf(f64::from(exponent)) as f32)
+        Ok(Self {
+            scaling: Scaling::parse(config, parameters, theta, dim, defaults.max_length)?,
+            pairing: defaults.pairing,
+            restarts: defaults.restarts,
+        })
+    }
+
+    /// Elements of a head that are turned.
+    pub(super) fn dim(&self) -> usize {
+        self.scaling.dim()
+    }
+
+    /// What distinguishes the turns in a sequence of `length` tokens: equal regimes, equal turns.
+    pub(super) fn regime(&self, length: usize) -> Regime {
+        self.scaling.regime(length)
+    }
+
+    /// Whether keys from before have to be computed anew in another regime.
+    pub(super) fn restarts(&self) -> bool {
+        self.restarts
+    }
+
+    fn frequencies(&self, regime: Regime) -> Cow<'_, [f32]> {
+        self.scaling.frequencies(regime)
+    }
+}
+
+fn section_path(section: &str) -> &'static str {
+    match section {
+        "rope_scaling" => "rope_scaling.",
+        _ => "rope_parameters.",
+    }
+}
+
+/// A range of lengths over which sequences are turned alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) enum Regime {
+    /// Up to the original length, or always.
+    #[default]
+    Usual,
+    /// Beyond it.
+    Long,
+    /// Beyond it, for sequences of exactly this length.
+    Exactly(usize),
+}
+
+/// The turns of a model's rotary embeddings, by index, in one regime.
+#[derive(Debug)]
+pub(super) struct Turns {
+    tables: Vec<RotaryTable>,
+    regimes: Vec<Regime>,
+}
+
+impl Turns {
+    /// The turns at some positions of sequences of `length` tokens.
+    pub(super) fn new(rotaries: &[Rotary], length: usize, positions: Range<usize>) -> Self {
+        Self::of_regimes(rotaries, regimes(rotaries, length), positions)
+    }
+
+    /// The turns at some positions, each rotary embedding in its regime.
+    pub(super) fn of_regimes(
+        rotaries: &[Rotary],
+        regimes: Vec<Regime>,
+        positions: Range<usize>,
+    ) -> Self {
+        let tables = rotaries
+            .iter()
+            .zip(&regimes)
+            .map(|(rotary, regime)| {
+                let mut table = RotaryTable::new(rotary, positions.start);
+                table.extend(rotary, *regime, positions.end);
+                table
             })
             .collect();
-
-        let required = |field: &str| {
-            let path = format!("{section}.{field}");
-            match in_section(field) {
-                Some(value) => positive(value, &path).map(|number| number as f32),
-                None => Err(LmError::MissingField { field: path }),
-            }
-        };
-        let kind = in_section("rope_type").or_else(|| in_section("type"));
-        match kind.map_or(Some("default"), Value::as_str) {
-            Some("default") => {}
-            Some("linear") => {
-                let factor = required("factor")?;
-                frequencies.iter_mut().for_each(|frequency| *frequency /= factor);
-            }
-            Some("llama3") => {
-                let original_length = match in_section("original_max_position_embeddings") {
-                    Some(_) => required("original_max_position_embeddings")?,
-                    None => max_length as f32,
-                };
-                let rule = Llama3 {
-                    factor: required("factor")?,
-                    low: required("low_freq_factor")?,
-                    high: required("high_freq_factor")?,
-                    original_length,
-                };
-                if rule.low == rule.high {
-                    return Err(LmError::InvalidField {
-                        field: format!("{section}.high_freq_factor"),
-                        value: rule.high.to_string(),
-                        expected: "different from `low_freq_factor`".to_owned(),
-                    });
-                }
-                frequencies.iter_mut().for_each(|frequency| *frequency = rule.rescale(*frequency));
-            }
-            _ => {
-                return Err(LmError::UnsupportedSetting {
-                    field: format!("{section}.rope_type"),
-                    value: kind.map(shortened).unwrap_or_default(),
-                });
-            }
-        }
-        Ok(Self { frequencies })
+        Self { tables, regimes }
     }
 
-    /// The turns for positions 0 to `positions`, exclusive.
-    pub(super) fn table(&self, positions: usize) -> RotaryTable {
-        let mut table =
-            RotaryTable { half: self.frequencies.len(), cosines: Vec::new(), sines: Vec::new() };
-        table.extend(self, positions);
-        table
-    }
-}
-
-/// Llama 3's rule: slow turns are divided by `factor`, fast ones kept, those between blended.
-struct Llama3 {
-    factor: f32,
-    low: f32,
-    high: f32,
-    original_length: f32,
-}
-
-impl Llama3 {
-    fn rescale(&self, frequency: f32) -> f32 {
-        let wavelength = 2.0 * std::f32::consts::PI / frequency;
-        if wavelength > self.original_length / self.low {
-            frequency / self.factor
-        } else if wavelength < self.original_length / self.high {
-            frequency
-        } else {
-            let smooth = (self.original_length / wavelength - self.low) / (self.high - self.low);
-            (1.0 - smooth) * frequency / self.factor + smooth * frequency
+    /// Adds the turns up to position `end`, exclusive, that are not there yet.
+    pub(super) fn extend(&mut self, rotaries: &[Rotary], end: usize) {
+        for ((table, rotary), regime) in self.tables.iter_mut().zip(rotaries).zip(&self.regimes) {
+            table.extend(rotary, *regime, end);
         }
     }
+
+    /// The turns of the rotary embedding at `index`.
+    pub(super) fn table(&self, index: usize) -> &RotaryTable {
+        &self.tables[index]
+    }
 }
 
-/// Cosines and sines `[position, head_dim / 2]`.
+/// The regime of each rotary embedding in sequences of `length` tokens.
+pub(super) fn regimes(rotaries: &[Rotary], length: usize) -> Vec<Regime> {
+    rotaries.iter().map(|rotary| rotary.regime(length)).collect()
+}
+
+/// Cosines and sines `[position, dim / 2]` from some position on.
+#[derive(Debug)]
 pub(super) struct RotaryTable {
+    first: usize,
     half: usize,
+    pairing: Pairing,
     cosines: Vec<f32>,
     sines: Vec<f32>,
 }
 
 impl RotaryTable {
-    /// Adds the turns up to `positions`, exclusive, that are not there yet.
-    pub(super) fn extend(&mut self, rotary: &Rotary, positions: usize) {
-        for position in self.cosines.len() / self.half..positions {
-            for frequency in &rotary.frequencies {
+    fn new(rotary: &Rotary, first: usize) -> Self {
+        let (half, pairing) = (rotary.dim() / 2, rotary.pairing);
+        Self { first, half, pairing, cosines: Vec::new(), sines: Vec::new() }
+    }
+
+    fn extend(&mut self, rotary: &Rotary, regime: Regime, end: usize) {
+        let frequencies = rotary.frequencies(regime);
+        let factor = rotary.scaling.amplitude();
+        for position in self.first + self.cosines.len() / self.half..end {
+            for frequency in frequencies.iter() {
                 let angle = f64::from(position as f32 * frequency);
-                self.cosines.push(angle.cos() as f32);
-                self.sines.push(angle.sin() as f32);
+                self.cosines.push(angle.cos() as f32 * factor);
+                self.sines.push(angle.sin() as f32 * factor);
             }
         }
     }
 
-    /// Turns every head of a row `[heads · head_dim]` that stands at `position`.
+    /// Cosines and sines `[dim / 2]` at a position.
     #[inline(always)]
-    pub(super) fn turn(&self, row: &mut [f32], position: usize) {
-        let here = position * self.half..(position + 1) * self.half;
-        let (cosines, sines) = (&self.cosines[here.clone()], &self.sines[here]);
-        for head in row.chunks_exact_mut(2 * self.half) {
-            let (first, second) = head.split_at_mut(self.half);
-            for (((a, b), cosine), sine) in first.iter_mut().zip(second).zip(cosines).zip(sines) {
-                (*a, *b) = (*a * cosine - *b * sine, *b * cosine + *a * sine);
+    pub(super) fn at(&self, position: usize) -> (&[f32], &[f32]) {
+        let row = position - self.first;
+        let here = row * self.half..(row + 1) * self.half;
+        (&self.cosines[here.clone()], &self.sines[here])
+    }
+
+    /// Turns every head of a row `[heads · head_dim]` that stands at `position`, from the heads'
+    /// element `offset` on.
+    #[inline(always)]
+    pub(super) fn turn(&self, row: &mut [f32], head_dim: usize, offset: usize, position: usize) {
+        let (cosines, sines) = self.at(position);
+        for head in row.chunks_exact_mut(head_dim) {
+            let turned = &mut head[offset..offset + 2 * self.half];
+            match self.pairing {
+                Pairing::Halves => {
+                    let (first, second) = turned.split_at_mut(self.half);
+                    for (((a, b), cosine), sine) in
+                        first.iter_mut().zip(second).zip(cosines).zip(sines)
+                    {
+                        (*a, *b) = (*a * cosine - *b * sine, *b * cosine + *a * sine);
+                    }
+                }
+                Pairing::Neighbours => {
+                    let (pairs, _) = turned.as_chunks_mut::<2>();
+                    for (([a, b], cosine), sine) in pairs.iter_mut().zip(cosines).zip(sines) {
+                        (*a, *b) = (*a * cosine - *b * sine, *b * cosine + *a * sine);
+                    }
+                }
             }
         }
     }

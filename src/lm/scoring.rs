@@ -8,14 +8,17 @@
 //! bit, for every composition of requests, batch size and number of threads.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::attention::{Ancestor, Prefix, Segment};
-use super::decoder::{Decoder, Pass};
+use super::backend::Backend;
 use super::error::LmError;
-use super::kv::BlockAllocator;
-use super::rotary::RotaryTable;
+use super::layout::{Ancestor, BlockAllocator, Pass, Prefix, Segment};
+use super::limits::Limits;
+use super::network::{Network, Workspace};
+use super::rotary::{Regime, Turns, regimes};
+use super::runner::Runner;
 use super::{Score, ScoreRequest};
 
 /// A request as the model sees it.
@@ -27,42 +30,106 @@ struct Item<'a> {
     /// The continuation; its first token is predicted at input position `first`.
     targets: &'a [u32],
     first: usize,
+    /// What only sequences of such a length may share.
+    regimes: Vec<Regime>,
 }
 
 /// Scores every request; see [`super::LanguageModel::score`].
-pub(super) fn score(decoder: &Decoder, requests: &[ScoreRequest]) -> Result<Vec<Score>, LmError> {
+pub(super) fn score<B: Backend>(
+    runner: &Runner<B>,
+    requests: &[ScoreRequest],
+) -> Result<Vec<Score>, LmError> {
+    let network = &runner.network;
     let mut items = requests
         .iter()
         .enumerate()
-        .map(|(index, request)| item(decoder, index, request))
+        .map(|(index, request)| item(network, index, request))
         .collect::<Result<Vec<_>, _>>()?;
-    items.sort_by(|a, b| a.input.cmp(&b.input));
-    let Some(longest) = items.iter().map(|item| item.input.len()).max() else {
-        return Ok(Vec::new());
-    };
-
-    let (shared, batches) = batches(&items, decoder.batch_rows);
-    let pool = rayon::current_num_threads();
-    let threads = pool.div_ceil(batches.len());
-    let rotary = decoder.config.rotary.table(longest);
-    let prefix = (shared > 0).then(|| decoder.prefix(&items[0].input[..shared], &rotary, pool));
-    let results: Vec<_> = batches
-        .into_par_iter()
-        .map(|batch| score_batch(decoder, &items[batch], prefix.as_ref(), &rotary, threads))
-        .collect();
-
+    items.sort_by(|a, b| (&a.regimes, &a.input).cmp(&(&b.regimes, &b.input)));
     let mut scores = vec![Score { log_likelihood: 0.0, greedy: true }; requests.len()];
-    let mut sorted = items.iter();
-    for batch in results {
-        for (score, item) in batch?.into_iter().zip(sorted.by_ref()) {
+    for alike in items.chunk_by(|a, b| a.regimes == b.regimes) {
+        let some = score_alike(runner, alike)?;
+        for (score, item) in some.into_iter().zip(alike) {
             scores[item.request] = score;
         }
     }
     Ok(scores)
 }
 
-fn item<'a>(
-    decoder: &Decoder,
+/// Scores sorted items whose rotary embeddings are of one regime.
+fn score_alike<B: Backend>(runner: &Runner<B>, items: &[Item<'_>]) -> Result<Vec<Score>, LmError> {
+    let network = &runner.network;
+    let longest = items.iter().map(|item| item.input.len()).max().unwrap_or(0);
+    let turns = Turns::new(&network.config.rotaries, longest, 0..longest);
+    let branch = match network.limits.share_prefixes {
+        true => Branch::new(items, 0..items.len(), 0, &network.limits),
+        false => Branch::apart(items.len()),
+    };
+    let run = Run { runner, items, turns: &turns };
+    let mut scores = vec![Score { log_likelihood: 0.0, greedy: true }; items.len()];
+    run.branch(&branch, &[], &mut scores)?;
+    Ok(scores)
+}
+
+/// Items on their way through a model.
+struct Run<'a, B: Backend> {
+    runner: &'a Runner<B>,
+    /// Sorted.
+    items: &'a [Item<'a>],
+    turns: &'a Turns,
+}
+
+impl<B: Backend> Run<'_, B> {
+    /// Scores the items of a branch, whose first tokens `before` holds.
+    fn branch(
+        &self,
+        branch: &Branch,
+        before: &[Arc<Prefix<B::Store>>],
+        scores: &mut [Score],
+    ) -> Result<(), LmError> {
+        let mut prefixes = before.to_vec();
+        if !branch.shared.is_empty() {
+            let tokens = &self.items[branch.first].input[branch.shared.clone()];
+            let backend = self.runner.backend(1);
+            let prefix = self.runner.network.prefix(&backend, tokens, before, self.turns)?;
+            prefixes.push(Arc::new(prefix));
+        }
+        for some in branch.batches.chunks(self.runner.network.limits.passes) {
+            let results: Vec<_> =
+                some.par_iter().map(|batch| self.batch(batch, &prefixes, some.len())).collect();
+            for (batch, result) in some.iter().zip(results) {
+                scores[batch.clone()].copy_from_slice(&result?);
+            }
+        }
+        branch.branches.iter().try_for_each(|inner| self.branch(inner, &prefixes, scores))
+    }
+
+    /// Scores some items in one pass; `batches` such passes run at the same time.
+    fn batch(
+        &self,
+        batch: &Range<usize>,
+        prefixes: &[Arc<Prefix<B::Store>>],
+        batches: usize,
+    ) -> Result<Vec<Score>, LmError> {
+        let items = &self.items[batch.clone()];
+        let layout = Layout::new(items, prefixes.iter().map(|prefix| prefix.len).sum());
+        let mut wanted: Vec<usize> =
+            layout.predictions.iter().map(|prediction| prediction.row).collect();
+        wanted.dedup();
+        let Layout { tokens, segments, .. } = &layout;
+        let pass = Pass { tokens, segments, prefixes, turns: self.turns };
+        let backend = self.runner.backend(batches);
+        let network = &self.runner.network;
+        network.with_workspace(&backend, |workspace| {
+            backend.grow(&mut workspace.store, layout.blocks.positions)?;
+            network.run(&backend, &pass, &wanted, workspace, None)?;
+            read_scores(network, &backend, &layout.predictions, &wanted, items, workspace)
+        })
+    }
+}
+
+fn item<'a, B: Backend>(
+    network: &Network<B>,
     index: usize,
     request: &'a ScoreRequest,
 ) -> Result<Item<'a>, LmError> {
@@ -73,46 +140,131 @@ fn item<'a>(
     let Some((_, fed)) = continuation.split_last() else {
         return Err(LmError::EmptyContinuation { request: index });
     };
-    decoder.check_tokens(index, context)?;
-    decoder.check_tokens(index, continuation)?;
-    if continuation.len() > decoder.max_length {
-        return Err(LmError::RequestTooLong {
-            request: index,
-            tokens: continuation.len(),
-            max_length: decoder.max_length,
-        });
+    network.check_tokens(index, context)?;
+    network.check_tokens(index, continuation)?;
+    let max_length = network.limits.max_length;
+    if continuation.len() > max_length {
+        let tokens = continuation.len();
+        return Err(LmError::RequestTooLong { request: index, tokens, max_length });
     }
-    let kept = context.len().min(decoder.max_length - fed.len());
+    let kept = context.len().min(max_length - fed.len());
     let input = [&context[context.len() - kept..], fed].concat();
-    Ok(Item { request: index, input, targets: continuation, first: kept - 1 })
+    let regimes = regimes(&network.config.rotaries, input.len());
+    Ok(Item { request: index, input, targets: continuation, first: kept - 1, regimes })
 }
 
-/// Cuts sorted items into batches of at most `rows` tokens, or of one item. Also returns how many
-/// first tokens of all items should be computed before the batches: those that all items share and
-/// none predicts from, if there is more than one batch.
-fn batches(items: &[Item<'_>], rows: usize) -> (usize, Vec<Range<usize>>) {
-    let (Some(head), Some(tail)) = (items.first(), items.last()) else {
-        return (0, Vec::new());
-    };
-    let common = common_length(&head.input, &tail.input);
-    let shared = items.iter().map(|item| item.first).fold(common, usize::min);
-    let mut batches = Vec::new();
-    let mut start = 0;
-    let mut filled = 0;
-    for (index, item) in items.iter().enumerate() {
-        let known = match index.checked_sub(1) {
-            Some(before) if index > start => common_length(&items[before].input, &item.input),
-            _ => shared,
-        };
-        filled += item.input.len() - known;
-        if filled > rows && index > start {
-            batches.push(start..index);
-            start = index;
-            filled = item.input.len() - shared;
-        }
+/// Sorted items that share their first tokens, and how they pass through the model.
+#[derive(Debug, PartialEq, Eq)]
+struct Branch {
+    /// The first item.
+    first: usize,
+    /// Which of its tokens are computed once for all batches and branches.
+    shared: Range<usize>,
+    /// Items that pass together.
+    batches: Vec<Range<usize>>,
+    /// Items that are too many for one pass and share more tokens.
+    branches: Vec<Branch>,
+}
+
+impl Branch {
+    /// Every item by itself, with nothing shared.
+    fn apart(items: usize) -> Self {
+        let batches = (0..items).map(|item| item..item + 1).collect();
+        Self { first: 0, shared: 0..0, batches, branches: Vec::new() }
     }
-    batches.push(start..items.len());
-    (if batches.len() > 1 { shared } else { 0 }, batches)
+
+    /// Divides items, which agree in their first `depth` tokens, into batches of `batch_rows` tokens
+    /// at least, where possible. Items that share tokens stay in one batch as long as that has no
+    /// more than `most_rows`; where they do not fit, what they share is computed before.
+    fn new(items: &[Item<'_>], range: Range<usize>, depth: usize, limits: &Limits) -> Self {
+        let some = &items[range.clone()];
+        let common = match some {
+            [] => depth,
+            [first, .., last] => common_length(&first.input, &last.input),
+            [only] => only.input.len(),
+        };
+        // Rows from which something is predicted stay in the batches.
+        let end = some.iter().map(|item| item.first).fold(common, usize::min).max(depth);
+        let mut branch = Self {
+            first: range.start,
+            shared: depth..end,
+            batches: Vec::new(),
+            branches: Vec::new(),
+        };
+        let mut batch = range.start..range.start;
+        let mut filled = 0;
+        let mut start = range.start;
+        while start < range.end {
+            let token = items[start].input.get(end);
+            let next = items[start..range.end].partition_point(|item| item.input.get(end) == token);
+            let twig = start..start + next;
+            start = twig.end;
+            let rows = tree_rows(&items[twig.clone()], end);
+            if rows > limits.most_rows {
+                branch.close(&mut batch, &mut filled, twig.end);
+                branch.branch_off(items, twig, end, limits);
+                continue;
+            }
+            batch.end = twig.end;
+            filled += rows;
+            if filled >= limits.batch_rows {
+                branch.close(&mut batch, &mut filled, twig.end);
+            }
+        }
+        branch.close(&mut batch, &mut filled, range.end);
+        let fits = tree_rows(some, depth) <= limits.most_rows;
+        if branch.branches.is_empty() && branch.batches.len() == 1 && fits {
+            branch.shared = depth..depth;
+        }
+        branch
+    }
+
+    /// Ends a batch, unless it is empty; the next one begins at `next`.
+    fn close(&mut self, batch: &mut Range<usize>, filled: &mut usize, next: usize) {
+        if batch.start < batch.end {
+            self.batches.push(batch.clone());
+        }
+        *batch = next..next;
+        *filled = 0;
+    }
+
+    /// Divides items that are too many for one pass.
+    fn branch_off(
+        &mut self,
+        items: &[Item<'_>],
+        twig: Range<usize>,
+        depth: usize,
+        limits: &Limits,
+    ) {
+        let common = common_length(&items[twig.start].input, &items[twig.end - 1].input);
+        let first = items[twig.clone()].iter().map(|item| item.first).min().unwrap_or(0);
+        if common.min(first) > depth {
+            self.branches.push(Self::new(items, twig, depth, limits));
+            return;
+        }
+        // What they share is predicted from, so that every batch has to have it.
+        let mut batch = twig.start..twig.start;
+        for end in twig.start + 1..=twig.end {
+            if batch.start < batch.end
+                && tree_rows(&items[batch.start..end], depth) > limits.most_rows
+            {
+                self.batches.push(batch.clone());
+                batch.start = batch.end;
+            }
+            batch.end = end;
+        }
+        self.batches.push(batch);
+    }
+}
+
+/// Tokens in the prefix tree of sorted items, below their first `depth`.
+fn tree_rows(items: &[Item<'_>], depth: usize) -> usize {
+    let first = items.first().map_or(0, |item| item.input.len() - depth);
+    let others = items.windows(2).map(|pair| {
+        let known = common_length(&pair[0].input, &pair[1].input);
+        pair[1].input.len() - known.max(depth)
+    });
+    first + others.sum::<usize>()
 }
 
 /// A subtree still to be laid out: sorted items that agree up to `depth`.
@@ -192,39 +344,40 @@ impl Layout {
     }
 }
 
-fn score_batch(
-    decoder: &Decoder,
+/// Reads the scores of items off the states that a pass left.
+fn read_scores<B: Backend>(
+    network: &Network<B>,
+    backend: &B,
+    predictions: &[Prediction],
+    wanted: &[usize],
     items: &[Item<'_>],
-    prefix: Option<&Prefix>,
-    rotary: &RotaryTable,
-    threads: usize,
+    workspace: &mut Workspace<B>,
 ) -> Result<Vec<Score>, LmError> {
-    let layout = Layout::new(items, prefix.map_or(0, |prefix| prefix.len));
-    let mut wanted: Vec<usize> =
-        layout.predictions.iter().map(|prediction| prediction.row).collect();
-    wanted.dedup();
-    let mut store = decoder.kv_store(layout.blocks.positions, false);
-    let pass = Pass { tokens: &layout.tokens, segments: &layout.segments, prefix, rotary, threads };
-    let states = decoder.hidden(&pass, &wanted, &mut store);
-
     let mut scores = vec![Score { log_likelihood: 0.0, greedy: true }; items.len()];
-    let mut failed = None;
-    let mut predictions = layout.predictions.iter().peekable();
-    decoder.head(&states, threads, |row, logits, summary| {
-        while let Some(prediction) = predictions.next_if(|next| next.row == wanted[row]) {
+    let mut rest = predictions;
+    network.head(backend, wanted.len(), workspace, |start, logits, summaries| {
+        let rows = &wanted[start..start + summaries.len()];
+        let (here, later) =
+            rest.split_at(rest.partition_point(|prediction| {
+                rows.last().is_some_and(|last| prediction.row <= *last)
+            }));
+        rest = later;
+        let row_of = |prediction: &Prediction| rows.partition_point(|row| *row < prediction.row);
+        let picked: Vec<(usize, u32)> =
+            here.iter().map(|prediction| (row_of(prediction), prediction.target)).collect();
+        let logits = backend.pick(logits, &picked)?;
+        for ((prediction, (row, _)), logit) in here.iter().zip(&picked).zip(logits) {
+            let summary = summaries[*row];
             if !summary.log_sum.is_finite() {
-                failed = failed.or(Some(items[prediction.item].request));
+                return Err(LmError::NotFinite { request: items[prediction.item].request });
             }
             let score = &mut scores[prediction.item];
-            let logit = logits[prediction.target as usize];
             score.log_likelihood += f64::from(logit) - f64::from(summary.largest) - summary.log_sum;
             score.greedy &= prediction.target == summary.argmax;
         }
-    });
-    match failed {
-        Some(request) => Err(LmError::NotFinite { request }),
-        None => Ok(scores),
-    }
+        Ok(())
+    })?;
+    Ok(scores)
 }
 
 /// How many first tokens two sequences share.
@@ -245,6 +398,7 @@ mod tests {
                 input: input.to_vec(),
                 targets: &[9; 8][..input.len() - first],
                 first: *first,
+                regimes: Vec::new(),
             })
             .collect()
     }
@@ -272,6 +426,18 @@ mod tests {
         assert_eq!(Layout::new(&items[..4], 1).tokens, [2, 3, 4, 5, 6]);
     }
 
+    fn limits(batch_rows: usize, most_rows: usize) -> Limits {
+        Limits {
+            max_length: 100,
+            batch_rows,
+            most_rows,
+            head_rows: 64,
+            passes: 2,
+            kv_positions: 100,
+            share_prefixes: true,
+        }
+    }
+
     #[test]
     fn batches_are_bounded_and_share_what_nobody_predicts_from() {
         let items = items(&[
@@ -280,11 +446,29 @@ mod tests {
             (&[1, 2, 3, 6, 7, 8], 2),
             (&[1, 2, 3, 7], 3),
         ]);
-        let (shared, whole) = batches(&items, 100);
-        assert_eq!((shared, whole.len(), whole[0].clone()), (0, 1, 0..4));
-        // Two tokens before the first prediction are common; batches hold the rest of the tree.
-        assert_eq!(batches(&items, 3), (2, vec![0..2, 2..3, 3..4]));
-        assert_eq!(batches(&items, 1), (2, vec![0..1, 1..2, 2..3, 3..4]));
-        assert_eq!(batches(&[], 1), (0, vec![]));
+        let of = |batch_rows, most_rows| {
+            let branch = Branch::new(&items, 0..4, 0, &limits(batch_rows, most_rows));
+            (branch.shared.end, branch.batches)
+        };
+        assert_eq!(of(100, 100), (0, vec![0..4]));
+        // Two tokens before the first prediction are common; the third is in every batch.
+        assert_eq!(of(3, 3), (2, vec![0..2, 2..3, 3..4]));
+        assert_eq!(of(1, 100), (0, vec![0..4]));
+        assert!(Branch::new(&[], 0..0, 0, &limits(1, 1)).batches.is_empty());
+    }
+
+    #[test]
+    fn what_does_not_fit_shares_more_before() {
+        let items = items(&[
+            (&[1, 2, 3, 4, 5], 3),
+            (&[1, 2, 3, 4, 6], 3),
+            (&[1, 7, 3, 4, 5], 3),
+            (&[1, 7, 3, 4, 6, 7, 8], 3),
+        ]);
+        let branch = Branch::new(&items, 0..4, 0, &limits(2, 5));
+        let inner = Branch { first: 2, shared: 1..3, batches: vec![2..4], branches: vec![] };
+        let whole = Branch { first: 0, shared: 0..1, batches: vec![0..2], branches: vec![inner] };
+        assert_eq!(branch, whole);
+        assert_eq!(tree_rows(&items, 1), 4 + 1 + 4 + 3);
     }
 }

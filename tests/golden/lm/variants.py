@@ -238,8 +238,8 @@ VARIANTS = {
         alibi=False, parallel_attn=True, rope_theta=100.0),
     "falcon_11b": dict(FALCON, new_decoder_architecture=True, num_kv_heads=2, ffn_hidden_size=40,
         num_ln_in_parallel_attn=1, tie_word_embeddings=False),
-    # The bias of a key is slope * position, both of them and the product rounded to bfloat16, and is
-    # added before scores are divided by sqrt(head_dim).
+    # The bias of a key is slope * position, both of them and the product rounded to bfloat16, divided by
+    # sqrt(head_dim) as scores are.
     "falcon_rw": dict(FALCON, hidden_size=48, num_attention_heads=12, alibi=True, bias=True,
         multi_query=False, parallel_attn=False, new_decoder_architecture=False),
     "falcon_alibi_multi_query": dict(FALCON, alibi=True, bias=False, multi_query=True),

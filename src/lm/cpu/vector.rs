@@ -5,9 +5,14 @@
 //! registers. [`run_widened`] runs a [`Loop`] as compiled for the widest registers found at run time;
 //! functions meant for loops are `#[inline(always)]`.
 
+use std::f32::consts::FRAC_1_SQRT_2;
+
 use faer::linalg::matmul::matmul;
 use faer::traits::pulp;
 use faer::{Accum, MatMut, MatRef, Par};
+
+use crate::lm::backend::RowSummary;
+use crate::lm::config::{Activation, Norm};
 
 /// Partial sums of a reduction.
 const LANES: usize = 16;
@@ -117,12 +122,39 @@ pub(super) fn add_to_rows(rows: &mut [f32], bias: &[f32]) {
     }
 }
 
-/// `row · weight / √(mean(row²) + ε)`, in place.
+/// `row · weight / √(mean(row²) + ε)`, in place; with `1 + weight` where the weight is an offset.
 #[inline(always)]
-pub(super) fn rms_norm(row: &mut [f32], weight: &[f32], epsilon: f32) {
+fn rms_norm(row: &mut [f32], weight: &[f32], epsilon: f32, offset: f32) {
     let squares = sum_of_squares(row);
     let scale = 1.0 / (squares / row.len() as f32 + epsilon).sqrt();
-    row.iter_mut().zip(weight).for_each(|(value, weight)| *value = *weight * (*value * scale));
+    for (value, weight) in row.iter_mut().zip(weight) {
+        *value = (offset + *weight) * (*value * scale);
+    }
+}
+
+/// `(row − mean) / √(variance + ε)`, in place.
+#[inline(always)]
+fn standardize(row: &mut [f32], epsilon: f32) {
+    let count = row.len() as f32;
+    let mean = sum(row) / count;
+    row.iter_mut().for_each(|value| *value -= mean);
+    let scale = 1.0 / (sum_of_squares(row) / count + epsilon).sqrt();
+    row.iter_mut().for_each(|value| *value *= scale);
+}
+
+#[inline(always)]
+fn sum(values: &[f32]) -> f32 {
+    let mut lanes = [0.0_f32; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += value;
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane += value;
+    }
+    folded(lanes, |a, b| a + b)
 }
 
 #[inline(always)]
@@ -153,39 +185,126 @@ fn folded<T: Copy>(mut lanes: [T; LANES], combine: impl Fn(T, T) -> T) -> T {
     lanes[0]
 }
 
-/// RMSNorm of every row.
-pub(super) struct NormalizeRows<'a> {
+/// Normalizes each `width` elements of rows.
+pub(super) struct Normalize<'a> {
     pub(super) rows: &'a mut [f32],
+    pub(super) norm: Norm,
+    /// As many elements as one part, or as several parts; empty for a norm without weights.
     pub(super) weight: &'a [f32],
-    pub(super) epsilon: f32,
+    /// Empty for a norm without bias.
+    pub(super) bias: &'a [f32],
+    pub(super) width: usize,
 }
 
-impl Loop for NormalizeRows<'_> {
+impl Loop for Normalize<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        for row in self.rows.chunks_exact_mut(self.weight.len()) {
-            rms_norm(row, self.weight, self.epsilon);
+        let Self { rows, norm, weight, bias, width } = self;
+        let parts = (weight.len() / width).max(1);
+        for (index, part) in rows.chunks_exact_mut(width).enumerate() {
+            let own = index % parts * width;
+            match norm {
+                Norm::Rms { epsilon, offset } => {
+                    let offset = if offset { 1.0 } else { 0.0 };
+                    rms_norm(part, &weight[own..own + width], epsilon, offset);
+                }
+                Norm::Plain { epsilon } => standardize(part, epsilon),
+                Norm::Layer { epsilon, bias: has_bias } => {
+                    standardize(part, epsilon);
+                    for (value, weight) in part.iter_mut().zip(&weight[own..own + width]) {
+                        *value *= weight;
+                    }
+                    if has_bias {
+                        for (value, bias) in part.iter_mut().zip(&bias[own..own + width]) {
+                            *value += bias;
+                        }
+                    }
+                }
+            }
         }
     }
 }
 
-/// `gate ← silu(gate) · up`, `silu(x) = x / (1 + e⁻ˣ)`.
-pub(super) struct SiluTimes<'a> {
-    pub(super) gate: &'a mut [f32],
+/// Replaces each value by its activation, times the same element of `up` unless that is empty.
+pub(super) struct Activate<'a> {
+    pub(super) values: &'a mut [f32],
     pub(super) up: &'a [f32],
+    pub(super) activation: Activation,
 }
 
-impl Loop for SiluTimes<'_> {
+impl Loop for Activate<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        for (gate, up) in self.gate.iter_mut().zip(self.up) {
-            *gate = *gate / (1.0 + exp(-*gate)) * up;
+        let Self { values, up, activation } = self;
+        match activation {
+            Activation::Silu => each(values, |x| x / (1.0 + exp(-x))),
+            Activation::Gelu => each(values, |x| 0.5 * x * (1.0 + erf(x * FRAC_1_SQRT_2))),
+            Activation::GeluTanh => each(values, |x| {
+                0.5 * x * (1.0 + tanh(SQRT_2_OVER_PI * (x + 0.044715 * x * x * x)))
+            }),
+            Activation::Relu => each(values, |x| x.max(0.0)),
+            Activation::ReluSquared => each(values, |x| x.max(0.0) * x.max(0.0)),
+        }
+        values.iter_mut().zip(up).for_each(|(value, up)| *value *= up);
+    }
+}
+
+const SQRT_2_OVER_PI: f32 = 0.797_884_6;
+
+#[inline(always)]
+fn each(values: &mut [f32], function: impl Fn(f32) -> f32) {
+    values.iter_mut().for_each(|value| *value = function(*value));
+}
+
+/// `cap · tanh(scale · x / cap)`, or `scale · x` without a cap.
+pub(super) struct Limit<'a> {
+    pub(super) values: &'a mut [f32],
+    pub(super) scale: f32,
+    pub(super) soft_cap: Option<f32>,
+}
+
+impl Loop for Limit<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { values, scale, soft_cap } = self;
+        match soft_cap {
+            None => each(values, |x| x * scale),
+            Some(cap) => each(values, |x| cap * tanh(x * scale / cap)),
         }
     }
+}
+
+/// `(eˣ − e⁻ˣ) / (eˣ + e⁻ˣ)`; not a number stays so.
+#[inline(always)]
+pub(super) fn tanh(x: f32) -> f32 {
+    // Beyond 10 the result is ±1 to the last digit. Near 0 the difference of exponentials loses
+    // digits, and a series is exact.
+    let square = x * x;
+    let near = x * (1.0 + square * (-1.0 / 3.0 + square * (2.0 / 15.0 - square * (17.0 / 315.0))));
+    let clamped = if x > 10.0 { 10.0 } else { x };
+    let clamped = if clamped < -10.0 { -10.0 } else { clamped };
+    let power = exp(2.0 * clamped);
+    let far = (power - 1.0) / (power + 1.0);
+    if square < 0.0225 { near } else { far }
+}
+
+/// The error function, to within 3e-7 (Abramowitz and Stegun, 7.1.26).
+#[inline(always)]
+fn erf(x: f32) -> f32 {
+    let magnitude = x.abs();
+    let t = 1.0 / (1.0 + 0.327_591_1 * magnitude);
+    let mut polynomial = 1.061_405_4_f32;
+    for coefficient in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
+        polynomial = polynomial * t + coefficient;
+    }
+    let value = 1.0 - polynomial * t * exp(-magnitude * magnitude);
+    if x < 0.0 { -value } else { value }
 }
 
 /// Replaces each value by `e^(value − largest)` and returns the sum of the results.
@@ -222,17 +341,6 @@ fn maximum(values: &[f32]) -> f32 {
         *lane = larger(*lane, *value);
     }
     folded(lanes, larger)
-}
-
-/// What a row of logits says: its logarithmic normaliser and its most probable token.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct RowSummary {
-    /// Largest logit.
-    pub(super) largest: f32,
-    /// `ln Σ e^(logit − largest)`; not finite if a logit is infinite above or not a number.
-    pub(super) log_sum: f64,
-    /// Index of the largest logit, the lowest one if several are largest.
-    pub(super) argmax: u32,
 }
 
 /// Summarises a row of logits, with exponentials in f32 and their sum in f64.
