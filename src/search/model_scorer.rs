@@ -16,7 +16,7 @@ use super::split::ItemSplit;
 use crate::config::MergeConfig;
 use crate::engine::{Engine, EngineError};
 use crate::evaluate::{EvaluateError, Evaluator, TaskScores};
-use crate::lm::{Decoder, DecoderOptions};
+use crate::lm::{Decoder, DecoderOptions, LmError, Storage, StoredTensor};
 use crate::plan::{MergePlan, ModelStore, PlanOptions};
 use crate::space::SearchSpace;
 use crate::tokenizer::TokenizerFile;
@@ -30,11 +30,38 @@ pub(super) struct DividedTask {
     pub(super) split: ItemSplit,
 }
 
+/// How merged models are kept and run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ModelForm {
+    pub(super) storage: Storage,
+    /// Bytes that a model may need to run, besides its weights.
+    pub(super) memory_limit: Option<u64>,
+}
+
+impl ModelForm {
+    /// Merges a plan into a model that can run. Errors of the merge are outside, those of building
+    /// the model inside.
+    pub(super) fn merge(
+        &self,
+        engine: &Engine,
+        plan: &MergePlan,
+    ) -> Result<Result<Decoder, LmError>, EngineError> {
+        let tensors = engine.merge_to_memory_as(plan, |name, tensor| {
+            StoredTensor::convert(name, &tensor, self.storage)
+        })?;
+        let options =
+            DecoderOptions { memory_limit: self.memory_limit, ..DecoderOptions::default() };
+        Ok(Decoder::from_stored(plan.model_config(), tensors, &options))
+    }
+}
+
 /// Scores candidates of a search space.
 pub(super) struct ModelScorer {
     pub(super) space: SearchSpace,
     pub(super) store: ModelStore,
     pub(super) engine: Engine,
+    /// How models are kept.
+    pub(super) model: ModelForm,
     /// Where models run.
     pub(super) threads: ThreadPool,
     pub(super) tasks: Vec<DividedTask>,
@@ -146,8 +173,10 @@ impl CandidateScorer for ModelScorer {
         let plan = MergePlan::new(&config, &self.store, &PlanOptions::default())
             .map_err(|error| ScoreFailure::Infeasible(sentence(&error)))?;
         self.check_tokenizer(&plan)?;
-        let tensors = self.engine.merge_to_memory(&plan).map_err(engine_failure)?;
-        let model = Decoder::new(plan.model_config(), tensors, &DecoderOptions::default())
+        let model = self
+            .model
+            .merge(&self.engine, &plan)
+            .map_err(engine_failure)?
             .map_err(|error| ScoreFailure::Infeasible(sentence(&error)))?;
         let merge_seconds = started.elapsed().as_secs_f64();
         let started = Instant::now();
