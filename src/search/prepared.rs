@@ -118,8 +118,8 @@ impl PreparedSearch {
             remember_statistics: true,
             ..EngineOptions::default()
         })?;
-        let model = ModelForm { storage, memory_limit: memory.running(workers) };
-        check_merge(model, &engine, &plan, &tasks)?;
+        let model = ModelForm::new(storage, memory.running(workers));
+        check_merge(&model, &engine, &plan, &tasks)?;
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("score-{index}"))
@@ -236,7 +236,7 @@ fn check_benchmarks(file: &SearchFile, options: &PrepareOptions) -> Result<(), S
 /// be merged or run, and requests that do not fit into them. Nothing is wasted: the engine keeps the
 /// statistics of the models. Whatever else fails may be this point's own fault.
 fn check_merge(
-    form: ModelForm,
+    form: &ModelForm,
     engine: &Engine,
     plan: &MergePlan,
     tasks: &[DividedTask],
