@@ -17,7 +17,7 @@ use super::scorer::{CandidateScorer, ItemSets, Measurement, Proposal, ScoreFailu
 use super::split::ItemSplit;
 use crate::config::MergeConfig;
 use crate::engine::{Engine, EngineError};
-use crate::evaluate::{EvaluateError, Evaluator, TaskScores};
+use crate::evaluate::{EvaluateError, Evaluator, MetricValues, TaskScores};
 use crate::lm::{Decoder, DecoderOptions, DecoderSkeleton, LmError, Storage, StoredTensor};
 use crate::plan::{MergePlan, ModelStore, PlanOptions};
 use crate::space::SearchSpace;
@@ -97,7 +97,7 @@ pub(super) struct ModelScorer {
 
 impl ModelScorer {
     /// Sets a metric of a task from its items.
-    pub(super) fn aggregate(&self, task: &str, metric: &str, values: &[f64]) -> f64 {
+    pub(super) fn aggregate(&self, task: &str, metric: &str, values: &MetricValues) -> f64 {
         let task = self.tasks.iter().find(|other| other.evaluator.name() == task);
         task.map_or(f64::NAN, |task| task.evaluator.aggregate(metric, values))
     }
@@ -143,8 +143,8 @@ impl ModelScorer {
         range: std::ops::Range<usize>,
     ) -> TaskResult {
         let name = task.evaluator.name();
-        let metric = |(metric, values): (&String, &Vec<f64>)| {
-            (metric.clone(), task.evaluator.aggregate(metric, &values[range.clone()]))
+        let metric = |(metric, values): (&String, &MetricValues)| {
+            (metric.clone(), task.evaluator.aggregate(metric, &values.slice(range.clone())))
         };
         let counts = |metric: &str| {
             self.objective.terms().iter().any(|term| term.task == name && term.metric == metric)
@@ -153,9 +153,7 @@ impl ModelScorer {
         TaskResult {
             metrics: scores.values.iter().map(metric).collect(),
             items: items
-                .map(|(metric, values)| {
-                    (metric.clone(), ItemValues(values[range.clone()].to_vec()))
-                })
+                .map(|(metric, values)| (metric.clone(), ItemValues(values.slice(range.clone()))))
                 .collect(),
         }
     }

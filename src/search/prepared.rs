@@ -22,7 +22,7 @@ use crate::engine::{
     Anomaly, Engine, EngineError, EngineOptions, LockOptions, LockedConfig, WriteOptions,
     write_small_files,
 };
-use crate::evaluate::{Evaluator, TaskLibrary, TaskOptions, Tokenizer};
+use crate::evaluate::{Evaluator, Limit, TaskLibrary, TaskOptions, Tokenizer};
 use crate::hub::{Hub, Snapshot};
 use crate::lm::LanguageModel;
 use crate::optimize::{
@@ -300,7 +300,7 @@ fn tasks(
 ) -> Result<(Objective, Vec<DividedTask>), SearchError> {
     let library = TaskLibrary::new(&task_directories(file, options))?;
     let task_options = TaskOptions {
-        limit: file.evaluation.limit,
+        limit: file.evaluation.limit.map(Limit::Items),
         num_fewshot: file.evaluation.num_fewshot,
         ..TaskOptions::default()
     };
