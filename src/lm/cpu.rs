@@ -7,6 +7,8 @@
 mod attention;
 mod kv;
 mod matrix;
+mod product;
+mod values;
 mod vector;
 
 use std::borrow::Cow;
@@ -21,7 +23,8 @@ use super::storage::StoredTensor;
 use attention::{Attend, Keep};
 use kv::KvStore;
 use matrix::{Matrix, Vector};
-use vector::{Activate, Limit, Loop, Normalize, Output, Summarize, add_to_rows, run_widened};
+use product::Output;
+use vector::{Activate, Limit, Loop, Normalize, Summarize, add_to_rows, run_widened};
 
 /// The processor's share of a pass.
 #[derive(Debug, Clone, Copy)]
