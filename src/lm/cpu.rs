@@ -8,6 +8,7 @@ mod attention;
 mod kv;
 mod matrix;
 mod product;
+mod tiles;
 mod values;
 mod vector;
 
@@ -20,7 +21,7 @@ use super::error::LmError;
 use super::layout::{Pass, Query};
 use super::rotary::RotaryTable;
 use super::storage::StoredTensor;
-use attention::{Attend, Keep};
+use attention::Keep;
 use kv::KvStore;
 use matrix::{Matrix, Vector};
 use product::Output;
@@ -261,7 +262,7 @@ impl Backend for Cpu {
     ) -> Result<(), LmError> {
         out.width = attention.config.result_width();
         out.values.resize(attention.queries.len() * out.width, 0.0);
-        run_widened(Attend { attention, rows: &queries.values, out: &mut out.values });
+        attention::attend(attention, &queries.values, &mut out.values, self.threads);
         Ok(())
     }
 
