@@ -39,6 +39,11 @@ pub(super) struct ModelArguments {
     #[arg(long, value_name = "DIRECTORY")]
     pub(super) tokenizer: Option<PathBuf>,
 
+    /// Whether the beginning-of-sequence token stands in front of texts; as the tokenizer does by itself if
+    /// not given
+    #[arg(long, value_name = "BOOL", alias = "add_bos_token")]
+    pub(super) add_bos_token: Option<bool>,
+
     /// Most tokens that the model sees at once; as its config says if not given
     #[arg(long, value_name = "N")]
     pub(super) max_length: Option<NonZeroUsize>,
@@ -113,6 +118,7 @@ impl ModelArguments {
             }
             None => whole_plan(&passthrough(self.reference()?), &store)?,
         };
+        check_family(plan.model_config())?;
         let files = match &self.tokenizer {
             Some(directory) => SmallFiles::Own(directory.clone()),
             None if plan.tokenizer().is_some() || plan.chat_template().is_some() => {
@@ -123,6 +129,10 @@ impl ModelArguments {
             }
             None => SmallFiles::Own(plan.donor().directory.clone()),
         };
+        let mut tokenizer = Tokenizer::open(files.path())?;
+        if let Some(adds_bos) = self.add_bos_token {
+            tokenizer.set_adds_bos(adds_bos);
+        }
         Ok(PreparedModel {
             threads: self.threads.map_or(0, |threads| useful_threads(threads, talk).get()),
             memory_limit: self.memory_limit,
@@ -131,7 +141,7 @@ impl ModelArguments {
                 .max_length
                 .map(NonZeroUsize::get)
                 .or_else(|| limit_of_tokenizer(plan.model_config(), files.path())),
-            tokenizer: Tokenizer::open(files.path())?,
+            tokenizer,
             files,
             plan,
         })
@@ -175,6 +185,14 @@ fn passthrough(model: ModelReference) -> MergeConfig {
         out_dtype: None,
         tokenizer: None,
         chat_template: None,
+    }
+}
+
+/// Refuses models that there is no decoder for, before their weights are read.
+fn check_family(config: &Value) -> Result<(), LmError> {
+    match Decoder::from_stored(config, IndexMap::new(), &DecoderOptions::default()) {
+        Ok(_) | Err(LmError::MissingTensor { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
