@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use mergekit::evaluate::{EvaluateError, Evaluator, Limit, TaskLibrary, TaskOptions, Tokenizer};
 use mergekit::lm::{
-    Decoder, DecoderOptions, GenerateRequest, LanguageModel, LmError, Sampling, Score,
-    ScoreRequest, StopRule,
+    Decoder, DecoderOptions, GenerateRequest, LanguageModel, LmError, Score, ScoreRequest, StopRule,
 };
 use proptest::prelude::*;
 

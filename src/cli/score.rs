@@ -223,6 +223,7 @@ impl Arguments {
             limit: self.limit,
             num_fewshot: self.num_fewshot,
             fewshot_seed: self.seeds()?[3],
+            sampling_seed: self.seeds()?[2],
             system_instruction: self.system_instruction.clone(),
             chat,
             records: self.output.is_some(),

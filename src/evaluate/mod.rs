@@ -50,8 +50,8 @@ pub use values::MetricValues;
 
 use crate::lm::LanguageModel;
 
-/// The seed of few-shot draws in the harness.
-const FEWSHOT_SEED: u64 = 1234;
+/// The seed of draws in the harness.
+const SEED: u64 = 1234;
 
 /// How often the harness draws the items again for a standard error.
 pub const BOOTSTRAP_ITERATIONS: usize = 100_000;
@@ -66,6 +66,8 @@ pub struct TaskOptions {
     pub num_fewshot: Option<usize>,
     /// Seed of the draw of examples; the harness's is the default.
     pub fewshot_seed: u64,
+    /// Seed of answers that are drawn from a model's probabilities.
+    pub sampling_seed: u64,
     /// What the model is told before anything else, in front of the task's description.
     pub system_instruction: Option<String>,
     /// How prompts become conversations; `None`: they are plain text.
@@ -99,7 +101,8 @@ impl Default for TaskOptions {
         Self {
             limit: None,
             num_fewshot: None,
-            fewshot_seed: FEWSHOT_SEED,
+            fewshot_seed: SEED,
+            sampling_seed: SEED,
             system_instruction: None,
             chat: None,
             records: false,

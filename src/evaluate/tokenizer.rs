@@ -17,7 +17,44 @@ pub struct Tokenizer {
     eos: Option<SpecialToken>,
     end_tokens: Vec<u32>,
     cleans_up_spaces: bool,
-    repetition_penalty: Option<f64>,
+    generation: GenerationDefaults,
+}
+
+/// What a model's `generation_config.json` says of how tokens are chosen.
+#[derive(Debug, Clone, Default)]
+pub(super) struct GenerationDefaults {
+    pub(super) repetition_penalty: Option<f64>,
+    pub(super) top_k: Option<usize>,
+    pub(super) top_p: Option<f64>,
+    /// Settings that change answers in transformers, but not here.
+    pub(super) ignored: Vec<&'static str>,
+}
+
+/// Settings of `generation_config.json` that nothing here knows; 0 and nothing have no effect.
+const UNKNOWN_SETTINGS: [&str; 6] = [
+    "no_repeat_ngram_size",
+    "min_length",
+    "min_new_tokens",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "bad_words_ids",
+];
+
+impl GenerationDefaults {
+    fn read(config: &Value) -> GenerationDefaults {
+        let number = |name: &str| config[name].as_f64();
+        let is_set = |name: &&'static str| match &config[*name] {
+            Value::Null => false,
+            Value::Array(tokens) => !tokens.is_empty(),
+            other => other.as_f64() != Some(0.0),
+        };
+        GenerationDefaults {
+            repetition_penalty: number("repetition_penalty").filter(|&penalty| penalty > 0.0),
+            top_k: config["top_k"].as_u64().and_then(|top_k| usize::try_from(top_k).ok()),
+            top_p: number("top_p").filter(|&top_p| top_p > 0.0 && top_p <= 1.0),
+            ignored: UNKNOWN_SETTINGS.into_iter().filter(is_set).collect(),
+        }
+    }
 }
 
 /// A token with a meaning of its own.
@@ -97,7 +134,7 @@ impl Tokenizer {
             bos,
             eos,
             cleans_up_spaces,
-            repetition_penalty: generation["repetition_penalty"].as_f64().filter(|&p| p != 1.0),
+            generation: GenerationDefaults::read(&generation),
         })
     }
 
@@ -176,9 +213,9 @@ impl Tokenizer {
         &self.end_tokens
     }
 
-    /// The factor, other than 1, by which the model's own settings make repeated tokens less likely.
-    pub(super) fn repetition_penalty(&self) -> Option<f64> {
-        self.repetition_penalty
+    /// How the model's own settings choose tokens.
+    pub(super) fn generation_defaults(&self) -> &GenerationDefaults {
+        &self.generation
     }
 
     /// Text of the end-of-sequence token, if there is one.
