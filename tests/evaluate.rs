@@ -109,6 +109,30 @@ fn data_is_found_from_anywhere() {
 }
 
 #[test]
+fn data_may_be_a_folder_or_match_a_pattern() {
+    let text = GENERATION.replace("dataset_kwargs: {data_files: {test: t.jsonl}}\n", "");
+    let file = TaskFile::new(&text.replace("path: json", "path: org/name\ndataset_name: one"));
+    std::fs::create_dir_all(file.directory.path().join("org/name/one/data")).expect("a directory");
+    file.write("org/name/one/README.md", b"Data.");
+    file.write("org/name/one/data/train-0.csv", b"q,a\n2+2=,4\n");
+    file.write("org/name/one/data/test-1.csv", b"q,a\n2+3=,5\n");
+    file.write("org/name/one/data/test-0.csv", b"q,a\n1+2=,3\n");
+    let task = file.load().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!([task.prompt(0), task.prompt(1)], ["1+2=", "2+3="]);
+    assert_eq!(task.n_items(), 2);
+
+    let file = TaskFile::new(&GENERATION.replace("t.jsonl", "'[t]?.*'"));
+    assert_eq!(
+        file.message(),
+        "t.yaml:3:37: dataset_kwargs.data_files.test: there is no data file `[t]?.*`"
+    );
+    let file = TaskFile::new(&GENERATION.replace("t.jsonl", "'*.jsonl'"));
+    file.write("a.jsonl", b"{\"q\": \"0+1=\", \"a\": \"1\"}\n");
+    let task = file.load().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!([task.prompt(0), task.prompt(1)], ["0+1=", "1+1="]);
+}
+
+#[test]
 fn examples_may_look_different_from_the_question() {
     let config = "num_fewshot: 1
 description: \"D\\n\"
@@ -184,6 +208,29 @@ filter_list:
 }
 
 #[test]
+fn answers_are_drawn_anew_each_time_but_not_in_each_run() {
+    let config = "generation_kwargs: {until: [], temperature: 1.5, max_gen_toks: 8}\nrepeats: 3\n";
+    let file = TaskFile::new(&format!("{GENERATION}{config}"));
+    file.write("t.jsonl", b"{\"q\": \"1+1=\", \"a\": \"2\"}\n{\"q\": \"1+1=\", \"a\": \"2\"}\n");
+    let tokenizer = Tokenizer::open(&golden().join("model")).expect("a tokenizer");
+    let model = decoder(None);
+    let said = |seed: u64, items: &[usize]| {
+        let library = TaskLibrary::new(&[file.directory.path().to_owned()]).expect("tasks");
+        let options = TaskOptions { records: true, sampling_seed: seed, ..TaskOptions::default() };
+        let task = library.load("t", &tokenizer, &options).expect("a task");
+        let responses = task.evaluate(&model, items).expect("scores").responses;
+        let texts = responses.into_iter().flat_map(|item| item.responses.into_iter().flatten());
+        texts.map(|response| format!("{response:?}")).collect::<Vec<_>>()
+    };
+    let all = said(1, &[0, 1]);
+    assert_eq!(all.len(), 6);
+    let different: std::collections::HashSet<&String> = all.iter().collect();
+    assert_eq!(different.len(), 6, "{all:?}");
+    assert_eq!(said(1, &[1]), all[3..]);
+    assert_ne!(said(2, &[1]), all[3..]);
+}
+
+#[test]
 fn what_makes_figures_doubtful_is_said() {
     let text = GENERATION.replace("test_split", "fewshot_split: test\nvalidation_split");
     let task = TaskFile::new(&format!("{text}num_fewshot: 1\n")).load().expect("a task");
@@ -226,8 +273,8 @@ fn mistakes_say_where_they_are() {
         "t.yaml:7:24: metric_list[0].metric: metric `acc` is not supported"
     );
     assert_eq!(
-        with("generation_kwargs: {do_sample: true}"),
-        "t.yaml:7:32: generation_kwargs.do_sample: option `do_sample` is not supported"
+        with("generation_kwargs: {num_beams: 2}"),
+        "t.yaml:7:32: generation_kwargs.num_beams: option `num_beams` is not supported"
     );
     assert_eq!(
         with("fewshot_split: train"),

@@ -31,7 +31,18 @@ pub(in crate::evaluate) struct CsvOptions {
     has_header: bool,
 }
 
+impl Default for CsvOptions {
+    fn default() -> Self {
+        Self { separator: b',', names: None, has_header: true }
+    }
+}
+
 impl CsvOptions {
+    /// The usual ones but for tabs between values.
+    pub(super) fn tabs() -> CsvOptions {
+        CsvOptions { separator: b'\t', ..CsvOptions::default() }
+    }
+
     /// Reads the options of a task.
     pub(super) fn parse(fields: &Fields<'_>) -> Result<CsvOptions, EvaluateError> {
         let separator = match fields.get("sep").or_else(|| fields.get("delimiter")) {

@@ -38,28 +38,53 @@ pub(super) enum Format {
 const COMMON_OPTIONS: [&str; 2] = ["data_files", "trust_remote_code"];
 
 impl Format {
-    /// Reads `dataset_path`, the format's name, and the options in `dataset_kwargs`.
-    pub(super) fn parse(name: &Node<'_>, options: &Node<'_>) -> Result<Format, EvaluateError> {
-        let fields = options.fields()?;
+    /// Reads `dataset_path`, where that is a format's name, and the options in `dataset_kwargs`.
+    pub(super) fn parse(
+        name: &Node<'_>,
+        options: Option<&Node<'_>>,
+    ) -> Result<Option<Format>, EvaluateError> {
+        let fields = options.map(Node::fields).transpose()?;
+        let only = |known: &[&str]| match &fields {
+            Some(fields) => fields.only(&[&COMMON_OPTIONS[..], known].concat()),
+            None => Ok(()),
+        };
         match name.text()? {
             "json" => {
-                fields.only(&[&COMMON_OPTIONS[..], &["field"]].concat())?;
-                let field = fields.get("field").map(|node| node.text().map(str::to_owned));
-                Ok(Format::Json { field: field.transpose()? })
+                only(&["field"])?;
+                let field = fields.and_then(|fields| fields.get("field"));
+                let field = field.map(|node| node.text().map(str::to_owned)).transpose()?;
+                Ok(Some(Format::Json { field }))
             }
             "csv" => {
-                fields.only(&[&COMMON_OPTIONS[..], &csv::OPTIONS].concat())?;
-                Ok(Format::Csv(CsvOptions::parse(&fields)?))
+                only(&csv::OPTIONS)?;
+                let options = fields.as_ref().map(CsvOptions::parse).transpose()?;
+                Ok(Some(Format::Csv(options.unwrap_or_default())))
             }
             "parquet" => {
-                fields.only(&COMMON_OPTIONS)?;
-                Ok(Format::Parquet)
+                only(&[])?;
+                Ok(Some(Format::Parquet))
             }
-            other => {
-                let known = vec!["json", "csv", "parquet"];
-                Err(EvaluateError::unsupported(name, "dataset", other, known))
+            _ => {
+                only(&[])?;
+                Ok(None)
             }
         }
+    }
+
+    /// The format that the name of a file says it has.
+    pub(super) fn of_file(path: &Path) -> Option<Format> {
+        match path.extension()?.to_str()? {
+            "json" | "jsonl" => Some(Format::Json { field: None }),
+            "csv" => Some(Format::Csv(CsvOptions::default())),
+            "tsv" => Some(Format::Csv(CsvOptions::tabs())),
+            "parquet" => Some(Format::Parquet),
+            _ => None,
+        }
+    }
+
+    /// Whether both are read alike, options aside.
+    pub(super) fn is_same_kind(&self, other: &Format) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 }
 
