@@ -113,7 +113,7 @@ fn main() -> anyhow::Result<()> {
     }
     let recipes = recipes(&options.methods)?;
     let llama = Llama::new(options.width, options.layers);
-    let directories = llama.prepare(&options.dir)?;
+    let directories = llama.prepare(&options.dir, models::NAMES.len())?;
     if let Some(configs) = &options.write_configs {
         return write_configs(&recipes, &directories, &options.dir, configs);
     }

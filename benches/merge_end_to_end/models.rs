@@ -106,8 +106,8 @@ impl Llama {
         })
     }
 
-    /// The directories of the models below `parent`; makes those that are not there.
-    pub(crate) fn prepare(&self, parent: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    /// The directories of the first `count` models below `parent`; makes those that are not there.
+    pub(crate) fn prepare(&self, parent: &Path, count: usize) -> anyhow::Result<Vec<PathBuf>> {
         let parent = parent.join(format!("llama-{}x{}-v{VERSION}", self.hidden, self.layers));
         let normal = normal_draws();
         let make = |(index, name): (usize, &&str)| {
@@ -119,7 +119,7 @@ impl Llama {
             }
             Ok(directory)
         };
-        NAMES.iter().enumerate().map(make).collect()
+        NAMES.iter().take(count).enumerate().map(make).collect()
     }
 
     fn write(&self, directory: &Path, model: u64, normal: &[f32]) -> anyhow::Result<()> {

@@ -15,7 +15,7 @@ const REPEAT: usize = 11;
 /// A merge of two layers; the models are made if they are not there.
 pub(crate) fn config(parent: &Path) -> anyhow::Result<String> {
     let llama = Llama { hidden: 64, layers: 2, intermediate: 96, vocabulary: 128 };
-    let models = llama.prepare(parent)?;
+    let models = llama.prepare(parent, crate::models::NAMES.len())?;
     let recipe = Recipe::find("linear").expect("the table has a recipe for it");
     Ok(recipe.config(&models))
 }

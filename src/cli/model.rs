@@ -5,12 +5,10 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use candle_core::Tensor;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use indexmap::IndexMap;
 use indicatif::DecimalBytes;
-use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -21,7 +19,7 @@ use super::{Failure, Talk, cancelled_by_ctrl_c, warnings};
 use crate::config::{ConfigFile, MergeConfig, ModelEntry, ModelReference, Recipe};
 use crate::engine::{Engine, EngineError, EngineOptions, write_small_files};
 use crate::evaluate::{ChatTemplate, Tokenizer};
-use crate::lm::{Decoder, DecoderOptions, LmError, Storage, StoredTensor};
+use crate::lm::{Decoder, DecoderOptions, DecoderSkeleton, Storage, StoredTensor};
 use crate::plan::{MergePlan, ModelStore, PlanError, PlanOptions};
 
 /// A `model_max_length` from here on says that a tokenizer has no limit.
@@ -38,6 +36,11 @@ pub(super) struct ModelArguments {
     /// Directory with another tokenizer, and chat template, than the model's own
     #[arg(long, value_name = "DIRECTORY")]
     pub(super) tokenizer: Option<PathBuf>,
+
+    /// Whether the beginning-of-sequence token stands in front of texts; as the tokenizer does by itself if
+    /// not given
+    #[arg(long, value_name = "BOOL", alias = "add_bos_token")]
+    pub(super) add_bos_token: Option<bool>,
 
     /// Most tokens that the model sees at once; as its config says if not given
     #[arg(long, value_name = "N")]
@@ -113,6 +116,8 @@ impl ModelArguments {
             }
             None => whole_plan(&passthrough(self.reference()?), &store)?,
         };
+        // What cannot run is refused before its weights are read.
+        DecoderSkeleton::new(plan.model_config(), &DecoderOptions::default())?;
         let files = match &self.tokenizer {
             Some(directory) => SmallFiles::Own(directory.clone()),
             None if plan.tokenizer().is_some() || plan.chat_template().is_some() => {
@@ -123,6 +128,10 @@ impl ModelArguments {
             }
             None => SmallFiles::Own(plan.donor().directory.clone()),
         };
+        let mut tokenizer = Tokenizer::open(files.path())?;
+        if let Some(adds_bos) = self.add_bos_token {
+            tokenizer.set_adds_bos(adds_bos);
+        }
         Ok(PreparedModel {
             threads: self.threads.map_or(0, |threads| useful_threads(threads, talk).get()),
             memory_limit: self.memory_limit,
@@ -131,7 +140,7 @@ impl ModelArguments {
                 .max_length
                 .map(NonZeroUsize::get)
                 .or_else(|| limit_of_tokenizer(plan.model_config(), files.path())),
-            tokenizer: Tokenizer::open(files.path())?,
+            tokenizer,
             files,
             plan,
         })
@@ -178,20 +187,6 @@ fn passthrough(model: ModelReference) -> MergeConfig {
     }
 }
 
-/// Tensors in the form in which they are kept.
-fn stored(
-    tensors: IndexMap<String, Tensor>,
-    storage: Storage,
-) -> Result<IndexMap<String, StoredTensor>, Failure> {
-    let convert = |(name, tensor): (String, Tensor)| {
-        let stored = StoredTensor::convert(&name, &tensor, storage)?;
-        Ok((name, stored))
-    };
-    let tensors: Vec<(String, Tensor)> = tensors.into_iter().collect();
-    let stored: Result<Vec<_>, LmError> = tensors.into_par_iter().map(convert).collect();
-    Ok(stored?.into_iter().collect())
-}
-
 /// What the tokenizer in `directory` allows, for models whose config has no limit.
 fn limit_of_tokenizer(config: &Value, directory: &Path) -> Option<usize> {
     let config = config.get("text_config").unwrap_or(config);
@@ -225,7 +220,7 @@ impl PreparedModel {
     /// Reads the weights, and says how that went.
     pub(super) fn load(self, talk: Talk) -> Result<RunningModel, Failure> {
         let started = Instant::now();
-        let bytes = self.parameters() * size_of::<f32>() as u64;
+        let bytes = self.storage.bytes(self.parameters() as usize);
         let working = self.working_memory(bytes)?;
         let engine = Engine::new(EngineOptions {
             threads: (self.threads > 0).then_some(self.threads),
@@ -233,22 +228,23 @@ impl PreparedModel {
             cancelled: cancelled_by_ctrl_c(),
             ..EngineOptions::default()
         })?;
-        let bar = talk.spinner(&format!("reading {}", DecimalBytes(bytes)));
-        let tensors = engine.merge_to_memory(&self.plan);
-        bar.finish_and_clear();
         let options = DecoderOptions {
             max_length: self.max_length,
             memory_limit: working,
             ..DecoderOptions::default()
         };
+        let skeleton = DecoderSkeleton::new(self.plan.model_config(), &options)?;
+        let bar = talk.spinner(&format!("reading {}", DecimalBytes(bytes)));
+        let tensors = engine.merge_to_memory_as(&self.plan, |name, tensor| {
+            StoredTensor::convert(name, &tensor, self.storage)
+        });
+        bar.finish_and_clear();
         let threads = ThreadPoolBuilder::new()
             .num_threads(engine.threads())
             .thread_name(|index| format!("model-{index}"))
             .build()
             .map_err(EngineError::from)?;
-        let tensors = tensors?;
-        let stored = threads.install(|| stored(tensors, self.storage))?;
-        let decoder = Decoder::from_stored(self.plan.model_config(), stored, &options)?;
+        let decoder = skeleton.load(tensors?)?;
         talk.detail(&format_args!(
             "model of {} in memory after {:.1} s",
             DecimalBytes(bytes),

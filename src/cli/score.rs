@@ -295,6 +295,9 @@ fn run_config(arguments: &Arguments, parameters: u64) -> Value {
     if let Some(tokenizer) = &arguments.model.tokenizer {
         note("tokenizer", json!(tokenizer.display().to_string()));
     }
+    if let Some(adds_bos) = arguments.model.add_bos_token {
+        note("add_bos_token", json!(adds_bos));
+    }
     if let Some(max_length) = arguments.model.max_length {
         note("max_length", json!(max_length.get()));
     }

@@ -90,10 +90,27 @@ impl Engine {
         &self,
         plan: &MergePlan,
     ) -> Result<IndexMap<String, Tensor>, EngineError> {
+        self.merge_to_memory_as(plan, |_, tensor| Ok(tensor))
+    }
+
+    /// Merges like [`Engine::merge_to_memory`], but gives every tensor to `convert` with its name as
+    /// soon as it is complete, and keeps what that makes of it. So a model whose `f32` tensors would
+    /// not fit into memory can be kept in another form.
+    pub fn merge_to_memory_as<T: Send>(
+        &self,
+        plan: &MergePlan,
+        convert: impl Fn(&str, Tensor) -> candle_core::Result<T> + Sync,
+    ) -> Result<IndexMap<String, T>, EngineError> {
         let anomalies = Anomalies::new(true);
         self.run(plan, &anomalies, |run| {
             let order: Vec<usize> = (0..plan.tensors().len()).collect();
-            Ok(run.each(&order, |index| run.tensor(index))?.into_iter().collect())
+            let converted = run.each(&order, |index| {
+                let (name, tensor) = run.tensor(index)?;
+                let tensor = convert(&name, tensor)
+                    .map_err(|source| EngineError::Tensor { tensor: name.clone(), source })?;
+                Ok((name, tensor))
+            })?;
+            Ok(converted.into_iter().collect())
         })
     }
 

@@ -6,12 +6,11 @@ use serde_json::Value;
 
 use super::cpu::Cpu;
 use super::error::LmError;
-use super::families::{self, Blueprint};
-use super::limits::{DecoderOptions, Limits};
-use super::network::Network;
+use super::families;
+use super::limits::DecoderOptions;
+use super::network::Skeleton;
 use super::runner::Runner;
 use super::storage::StoredTensor;
-use super::weights::Weights;
 use super::{GenerateRequest, LanguageModel, Score, ScoreRequest, StopRule};
 
 /// A decoder-only model.
@@ -20,65 +19,61 @@ use super::{GenerateRequest, LanguageModel, Score, ScoreRequest, StopRule};
 /// when there are fewer batches than threads, large products are divided as well.
 #[derive(Debug)]
 pub struct Decoder {
-    blueprint: Blueprint,
     runner: Runner<Cpu>,
 }
 
-impl Decoder {
-    /// Builds the model that `config`, the contents of config.json, describes.
-    ///
-    /// Tensors carry the names of transformers' checkpoints. Those in f32 that are contiguous are
-    /// not copied; other dtypes are converted to f32. Tensors that the architecture does not use
-    /// are dropped.
+/// A decoder without weights: what a config says, and the buffers of a decoder that has been run.
+///
+/// A search loads one candidate's weights after the other into it, which costs no memory but theirs.
+#[derive(Debug)]
+pub struct DecoderSkeleton(Skeleton<Cpu>);
+
+impl DecoderSkeleton {
+    /// Reads the contents of a config.json.
     ///
     /// # Errors
     ///
     /// Architectures and settings that are not computed exactly are refused; so are configs whose
-    /// numbers make no sense, and missing or misshapen tensors.
+    /// numbers make no sense.
+    pub fn new(config: &Value, options: &DecoderOptions) -> Result<Self, LmError> {
+        Ok(Self(Skeleton::new(families::read(config)?, options)))
+    }
+
+    /// Adds tensors, which carry the names of transformers' checkpoints. Those in f32 that are
+    /// contiguous are not copied; those that the architecture does not use are dropped.
+    ///
+    /// # Errors
+    ///
+    /// Missing or misshapen tensors.
+    pub fn load(self, tensors: IndexMap<String, StoredTensor>) -> Result<Decoder, LmError> {
+        Ok(Decoder { runner: Runner::new(self.0.load(tensors)?, Cpu::new()) })
+    }
+}
+
+impl Decoder {
+    /// Builds the model that `config`, the contents of config.json, describes; see
+    /// [`DecoderSkeleton`].
+    ///
+    /// # Errors
+    ///
+    /// As [`DecoderSkeleton::new`] and [`DecoderSkeleton::load`].
     pub fn new(
         config: &Value,
         tensors: IndexMap<String, Tensor>,
         options: &DecoderOptions,
     ) -> Result<Self, LmError> {
         let stored = |(name, tensor)| (name, StoredTensor::new(tensor));
-        Self::from_stored(config, tensors.into_iter().map(stored).collect(), options)
+        DecoderSkeleton::new(config, options)?.load(tensors.into_iter().map(stored).collect())
     }
 
-    /// Builds a model whose tensors have the form in which they are to be kept.
-    ///
-    /// # Errors
-    ///
-    /// As [`Decoder::new`].
-    pub fn from_stored(
-        config: &Value,
-        tensors: IndexMap<String, StoredTensor>,
-        options: &DecoderOptions,
-    ) -> Result<Self, LmError> {
-        let blueprint = families::read(config)?;
-        let Blueprint { config, names } = &blueprint;
-        let weights = Weights::new(config, names, tensors)?;
-        let limits = Limits::new(config, options);
-        let runner = Runner::new(Network::new(config.clone(), weights, limits), Cpu::new());
-        Ok(Self { blueprint, runner })
-    }
-
-    /// Replaces all weights; buffers stay.
-    ///
-    /// # Errors
-    ///
-    /// Missing or misshapen tensors; the model then keeps its weights.
-    pub fn replace_weights(
-        &mut self,
-        tensors: IndexMap<String, StoredTensor>,
-    ) -> Result<(), LmError> {
-        let Blueprint { config, names } = &self.blueprint;
-        self.runner.network.weights = Weights::new(config, names, tensors)?;
-        Ok(())
+    /// Drops the weights, and keeps everything else for those of another model of the same config.
+    pub fn unload(self) -> DecoderSkeleton {
+        DecoderSkeleton(self.runner.network.unload())
     }
 
     /// Number of token ids, counted from 0.
     pub fn vocabulary(&self) -> usize {
-        self.blueprint.config.vocabulary
+        self.runner.network.config.vocabulary
     }
 }
 

@@ -33,7 +33,7 @@ mod scoring;
 mod storage;
 mod weights;
 
-pub use decoder::Decoder;
+pub use decoder::{Decoder, DecoderSkeleton};
 pub use error::LmError;
 pub use generation::Sampling;
 pub use limits::DecoderOptions;

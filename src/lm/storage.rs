@@ -6,8 +6,6 @@ use std::sync::Arc;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Tensor};
 
-use super::error::LmError;
-
 /// The form in which weights are kept. Arithmetic is f32 whatever it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Storage {
@@ -37,6 +35,16 @@ impl Storage {
     /// The name that people give it.
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, storage)| *storage == self).map_or("f32", |(name, _)| name)
+    }
+
+    /// Bytes that so many elements take.
+    pub fn bytes(self, elements: usize) -> u64 {
+        let (size, of) = match self.quantized() {
+            Some(dtype) => (dtype.type_size(), dtype.block_size()),
+            None if self == Storage::F16 => (2, 1),
+            None => (4, 1),
+        };
+        (elements as u64).div_ceil(of as u64) * size as u64
     }
 
     fn quantized(self) -> Option<GgmlDType> {
@@ -87,8 +95,8 @@ impl StoredTensor {
     ///
     /// # Errors
     ///
-    /// A tensor of whole numbers, or one that lies on a device that cannot convert it.
-    pub fn convert(name: &str, tensor: &Tensor, storage: Storage) -> Result<Self, LmError> {
+    /// A device that cannot convert it.
+    pub fn convert(name: &str, tensor: &Tensor, storage: Storage) -> candle_core::Result<Self> {
         if tensor.rank() < 2 || is_router(name) {
             return Ok(Self::new(tensor.to_dtype(DType::F32)?));
         }

@@ -4,10 +4,12 @@
 //! run by the same engine. What is scored is what `mergekit merge` writes.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use indexmap::IndexMap;
 use rayon::ThreadPool;
+use serde_json::Value;
 
 use super::objective::Objective;
 use super::record::{ItemValues, Scores, TaskResult};
@@ -16,7 +18,7 @@ use super::split::ItemSplit;
 use crate::config::MergeConfig;
 use crate::engine::{Engine, EngineError};
 use crate::evaluate::{EvaluateError, Evaluator, MetricValues, TaskScores};
-use crate::lm::{Decoder, DecoderOptions};
+use crate::lm::{Decoder, DecoderOptions, DecoderSkeleton, LmError, Storage, StoredTensor};
 use crate::plan::{MergePlan, ModelStore, PlanOptions};
 use crate::space::SearchSpace;
 use crate::tokenizer::TokenizerFile;
@@ -30,11 +32,61 @@ pub(super) struct DividedTask {
     pub(super) split: ItemSplit,
 }
 
+/// How merged models are kept and run.
+#[derive(Debug)]
+pub(super) struct ModelForm {
+    storage: Storage,
+    options: DecoderOptions,
+    /// Of models that have been scored, with their configs.
+    skeletons: Mutex<Vec<(Value, DecoderSkeleton)>>,
+}
+
+impl ModelForm {
+    /// Keeps weights in `storage`; a model may need `memory_limit` bytes to run, besides them.
+    pub(super) fn new(storage: Storage, memory_limit: Option<u64>) -> Self {
+        let options = DecoderOptions { memory_limit, ..DecoderOptions::default() };
+        Self { storage, options, skeletons: Mutex::default() }
+    }
+
+    /// Merges a plan into a model that can run. Errors of the merge are outside, those of building
+    /// the model inside.
+    pub(super) fn merge(
+        &self,
+        engine: &Engine,
+        plan: &MergePlan,
+    ) -> Result<Result<Decoder, LmError>, EngineError> {
+        let skeleton = match self.skeleton(plan.model_config()) {
+            Ok(skeleton) => skeleton,
+            Err(error) => return Ok(Err(error)),
+        };
+        let tensors = engine.merge_to_memory_as(plan, |name, tensor| {
+            StoredTensor::convert(name, &tensor, self.storage)
+        })?;
+        Ok(skeleton.load(tensors))
+    }
+
+    fn skeleton(&self, config: &Value) -> Result<DecoderSkeleton, LmError> {
+        let mut skeletons = self.skeletons.lock().unwrap_or_else(PoisonError::into_inner);
+        match skeletons.iter().position(|(own, _)| own == config) {
+            Some(index) => Ok(skeletons.swap_remove(index).1),
+            None => DecoderSkeleton::new(config, &self.options),
+        }
+    }
+
+    /// Takes back a model that has been scored.
+    pub(super) fn recycle(&self, plan: &MergePlan, model: Decoder) {
+        let mut skeletons = self.skeletons.lock().unwrap_or_else(PoisonError::into_inner);
+        skeletons.push((plan.model_config().clone(), model.unload()));
+    }
+}
+
 /// Scores candidates of a search space.
 pub(super) struct ModelScorer {
     pub(super) space: SearchSpace,
     pub(super) store: ModelStore,
     pub(super) engine: Engine,
+    /// How models are kept.
+    pub(super) model: ModelForm,
     /// Where models run.
     pub(super) threads: ThreadPool,
     pub(super) tasks: Vec<DividedTask>,
@@ -144,8 +196,10 @@ impl CandidateScorer for ModelScorer {
         let plan = MergePlan::new(&config, &self.store, &PlanOptions::default())
             .map_err(|error| ScoreFailure::Infeasible(sentence(&error)))?;
         self.check_tokenizer(&plan)?;
-        let tensors = self.engine.merge_to_memory(&plan).map_err(engine_failure)?;
-        let model = Decoder::new(plan.model_config(), tensors, &DecoderOptions::default())
+        let model = self
+            .model
+            .merge(&self.engine, &plan)
+            .map_err(engine_failure)?
             .map_err(|error| ScoreFailure::Infeasible(sentence(&error)))?;
         let merge_seconds = started.elapsed().as_secs_f64();
         let started = Instant::now();
@@ -158,6 +212,7 @@ impl CandidateScorer for ModelScorer {
             search.extend(divided.search.map(|result| (name.to_owned(), result)));
             validation.extend(divided.validation.map(|result| (name.to_owned(), result)));
         }
+        self.model.recycle(&plan, model);
         Ok(Measurement {
             search: self.scores(search)?,
             validation: self.scores(validation)?,

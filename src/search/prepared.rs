@@ -12,7 +12,7 @@ use super::bootstrap::Aggregate;
 use super::evolution::{Budget, Event, Interrupt, round_size};
 use super::identity;
 use super::journal::digest;
-use super::model_scorer::{DividedTask, ModelScorer};
+use super::model_scorer::{DividedTask, ModelForm, ModelScorer};
 use super::objective::{Objective, find_metric};
 use super::open_search::{Comparison, OpenSearch, Run, Search};
 use super::record::{FORMAT, Header, Role, SplitIdentity, TaskIdentity, Term};
@@ -24,7 +24,7 @@ use crate::engine::{
 };
 use crate::evaluate::{Evaluator, Limit, TaskLibrary, TaskOptions, Tokenizer};
 use crate::hub::{Hub, Snapshot};
-use crate::lm::{Decoder, DecoderOptions, LanguageModel};
+use crate::lm::LanguageModel;
 use crate::optimize::{
     CmaEs, CmaOptions, Optimizer, RandomSearch, RandomSearchOptions, Range, Tolerances, Variable,
 };
@@ -87,8 +87,9 @@ impl PreparedSearch {
             plan = MergePlan::new(&start, &store, &PlanOptions::default())?;
         }
         let (objective, tasks) = tasks(file, options, &open_tokenizer(&plan)?)?;
-        let candidate_bytes: u64 =
-            plan.tensors().iter().map(|tensor| 4 * tensor.info.elements() as u64).sum();
+        let storage = file.evaluation.dtype;
+        let candidate_bytes =
+            plan.tensors().iter().map(|tensor| storage.bytes(tensor.info.elements())).sum();
         let threads = options.threads.map_or_else(available_threads, NonZeroUsize::get);
         let memory = Memory::new(options.memory_limit, candidate_bytes);
         let workers = threads.min(round_size(&*optimizer)).min(memory.candidates);
@@ -117,7 +118,8 @@ impl PreparedSearch {
             remember_statistics: true,
             ..EngineOptions::default()
         })?;
-        check_merge(&engine, &plan, &tasks)?;
+        let model = ModelForm::new(storage, memory.running(workers));
+        check_merge(&model, &engine, &plan, &tasks)?;
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("score-{index}"))
@@ -130,6 +132,7 @@ impl PreparedSearch {
                 space,
                 store,
                 engine,
+                model,
                 threads,
                 tasks,
                 objective,
@@ -233,19 +236,19 @@ fn check_benchmarks(file: &SearchFile, options: &PrepareOptions) -> Result<(), S
 /// be merged or run, and requests that do not fit into them. Nothing is wasted: the engine keeps the
 /// statistics of the models. Whatever else fails may be this point's own fault.
 fn check_merge(
+    form: &ModelForm,
     engine: &Engine,
     plan: &MergePlan,
     tasks: &[DividedTask],
 ) -> Result<(), SearchError> {
-    let tensors = match engine.merge_to_memory(plan) {
-        Ok(tensors) => tensors,
+    let model = match form.merge(engine, plan) {
+        Ok(model) => model?,
         Err(
             error @ (EngineError::Anomaly(Anomaly::NotFinite { .. })
             | EngineError::MemoryLimit { .. }),
         ) => return Err(error.into()),
         Err(_) => return Ok(()),
     };
-    let model = Decoder::new(plan.model_config(), tensors, &DecoderOptions::default())?;
     tasks.iter().try_for_each(|task| Ok(task.evaluator.check_length(model.max_length())?))
 }
 
@@ -420,15 +423,15 @@ fn unweighted(model: &ModelReference) -> ModelEntry {
     ModelEntry { model: model.clone(), parameters: IndexMap::new() }
 }
 
-/// How memory is divided between finished candidates and the engine at work.
+/// How memory is divided between finished candidates, the engine at work and models at work.
 struct Memory {
     candidates: usize,
     working: Option<u64>,
 }
 
 impl Memory {
-    /// Of a given limit a quarter is the engine's. Without one, candidates may fill half of what is
-    /// free now, for models need room to run, too, and the engine is modest by itself.
+    /// Of a given limit an eighth is the engine's, and one is for what models need to run. Without
+    /// one, candidates may fill half of what is free now, and the engine is modest by itself.
     fn new(limit: Option<u64>, candidate_bytes: u64) -> Self {
         let room = match limit {
             Some(limit) => limit / 4 * 3,
@@ -436,7 +439,12 @@ impl Memory {
         };
         let candidates =
             usize::try_from(room / candidate_bytes.max(1)).unwrap_or(usize::MAX).max(1);
-        Self { candidates, working: limit.map(|limit| limit / 4) }
+        Self { candidates, working: limit.map(|limit| limit / 8) }
+    }
+
+    /// What each of some models may need to run.
+    fn running(&self, workers: usize) -> Option<u64> {
+        self.working.map(|bytes| bytes / workers.max(1) as u64)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::SpaceError;
 use crate::config::yaml::{Fields, Node, YamlError, describe};
-use crate::kernels::dtype::DType;
+use crate::lm::Storage;
 
 /// Initial step size in the unit cube, as in mergekit-evolve.
 const SIGMA0: f64 = 1.0 / 6.0;
@@ -77,8 +77,8 @@ pub struct EvaluationOptions {
     pub num_fewshot: Option<usize>,
     /// Prompts scored together; `None` for as many as are good.
     pub batch_size: Option<usize>,
-    /// Element type of the arithmetic.
-    pub dtype: DType,
+    /// The form in which a candidate's weights are kept while it is scored.
+    pub dtype: Storage,
     /// Where models run.
     pub device: Device,
 }
@@ -189,7 +189,7 @@ impl EvaluationOptions {
             limit: None,
             num_fewshot: None,
             batch_size: None,
-            dtype: DType::F32,
+            dtype: Storage::F32,
             device: Device::Cpu,
         };
         if let Some(node) = either("limit")? {
@@ -205,18 +205,21 @@ impl EvaluationOptions {
                 Some(at_least(&node, 1, "`auto` or a whole number of at least 1")?);
         }
         if let Some(node) = inner("dtype") {
-            match node.text()? {
-                "f32" | "float32" => {}
-                "bf16" | "bfloat16" | "f16" | "float16" => {
+            options.dtype = match node.text()? {
+                "float32" => Storage::F32,
+                "float16" => Storage::F16,
+                "bf16" | "bfloat16" => {
                     return Err(SpaceError::NotSupported {
                         at: node.place(),
                         what: format!("scoring in {}", describe(node.value())),
-                        instead: "only `f32` can be given here; merged weights are rounded to the \
-                                  merge config's `dtype` all the same",
+                        instead: "`f32`, `f16`, `q8_0`, `q4_0` or `q4_k` can be given here; merged \
+                                  weights are rounded to the merge config's `dtype` all the same",
                     });
                 }
-                _ => return Err(unknown_word(&node, &["f32"])),
-            }
+                name => name
+                    .parse()
+                    .map_err(|_| unknown_word(&node, &Storage::NAMES.map(|(name, _)| name)))?,
+            };
         }
         if let Some(node) = inner("device") {
             match node.text()? {

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::super::{Budget, Device, EvaluationOptions, OptimizerKind, OptimizerOptions};
 use super::*;
-use crate::kernels::dtype::DType;
+use crate::lm::Storage;
 
 const MERGE: &str = "
 merge:
@@ -32,7 +32,7 @@ fn sections_have_defaults() {
             limit: None,
             num_fewshot: None,
             batch_size: None,
-            dtype: DType::F32,
+            dtype: Storage::F32,
             device: Device::Cpu
         }
     );
