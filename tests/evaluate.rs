@@ -5,9 +5,13 @@
 mod harness;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::Device;
-use mergekit::evaluate::{EvaluateError, Evaluator, Limit, TaskLibrary, TaskOptions, Tokenizer};
+use mergekit::evaluate::{
+    ChatOptions, ChatTemplate, EvaluateError, Evaluator, Limit, RequestRecord, TaskLibrary,
+    TaskOptions, Tokenizer,
+};
 use mergekit::lm::{
     Decoder, DecoderOptions, GenerateRequest, LanguageModel, LmError, Score, ScoreRequest, StopRule,
 };
@@ -62,9 +66,27 @@ impl TaskFile {
     }
 
     fn load(&self) -> Result<Box<dyn Evaluator>, EvaluateError> {
+        self.load_with(&TaskOptions::default())
+    }
+
+    fn load_with(&self, options: &TaskOptions) -> Result<Box<dyn Evaluator>, EvaluateError> {
         let tokenizer = Tokenizer::open(&golden().join("model")).expect("a tokenizer");
         let library = TaskLibrary::new(&[self.directory.path().to_owned()])?;
-        library.load("t", &tokenizer, &TaskOptions::default())
+        library.load("t", &tokenizer, options)
+    }
+
+    /// Loads the task for conversations framed by a template of its own.
+    fn load_for_chat(&self, template: &str, multiturn: bool) -> Box<dyn Evaluator> {
+        self.write("chat_template.jinja", template.as_bytes());
+        let template = ChatTemplate::of_model(self.directory.path()).expect("a valid template");
+        let template = Arc::new(template.expect("a template"));
+        let options = TaskOptions {
+            chat: Some(ChatOptions { template, multiturn }),
+            system_instruction: Some("Be brief.".to_owned()),
+            records: true,
+            ..TaskOptions::default()
+        };
+        self.load_with(&options).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The message without the directory, which differs from run to run.
@@ -159,6 +181,61 @@ fewshot_config:
     // An example without an answer ends with what the answer starts with.
     assert_eq!(prompt(&config.replace("a: A1", "a: ''")), "D\nEx: Q1=>So1+1= So");
     assert_eq!(prompt(&config.replace("gen_prefix: So", "")), "D\nEx: Q1=>A1--1+1=");
+}
+
+const TURNS: &str = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}\
+                     {% if add_generation_prompt %}<assistant>{% endif %}";
+
+#[test]
+fn conversations_have_examples_as_turns_and_answers_that_are_begun() {
+    let config = "num_fewshot: 1
+description: \"Add.\"
+fewshot_config: {sampler: first_n, samples: [{q: Q1, a: A1}]}
+";
+    let prompt = |config: &str, multiturn| {
+        let task = TaskFile::new(&format!("{GENERATION}{config}")).load_for_chat(TURNS, multiturn);
+        assert!(task.warnings().is_empty(), "{:?}", task.warnings());
+        task.prompt(0).to_owned()
+    };
+    let system = "<system>Be brief.\n\nAdd.</>";
+    let turns = "<user>Q1</><assistant>A1</><user>1+1=</>";
+    assert_eq!(prompt(config, true), format!("{system}{turns}<assistant>"));
+    let one = "<user>Q1 A1\n\n1+1=</>";
+    assert_eq!(prompt(config, false), format!("{system}{one}<assistant>"));
+    let begun = format!("{config}gen_prefix: So\n");
+    let turns = "<user>Q1</><assistant>So A1</><user>1+1=</>";
+    assert_eq!(prompt(&begun, true), format!("{system}{turns}<assistant>So"));
+    let one = "<user>Q1So A1\n\n1+1=</>".replace("Q1So", "Q1 So");
+    assert_eq!(prompt(&begun, false), format!("{system}{one}<assistant>So"));
+}
+
+#[test]
+fn choices_follow_a_template_without_a_delimiter_unless_the_answer_is_begun() {
+    let text = GENERATION.replace("doc_to_target: a", "doc_to_target: 1\ndoc_to_choice: c");
+    let text = format!("{text}output_type: multiple_choice\n");
+    let continuation = |more: &str| {
+        let task = TaskFile::new(&format!("{text}{more}")).load_for_chat(TURNS, true);
+        match &task.record(0).expect("records are kept").requests[0] {
+            RequestRecord::LogLikelihood { continuation, .. } => continuation.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(continuation(""), "1");
+    assert_eq!(continuation("gen_prefix: So\n"), " 1");
+    assert_eq!(continuation("gen_prefix: 'So '\n"), "1");
+}
+
+#[test]
+fn a_template_that_refuses_system_messages_goes_without_and_says_so() {
+    let template = TURNS.replacen(
+        "<{{",
+        "{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}<{{",
+        1,
+    );
+    let task = TaskFile::new(GENERATION).load_for_chat(&template, true);
+    assert_eq!(task.prompt(0), "<user>1+1=</><assistant>");
+    let [warning] = task.warnings() else { panic!("{:?}", task.warnings()) };
+    assert!(warning.contains("the chat template refuses system messages"), "{warning}");
 }
 
 /// A model that writes the same text whatever it is asked, until it is stopped.

@@ -276,6 +276,9 @@ fn what_cannot_be_scored_is_said_in_a_sentence() {
     let unknown = refused(&["score", "model", "--include-path", ".", "--tasks", "ge_mc_word"]);
     assert!(unknown.starts_with("error: there is no task `ge_mc_word` in `.`\n"), "{unknown}");
     assert!(unknown.contains("hint: did you mean `ge_mc_words`?"), "{unknown}");
+    let nowhere = refused(&["score", "model", "--tasks", "ge_mc_words"]);
+    assert!(nowhere.contains("no directory to look for tasks in"), "{nowhere}");
+    assert!(nowhere.contains("--include-path"), "{nowhere}");
     let absent = score("nowhere", &[]);
     assert!(absent.contains("`nowhere` does not exist"), "{absent}");
     let other = copy("other", &|to| {
