@@ -143,6 +143,13 @@ fn data_may_be_a_folder_or_match_a_pattern() {
     assert_eq!([task.prompt(0), task.prompt(1)], ["1+2=", "2+3="]);
     assert_eq!(task.n_items(), 2);
 
+    let options =
+        "dataset_kwargs: {data_files: {test: one/data/train-0.csv}, header: null, names: [a, q]}";
+    let file_text = text.replace("path: json", &format!("path: org/name\n{options}"));
+    file.write("t.yaml", file_text.as_bytes());
+    let task = file.load().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!([task.prompt(0), task.prompt(1)], ["a", "4"]);
+
     let file = TaskFile::new(&GENERATION.replace("t.jsonl", "'[t]?.*'"));
     assert_eq!(
         file.message(),

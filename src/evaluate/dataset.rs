@@ -8,7 +8,7 @@ use super::EvaluateError;
 use super::data::Format;
 use super::document::TaskDocument;
 use super::selection::matches;
-use crate::config::yaml::{Fields, Node, Place, YamlError};
+use crate::config::yaml::{Node, Place, YamlError};
 
 /// The split of data files that are not assigned to one.
 const DEFAULT_SPLIT: &str = "train";
@@ -42,13 +42,15 @@ impl DataConfig {
     /// Reads `dataset_path`, `dataset_kwargs` and the names of splits.
     pub(super) fn parse(document: &TaskDocument) -> Result<DataConfig, EvaluateError> {
         let dataset = document.require("dataset_path")?;
-        let (files, format) =
-            match Format::parse(&dataset, document.get("dataset_kwargs").as_ref())? {
-                Some(format) => {
-                    (named_files(&document.require("dataset_kwargs")?.fields()?)?, format)
-                }
-                None => files_of_folder(document, &dataset)?,
-            };
+        let options = document.get("dataset_kwargs");
+        let (files, format) = match Format::named(dataset.text()?, options.as_ref())? {
+            Some(format) => {
+                let data_files =
+                    document.require("dataset_kwargs")?.fields()?.require("data_files")?;
+                (named_files(&data_files, None)?, format)
+            }
+            None => files_of_folder(document, &dataset)?,
+        };
         let split = |name| split_name(document.get(name));
         let data = DataConfig {
             files,
@@ -70,31 +72,41 @@ pub(super) fn split_name(node: Option<Node<'_>>) -> Result<Option<SplitName>, Ya
     Ok(Some(SplitName { name: node.text()?.to_owned(), at: node.place() }))
 }
 
-/// The files in `data_files`, by split.
-fn named_files(options: &Fields<'_>) -> Result<IndexMap<String, Vec<PathBuf>>, EvaluateError> {
-    let data_files = options.require("data_files")?;
+/// The files in `data_files`, by split, in a folder if one is given.
+fn named_files(
+    data_files: &Node<'_>,
+    folder: Option<&Path>,
+) -> Result<IndexMap<String, Vec<PathBuf>>, EvaluateError> {
     if !data_files.value().is_mapping() {
-        return Ok(IndexMap::from([(DEFAULT_SPLIT.to_owned(), find_files(&data_files)?)]));
+        let files = find_files(data_files, folder)?;
+        return Ok(IndexMap::from([(DEFAULT_SPLIT.to_owned(), files)]));
     }
     let splits = data_files.fields()?.all()?;
-    splits.iter().map(|(split, node)| Ok(((*split).to_owned(), find_files(node)?))).collect()
+    splits
+        .iter()
+        .map(|(split, node)| Ok(((*split).to_owned(), find_files(node, folder)?)))
+        .collect()
 }
 
 /// The files of a split.
-fn find_files(node: &Node<'_>) -> Result<Vec<PathBuf>, EvaluateError> {
+fn find_files(node: &Node<'_>, folder: Option<&Path>) -> Result<Vec<PathBuf>, EvaluateError> {
     let nodes = if node.value().is_string() { vec![node.clone()] } else { node.items()? };
     if nodes.is_empty() {
         return Err(node.wrong_type("a path or a list of paths").into());
     }
-    let files: Vec<Vec<PathBuf>> = nodes.iter().map(find_file).collect::<Result<_, _>>()?;
-    Ok(files.concat())
+    let files = nodes.iter().map(|node| find_file(node, folder));
+    Ok(files.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 /// A data file, or those whose names a pattern matches, sorted.
-fn find_file(node: &Node<'_>) -> Result<Vec<PathBuf>, EvaluateError> {
+fn find_file(node: &Node<'_>, folder: Option<&Path>) -> Result<Vec<PathBuf>, EvaluateError> {
     let path = PathBuf::from(node.text()?);
     let pattern = path.file_name().and_then(|name| name.to_str());
-    let found = places(node, &path).find_map(|place| match pattern {
+    let places = match folder {
+        Some(folder) => vec![folder.join(&path)],
+        None => places(node, &path),
+    };
+    let found = places.into_iter().find_map(|place| match pattern {
         Some(pattern) if pattern.contains(['*', '?']) => {
             let names = files_in(place.parent().unwrap_or(Path::new("")));
             let found: Vec<PathBuf> =
@@ -106,17 +118,17 @@ fn find_file(node: &Node<'_>) -> Result<Vec<PathBuf>, EvaluateError> {
     found.ok_or_else(|| EvaluateError::NoDataFile {
         at: node.place().into(),
         path: path.clone(),
-        folder: folder_of(node),
+        folder: folder.map_or_else(|| folder_of(node), Path::to_owned),
     })
 }
 
 /// Where a path may lead. A relative one starts at the working directory, as in the harness; if
 /// nothing is there, at the directory of the file that names it or the nearest one above, so that
 /// tasks can be used from anywhere.
-fn places(node: &Node<'_>, path: &Path) -> impl Iterator<Item = PathBuf> {
+fn places(node: &Node<'_>, path: &Path) -> Vec<PathBuf> {
     let folder = folder_of(node);
-    let above: Vec<PathBuf> = folder.ancestors().map(|above| above.join(path)).collect();
-    std::iter::once(path.to_owned()).chain(above)
+    let above = folder.ancestors().map(|above| above.join(path));
+    std::iter::once(path.to_owned()).chain(above).collect()
 }
 
 /// The directory of the file that a value is in.
@@ -126,8 +138,8 @@ fn folder_of(node: &Node<'_>) -> PathBuf {
     folder.parent().unwrap_or(Path::new("")).to_owned()
 }
 
-/// The files of a folder that `dataset_path` names, or one in it that `dataset_name` does, for the
-/// splits that the task names; and their format.
+/// The files of a folder that `dataset_path` names, and their format: those in `data_files`, or else
+/// those for the splits that the task names, in the folder or one in it that `dataset_name` names.
 fn files_of_folder(
     document: &TaskDocument,
     dataset: &Node<'_>,
@@ -137,17 +149,33 @@ fn files_of_folder(
         let known = vec!["json", "csv", "parquet", "a folder with such files"];
         EvaluateError::unsupported(dataset, "dataset", name, known)
     };
-    let folder = places(dataset, Path::new(name)).find(|path| path.is_dir());
-    let mut folder = folder.ok_or_else(unsupported)?;
-    if let Some(config) = document.get("dataset_name") {
-        let inner = folder.join(config.text()?);
-        folder = if inner.is_dir() { inner } else { folder };
+    let folder = places(dataset, Path::new(name)).into_iter().find(|path| path.is_dir());
+    let folder = folder.ok_or_else(unsupported)?;
+    let options = document.get("dataset_kwargs");
+    let format_of = |path: &PathBuf| Format::of_file(path, options.as_ref());
+    let data_files = options.as_ref().and_then(|node| node.fields().ok()?.get("data_files"));
+    if let Some(data_files) = data_files {
+        let files = named_files(&data_files, Some(&folder))?;
+        let first = files.values().flatten().next().ok_or_else(unsupported)?;
+        let format = format_of(first)?.ok_or_else(unsupported)?;
+        return Ok((files, format));
     }
-    let mut found = files_in(&folder);
-    found.extend(files_in(&folder.join("data")));
-    let format_of = |path: &PathBuf| Format::of_file(path);
-    let format = found.iter().find_map(format_of).ok_or_else(unsupported)?;
-    found.retain(|path| format_of(path).is_some_and(|other| other.is_same_kind(&format)));
+    let folder = match document.get("dataset_name") {
+        Some(config) => Some(folder.join(config.text()?)).filter(|path| path.is_dir()),
+        None => None,
+    }
+    .unwrap_or(folder);
+    let mut format = None;
+    let mut found = Vec::new();
+    for path in [files_in(&folder), files_in(&folder.join("data"))].concat() {
+        // Files of other kinds than the first that is data are no data.
+        if let Some(own) = format_of(&path)?
+            && format.get_or_insert_with(|| own.clone()).is_same_kind(&own)
+        {
+            found.push(path);
+        }
+    }
+    let format = format.ok_or_else(unsupported)?;
 
     let own = ["training_split", "validation_split", "test_split", "fewshot_split"];
     let own = own.iter().filter_map(|field| document.get(field));

@@ -38,9 +38,10 @@ impl Default for CsvOptions {
 }
 
 impl CsvOptions {
-    /// The usual ones but for tabs between values.
-    pub(super) fn tabs() -> CsvOptions {
-        CsvOptions { separator: b'\t', ..CsvOptions::default() }
+    /// The same, but for tabs where commas would divide values.
+    pub(super) fn with_tabs(self) -> CsvOptions {
+        let separator = if self.separator == b',' { b'\t' } else { self.separator };
+        CsvOptions { separator, ..self }
     }
 
     /// Reads the options of a task.

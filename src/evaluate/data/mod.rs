@@ -38,9 +38,10 @@ pub(super) enum Format {
 const COMMON_OPTIONS: [&str; 2] = ["data_files", "trust_remote_code"];
 
 impl Format {
-    /// Reads `dataset_path`, where that is a format's name, and the options in `dataset_kwargs`.
-    pub(super) fn parse(
-        name: &Node<'_>,
+    /// A format by its name in `dataset_path`, with the options in `dataset_kwargs`; `None` if there is
+    /// no such format.
+    pub(super) fn named(
+        name: &str,
         options: Option<&Node<'_>>,
     ) -> Result<Option<Format>, EvaluateError> {
         let fields = options.map(Node::fields).transpose()?;
@@ -48,37 +49,45 @@ impl Format {
             Some(fields) => fields.only(&[&COMMON_OPTIONS[..], known].concat()),
             None => Ok(()),
         };
-        match name.text()? {
+        Ok(Some(match name {
             "json" => {
                 only(&["field"])?;
                 let field = fields.and_then(|fields| fields.get("field"));
-                let field = field.map(|node| node.text().map(str::to_owned)).transpose()?;
-                Ok(Some(Format::Json { field }))
+                Format::Json {
+                    field: field.map(|node| node.text().map(str::to_owned)).transpose()?,
+                }
             }
             "csv" => {
                 only(&csv::OPTIONS)?;
                 let options = fields.as_ref().map(CsvOptions::parse).transpose()?;
-                Ok(Some(Format::Csv(options.unwrap_or_default())))
+                Format::Csv(options.unwrap_or_default())
             }
             "parquet" => {
                 only(&[])?;
-                Ok(Some(Format::Parquet))
+                Format::Parquet
             }
-            _ => {
-                only(&[])?;
-                Ok(None)
-            }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// The format that the name of a file says it has, with the options in `dataset_kwargs`.
+    pub(super) fn of_file(
+        path: &Path,
+        options: Option<&Node<'_>>,
+    ) -> Result<Option<Format>, EvaluateError> {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        match extension.unwrap_or_default() {
+            "json" | "jsonl" => Format::named("json", options),
+            "tsv" => Format::named("csv", options).map(|format| format.map(Format::with_tabs)),
+            other => Format::named(other, options),
         }
     }
 
-    /// The format that the name of a file says it has.
-    pub(super) fn of_file(path: &Path) -> Option<Format> {
-        match path.extension()?.to_str()? {
-            "json" | "jsonl" => Some(Format::Json { field: None }),
-            "csv" => Some(Format::Csv(CsvOptions::default())),
-            "tsv" => Some(Format::Csv(CsvOptions::tabs())),
-            "parquet" => Some(Format::Parquet),
-            _ => None,
+    /// The same, but for tabs where commas would divide values.
+    fn with_tabs(self) -> Format {
+        match self {
+            Format::Csv(options) => Format::Csv(options.with_tabs()),
+            other => other,
         }
     }
 
