@@ -1,10 +1,12 @@
 //! A decoder as others see it.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use super::backend::Backend;
 use super::cpu::Cpu;
+use super::device::{DeviceChoice, OnDevice};
 use super::error::LmError;
 use super::families::{self, Blueprint};
 use super::limits::{DecoderOptions, Limits};
@@ -16,25 +18,42 @@ use super::{GenerateRequest, LanguageModel, Score, ScoreRequest, StopRule};
 
 /// A decoder-only model.
 ///
-/// Holds its tensors by handle. Runs on the rayon pool of the caller: batches go to its threads, and
-/// when there are fewer batches than threads, large products are divided as well.
+/// Holds its tensors by handle. On the processor it runs on the rayon pool of the caller: batches go to
+/// its threads, and when there are fewer batches than threads, large products are divided as well.
 #[derive(Debug)]
 pub struct Decoder {
     blueprint: Blueprint,
-    runner: Runner<Cpu>,
+    machine: Machine,
+}
+
+/// A model with what it runs on.
+#[derive(Debug)]
+enum Machine {
+    Cpu(Runner<Cpu>),
+    Device(Runner<OnDevice>),
+}
+
+/// Does the same with the runner, whatever it runs on.
+macro_rules! with_runner {
+    ($machine:expr, $runner:ident => $work:expr) => {
+        match $machine {
+            Machine::Cpu($runner) => $work,
+            Machine::Device($runner) => $work,
+        }
+    };
 }
 
 impl Decoder {
     /// Builds the model that `config`, the contents of config.json, describes.
     ///
-    /// Tensors carry the names of transformers' checkpoints. Those in f32 that are contiguous are
-    /// not copied; other dtypes are converted to f32. Tensors that the architecture does not use
-    /// are dropped.
+    /// Tensors carry the names of transformers' checkpoints. On the processor those in f32 that are
+    /// contiguous are not copied; other dtypes are converted to f32. Graphics cards keep those in f16
+    /// and bf16 as they are. Tensors that the architecture does not use are dropped.
     ///
     /// # Errors
     ///
     /// Architectures and settings that are not computed exactly are refused; so are configs whose
-    /// numbers make no sense, and missing or misshapen tensors.
+    /// numbers make no sense, missing or misshapen tensors, and devices that cannot be opened.
     pub fn new(
         config: &Value,
         tensors: IndexMap<String, Tensor>,
@@ -54,12 +73,32 @@ impl Decoder {
         tensors: IndexMap<String, StoredTensor>,
         options: &DecoderOptions,
     ) -> Result<Self, LmError> {
+        match options.device {
+            DeviceChoice::Cpu => {
+                let blueprint = families::read(config)?;
+                let runner = runner(&blueprint, tensors, options, Cpu::new())?;
+                Ok(Self { blueprint, machine: Machine::Cpu(runner) })
+            }
+            choice => Self::on_device(config, tensors, options, choice.open()?),
+        }
+    }
+
+    /// Builds a model that runs on one of candle's devices, whatever `options` choose. On candle's
+    /// processor this is slower than what [`Decoder::from_stored`] builds for it, and a way to see
+    /// what a graphics card would compute.
+    ///
+    /// # Errors
+    ///
+    /// As [`Decoder::new`].
+    pub fn on_device(
+        config: &Value,
+        tensors: IndexMap<String, StoredTensor>,
+        options: &DecoderOptions,
+        device: Device,
+    ) -> Result<Self, LmError> {
         let blueprint = families::read(config)?;
-        let Blueprint { config, names } = &blueprint;
-        let weights = Weights::new(config, names, tensors)?;
-        let limits = Limits::new(config, options);
-        let runner = Runner::new(Network::new(config.clone(), weights, limits), Cpu::new());
-        Ok(Self { blueprint, runner })
+        let runner = runner(&blueprint, tensors, options, OnDevice::new(device))?;
+        Ok(Self { blueprint, machine: Machine::Device(runner) })
     }
 
     /// Replaces all weights; buffers stay.
@@ -72,7 +111,9 @@ impl Decoder {
         tensors: IndexMap<String, StoredTensor>,
     ) -> Result<(), LmError> {
         let Blueprint { config, names } = &self.blueprint;
-        self.runner.network.weights = Weights::new(config, names, tensors)?;
+        with_runner!(&mut self.machine, runner => {
+            runner.network.weights = Weights::new(&runner.backend(1), config, names, tensors)?;
+        });
         Ok(())
     }
 
@@ -82,9 +123,22 @@ impl Decoder {
     }
 }
 
+/// Builds a model for a backend.
+fn runner<B: Backend>(
+    blueprint: &Blueprint,
+    tensors: IndexMap<String, StoredTensor>,
+    options: &DecoderOptions,
+    backend: B,
+) -> Result<Runner<B>, LmError> {
+    let Blueprint { config, names } = blueprint;
+    let weights = Weights::new(&backend, config, names, tensors)?;
+    let limits = Limits::new(config, options, &B::HABITS);
+    Ok(Runner::new(Network::new(config.clone(), weights, limits), backend))
+}
+
 impl LanguageModel for Decoder {
     fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<Score>, LmError> {
-        super::scoring::score(&self.runner, requests)
+        with_runner!(&self.machine, runner => super::scoring::score(runner, requests))
     }
 
     fn generate(
@@ -92,10 +146,10 @@ impl LanguageModel for Decoder {
         requests: &[GenerateRequest],
         stop: StopRule<'_>,
     ) -> Result<Vec<Vec<u32>>, LmError> {
-        super::generation::generate(&self.runner, requests, stop)
+        with_runner!(&self.machine, runner => super::generation::generate(runner, requests, stop))
     }
 
     fn max_length(&self) -> usize {
-        self.runner.network.limits.max_length
+        with_runner!(&self.machine, runner => runner.network.limits.max_length)
     }
 }

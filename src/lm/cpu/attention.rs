@@ -2,6 +2,7 @@
 
 use super::kv::{KvStore, READ_AHEAD};
 use super::vector::{Loop, exponentiate, tanh};
+use crate::lm::alibi;
 use crate::lm::backend::Attention;
 use crate::lm::config::Positions;
 use crate::lm::layout::{Query, Visible};
@@ -22,7 +23,7 @@ impl Loop for Attend<'_> {
         let Self { attention, rows, out } = self;
         let config = attention.config;
         let slopes = match config.positions {
-            Positions::Alibi => alibi_slopes(config.heads),
+            Positions::Alibi => alibi::slopes(config.heads),
             _ => Vec::new(),
         };
         let mut scores = Vec::new();
@@ -63,7 +64,7 @@ fn attend(
             products(query, keys, part.block.capacity, config.scale, part.keys.len(), room);
             if let Some(slope) = slopes.get(head) {
                 for (index, score) in room[..part.keys.len()].iter_mut().enumerate() {
-                    *score += alibi(*slope, part.position + index) * config.scale;
+                    *score += alibi::score(*slope, part.position + index) * config.scale;
                 }
             }
             filled += part.keys.len();
@@ -86,26 +87,6 @@ fn attend(
         }
         result.iter_mut().for_each(|value| *value /= sum);
     }
-}
-
-/// The rate at which each head's scores fall with distance: powers of one base for the largest power
-/// of two of heads, and for those beyond it every other power of its square root.
-fn alibi_slopes(heads: usize) -> Vec<f32> {
-    let power = 1 << heads.ilog2();
-    let base = |count: usize| 2.0_f64.powf(-8.0 / count as f64);
-    let first = (1..=power).map(|index| base(power).powi(index as i32));
-    let rest = (0..heads - power).map(|index| base(2 * power).powi(2 * index as i32 + 1));
-    first.chain(rest).map(|slope| to_bf16(slope as f32)).collect()
-}
-
-/// What a head adds to its score of the key at `position`, before scores are scaled. Models that use
-/// it were trained and are run with it rounded to bf16, so that it is part of them.
-fn alibi(slope: f32, position: usize) -> f32 {
-    to_bf16(slope * to_bf16(position as f32))
-}
-
-fn to_bf16(x: f32) -> f32 {
-    half::bf16::from_f32(x).to_f32()
 }
 
 /// Puts the keys and values of rows into the blocks of their segments.

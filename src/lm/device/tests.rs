@@ -1,0 +1,1 @@
+//! Operations on candle's processor against those on slices.
