@@ -39,7 +39,8 @@ use rows::{Cosines, Rows};
 use store::{Places, Store};
 use weight::Matrix;
 
-/// Scores of attention that exist at once, in numbers, and elements of keys and values.
+/// Scores that a graphics card has room for besides a model: 128 MiB, and a few times that while they
+/// are computed.
 const MOST_SCORES: usize = 1 << 25;
 
 /// One of candle's devices.
@@ -48,6 +49,8 @@ pub(super) struct OnDevice {
     device: Device,
     /// Whether rows are multiplied by weights of 16 bits in the weights' type.
     half_products: bool,
+    /// Scores of attention that exist at once, in numbers, and elements of keys and values.
+    most_scores: usize,
     memos: Arc<Memos>,
 }
 
@@ -72,7 +75,12 @@ impl OnDevice {
             turns: Memo::new(8),
             columns: Memo::new(16),
         };
-        Self { half_products: !device.is_cpu(), device, memos: Arc::new(memos) }
+        Self {
+            half_products: !device.is_cpu(),
+            most_scores: MOST_SCORES,
+            device,
+            memos: Arc::new(memos),
+        }
     }
 
     /// `rows · matrixᵀ`.
@@ -379,7 +387,7 @@ impl Backend for OnDevice {
         attention: &Attention<'_, Store>,
     ) -> Result<(), LmError> {
         queries.give(out, |queries| {
-            let question = Plan::question(attention, MOST_SCORES);
+            let question = Plan::question(attention, self.most_scores);
             let plan = self.memos.plans.get(question, |question| {
                 Plan::new(question, &self.device).map(Arc::new)
             })?;
