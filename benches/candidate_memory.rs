@@ -17,11 +17,12 @@ mod process;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::anyhow;
 use clap::{Parser, ValueEnum};
 use mergekit::config::MergeConfig;
 use mergekit::engine::{Engine, EngineOptions};
-use mergekit::lm::{Decoder, DecoderOptions, LanguageModel, ScoreRequest, Storage, StoredTensor};
+use mergekit::lm::{
+    DecoderOptions, DecoderSkeleton, LanguageModel, ScoreRequest, Storage, StoredTensor,
+};
 use mergekit::plan::{MergePlan, ModelStore, PlanOptions};
 
 use models::Llama;
@@ -104,8 +105,7 @@ fn main() -> anyhow::Result<()> {
     let started = Instant::now();
     let decoder_options =
         DecoderOptions { memory_limit: Some(options.memory), ..DecoderOptions::default() };
-    let decoder = Decoder::from_stored(plan.model_config(), tensors, &decoder_options)
-        .map_err(|error| anyhow!("{error}"))?;
+    let decoder = DecoderSkeleton::new(plan.model_config(), &decoder_options)?.load(tensors)?;
     let requests: Vec<ScoreRequest> = (0..options.prompts as u32 * 2)
         .map(|index| ScoreRequest {
             context: (0..512).map(|token| (token * 7 + index / 2 * 31) % 1000).collect(),

@@ -8,8 +8,8 @@ use candle_core::Device;
 use decoders::{Golden, goldens, never, request, tensors};
 use indexmap::IndexMap;
 use mergekit::lm::{
-    Decoder, DecoderOptions, GenerateRequest, LanguageModel, Sampling, ScoreRequest, Storage,
-    StoredTensor,
+    Decoder, DecoderOptions, DecoderSkeleton, GenerateRequest, LanguageModel, Sampling,
+    ScoreRequest, Storage, StoredTensor,
 };
 use serde::Deserialize;
 
@@ -34,21 +34,8 @@ fn options() -> DecoderOptions {
     DecoderOptions { max_length: Some(128), ..DecoderOptions::default() }
 }
 
-fn stored(golden: &Golden, storage: Option<Storage>) -> IndexMap<String, StoredTensor> {
-    let tensors = tensors(golden).into_iter().map(|(name, tensor)| {
-        let stored = match storage {
-            None => StoredTensor::new(tensor),
-            Some(storage) => {
-                StoredTensor::convert(&name, &tensor, storage).expect("floats can be converted")
-            }
-        };
-        (name, stored)
-    });
-    tensors.collect()
-}
-
 fn on_device(golden: &Golden, options: &DecoderOptions) -> Result<Decoder, String> {
-    Decoder::on_device(&golden.config, stored(golden, None), options, Device::Cpu)
+    Decoder::on_device(&golden.config, tensors(golden), options, Device::Cpu)
         .map_err(|error| error.to_string())
 }
 
@@ -168,11 +155,19 @@ fn weights_in_other_forms_score_as_on_the_processor() {
         let exact = sums(&on_device(golden, &options()).expect("builds"), &requests);
         let exact = exact.expect("scores");
         for storage in [Storage::F16, Storage::Q8_0, Storage::Q4_0] {
-            let tensors = stored(golden, Some(storage));
-            let slices = Decoder::from_stored(&golden.config, tensors.clone(), &options());
-            let expected = sums(&slices.expect("builds"), &requests).expect("scores");
-            let device = Decoder::on_device(&golden.config, tensors, &options(), Device::Cpu);
-            let found = sums(&device.expect("builds"), &requests).expect("scores");
+            let tensors: IndexMap<_, _> = tensors(golden)
+                .into_iter()
+                .map(|(name, tensor)| {
+                    let stored = StoredTensor::convert(&name, &tensor, storage);
+                    (name, stored.expect("floats can be converted"))
+                })
+                .collect();
+            let here = DecoderSkeleton::new(&golden.config, &options()).expect("known");
+            let here = here.load(tensors.clone()).expect("all tensors");
+            let there = DecoderSkeleton::on_device(&golden.config, &options(), Device::Cpu);
+            let there = there.expect("known").load(tensors).expect("all tensors");
+            let expected = sums(&here, &requests).expect("scores");
+            let found = sums(&there, &requests).expect("scores");
             let worst = largest_difference(&found, &expected);
             let rounded = largest_difference(&found, &exact);
             println!("{name} {storage:?}: {worst:.1e}, from f32 {rounded:.1e}");

@@ -8,8 +8,10 @@ use super::terminal::error_line;
 use crate::config::yaml::Place;
 use crate::config::{ConfigError, ConfigFile};
 use crate::engine::{EngineError, LockError};
+use crate::evaluate::EvaluateError;
 use crate::hub::HubError;
 use crate::inspect::InspectError;
+use crate::lm::LmError;
 use crate::plan::{PlanError, PlanWarning};
 use crate::report::OutputError;
 use crate::search::SearchError;
@@ -121,7 +123,7 @@ macro_rules! failure_from {
     )*};
 }
 
-failure_from!(ConfigError, LockError, OutputError, SearchError, SpaceError);
+failure_from!(ConfigError, EvaluateError, LmError, LockError, OutputError, SearchError, SpaceError);
 
 impl From<HubError> for Failure {
     fn from(error: HubError) -> Self {

@@ -6,16 +6,24 @@ use std::sync::{Arc, OnceLock};
 
 use super::INTERRUPTED;
 
+/// Whether the first Ctrl-C ends the process.
+static ENDS_AT_ONCE: AtomicBool = AtomicBool::new(false);
+
 /// Takes over the signal for the whole process: the first Ctrl-C calls `stop`, on a thread of its own,
 /// the second ends the process.
 pub(super) fn on_ctrl_c(stop: impl Fn() + Send + 'static) {
     let asked = AtomicBool::new(false);
     let handler = move || match asked.swap(true, Ordering::SeqCst) {
-        false => stop(),
-        true => std::process::exit(INTERRUPTED.into()),
+        false if !ENDS_AT_ONCE.load(Ordering::SeqCst) => stop(),
+        _ => std::process::exit(INTERRUPTED.into()),
     };
     // Where the signal cannot be taken over, Ctrl-C ends the process at once, as it always did.
     let _ = ctrlc::set_handler(handler);
+}
+
+/// From now on the first Ctrl-C ends the process, as it does for programs that have nothing to clean up.
+pub(super) fn end_on_ctrl_c() {
+    ENDS_AT_ONCE.store(true, Ordering::SeqCst);
 }
 
 /// A switch that Ctrl-C turns on. The first call takes over the signal for the whole process.

@@ -9,12 +9,15 @@ mod compatibility;
 mod diff;
 mod evolve;
 mod failure;
+mod generate;
 mod hub;
 mod inspect;
 mod interrupt;
 mod merge;
+mod model;
 mod options;
 mod plan;
+mod score;
 mod search_progress;
 mod statistics;
 mod terminal;
@@ -60,6 +63,8 @@ enum Command {
     Evolve(evolve::Arguments),
     Inspect(inspect::Arguments),
     Diff(diff::Arguments),
+    Score(Box<score::Arguments>),
+    Generate(Box<generate::Arguments>),
     Architectures(architectures::Arguments),
     Tokensurgeon(Box<tokensurgeon::Arguments>),
 }
@@ -98,6 +103,8 @@ pub fn main() -> ExitCode {
         Command::Evolve(arguments) => evolve::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
+        Command::Score(arguments) => score::run(&arguments),
+        Command::Generate(arguments) => generate::run(&arguments),
         Command::Architectures(arguments) => architectures::run(&arguments),
         Command::Tokensurgeon(arguments) => tokensurgeon::run(&arguments),
     })

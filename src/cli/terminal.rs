@@ -87,12 +87,34 @@ impl Talk {
         self.byte_progress_of("fetching", bytes)
     }
 
-    fn byte_progress_of(&self, verb: &str, bytes: u64) -> ProgressBar {
-        let target = match self.verbosity.quiet || !stderr().is_terminal() {
+    /// Something that turns while work of unknown length goes on; invisible as the bars are.
+    pub fn spinner(&self, doing: &str) -> ProgressBar {
+        let bar = ProgressBar::with_draw_target(None, self.target());
+        let style = ProgressStyle::with_template("{spinner} {msg}  {elapsed}");
+        bar.set_style(style.expect("the template is valid"));
+        bar.set_message(doing.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    }
+
+    /// A progress bar over so many things; its message says which one is at work.
+    pub fn count_progress(&self, things: usize) -> ProgressBar {
+        let bar = ProgressBar::with_draw_target(Some(things as u64), self.target());
+        let style = ProgressStyle::with_template("{spinner} {bar:16} {pos}/{len}  {wide_msg}");
+        bar.set_style(style.expect("the template is valid"));
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    }
+
+    fn target(&self) -> ProgressDrawTarget {
+        match self.verbosity.quiet || !stderr().is_terminal() {
             true => ProgressDrawTarget::hidden(),
             false => ProgressDrawTarget::stderr_with_hz(10),
-        };
-        let bar = ProgressBar::with_draw_target(Some(bytes), target);
+        }
+    }
+
+    fn byte_progress_of(&self, verb: &str, bytes: u64) -> ProgressBar {
+        let bar = ProgressBar::with_draw_target(Some(bytes), self.target());
         let rest =
             "{bar:16} {decimal_bytes}/{decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left";
         let template = format!("{verb} {rest}");

@@ -1,4 +1,5 @@
-//! A task file with what it includes, as one mapping whose values know where they stand.
+//! A task file with what it includes and what groups say of it, as one mapping whose values know
+//! where they stand.
 
 use std::path::{Path, PathBuf};
 
@@ -6,24 +7,44 @@ use indexmap::IndexMap;
 use serde_yaml::Value;
 
 use super::EvaluateError;
-use crate::config::yaml::{Document, Node, YamlError};
+use crate::config::yaml::{Document, FieldPath, Fields, Node, Place, Step, YamlError};
 
-/// A task file and its includes, merged: a key of the file itself wins over an included one, a
-/// later include over an earlier. Values are not merged into each other.
+/// A task or group with all that its fields come from, merged: a key of the file itself wins over an
+/// included one, a later include over an earlier, and what a group says of its members over both.
+/// Values are not merged into each other.
 #[derive(Debug, Clone)]
 pub(super) struct TaskDocument {
-    /// Included files first, the task's own last.
+    /// Later ones win.
     documents: Vec<Document>,
-    /// The document each key comes from.
-    owners: IndexMap<String, usize>,
+    /// The mapping each key comes from.
+    owners: IndexMap<String, Mapping>,
+    /// The mapping that is the task's or group's own.
+    own: Mapping,
+}
+
+/// A mapping in one of the documents.
+#[derive(Debug, Clone)]
+struct Mapping {
+    document: usize,
+    path: FieldPath,
 }
 
 impl TaskDocument {
     /// Reads a task file.
     pub(super) fn read(path: &Path) -> Result<TaskDocument, EvaluateError> {
-        let mut merged = TaskDocument { documents: Vec::new(), owners: IndexMap::new() };
+        let own = Mapping { document: 0, path: FieldPath::default() };
+        let mut merged = TaskDocument { documents: Vec::new(), owners: IndexMap::new(), own };
         merged.add(path, &mut Vec::new())?;
+        merged.own.document = merged.documents.len() - 1;
         Ok(merged)
+    }
+
+    /// A task or group that is written inside another file.
+    pub(super) fn inline(node: &Node<'_>) -> Result<TaskDocument, EvaluateError> {
+        let own = Mapping { document: 0, path: node.path().clone() };
+        let keys = node.fields()?.all()?;
+        let owners = keys.iter().map(|(name, _)| ((*name).to_owned(), own.clone())).collect();
+        Ok(TaskDocument { documents: vec![node.document().clone()], owners, own })
     }
 
     fn add(&mut self, path: &Path, chain: &mut Vec<PathBuf>) -> Result<(), EvaluateError> {
@@ -43,38 +64,59 @@ impl TaskDocument {
             self.owners.shift_remove("task_list");
         }
         chain.pop();
-        let index = self.documents.len();
+        let own = Mapping { document: self.documents.len(), path: FieldPath::default() };
         for (name, _) in fields.all()? {
-            self.owners.insert(name.to_owned(), index);
+            self.owners.insert(name.to_owned(), own.clone());
         }
         self.owners.shift_remove("include");
         self.documents.push(document);
         Ok(())
     }
 
+    /// Lets the fields of another win over those that are here.
+    pub(super) fn overlay(&mut self, other: &TaskDocument) {
+        if other.owners.is_empty() {
+            return;
+        }
+        let shift = self.documents.len();
+        self.documents.extend(other.documents.iter().cloned());
+        for (name, Mapping { document, path }) in &other.owners {
+            let moved = Mapping { document: document + shift, path: path.clone() };
+            self.owners.insert(name.clone(), moved);
+        }
+    }
+
+    /// Forgets some fields.
+    #[must_use]
+    pub(super) fn without(mut self, names: &[&str]) -> TaskDocument {
+        self.owners.retain(|name, _| !names.contains(&name.as_str()));
+        self
+    }
+
     /// The value of a field; `null` counts as absent.
     pub(super) fn get(&self, name: &str) -> Option<Node<'_>> {
-        let document = &self.documents[*self.owners.get(name)?];
-        document.root().fields().ok()?.get(name)
+        self.fields(self.owners.get(name)?)?.get(name)
+    }
+
+    /// Every field, with the value it has as JSON; what JSON has no form for is left out.
+    pub(super) fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
+        let value = |name: &String| serde_json::to_value(self.get(name)?.value()).ok();
+        self.owners.keys().filter_map(|name| Some((name.clone(), value(name)?))).collect()
     }
 
     /// The value of a field that has to be there.
     pub(super) fn require(&self, name: &str) -> Result<Node<'_>, YamlError> {
-        self.get(name).ok_or_else(|| YamlError::MissingField {
-            at: self.own().root().place(),
-            name: name.to_owned(),
-        })
+        self.get(name)
+            .ok_or_else(|| YamlError::MissingField { at: self.place(), name: name.to_owned() })
     }
 
     /// Refuses every field that is not in `known`.
     pub(super) fn only(&self, known: &[&str]) -> Result<(), YamlError> {
-        for (name, &owner) in &self.owners {
+        for (name, owner) in &self.owners {
             if !known.contains(&name.as_str()) {
-                let fields = self.documents[owner].root().fields()?;
-                let all = fields.all()?;
-                let node = all.iter().find(|(key, _)| *key == name.as_str());
+                let path = owner.path.key(name);
                 return Err(YamlError::UnknownField {
-                    at: node.map_or_else(|| fields.node().place(), |(_, node)| node.key_place()),
+                    at: self.documents[owner.document].key_place(&path),
                     name: name.clone(),
                     known: known.iter().map(|&name| name.to_owned()).collect(),
                 });
@@ -83,9 +125,20 @@ impl TaskDocument {
         Ok(())
     }
 
-    /// The task's own file.
-    pub(super) fn own(&self) -> &Document {
-        self.documents.last().expect("reading a task adds its own document last")
+    /// Where the task or group itself is.
+    pub(super) fn place(&self) -> Place {
+        self.documents[self.own.document].place(&self.own.path)
+    }
+
+    fn fields(&self, mapping: &Mapping) -> Option<Fields<'_>> {
+        let mut node = self.documents[mapping.document].root();
+        for step in &mapping.path.0 {
+            node = match step {
+                Step::Key(key) => node.fields().ok()?.get(key)?,
+                Step::Index(index) => node.items().ok()?.into_iter().nth(*index)?,
+            };
+        }
+        node.fields().ok()
     }
 }
 

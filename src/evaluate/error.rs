@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::config::yaml::{Node, Place, YamlError, did_you_mean};
 use crate::files;
 use crate::lm::LmError;
+use crate::tokenizer::TokenizerError;
 
 /// Everything that can go wrong with a task or with scoring a model on it.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +83,37 @@ pub enum EvaluateError {
         members: Vec<String>,
     },
 
+    /// A group names a member that does not exist.
+    #[error("{at}: there is no task, group or tag `{name}`")]
+    NoMember {
+        /// The member.
+        at: Box<Place>,
+        /// The name.
+        name: String,
+        /// Names that there are.
+        known: Vec<String>,
+    },
+
+    /// A group is in itself, directly or through others.
+    #[error("{at}: group `{group}` contains itself")]
+    GroupCycle {
+        /// The group.
+        at: Box<Place>,
+        /// Its name.
+        group: String,
+    },
+
+    /// Two of the names asked for stand for the same task.
+    #[error("task `{task}` is selected twice, by `{first}` and by `{second}`")]
+    SelectedTwice {
+        /// The task's name.
+        task: String,
+        /// The first that selects it.
+        first: String,
+        /// The second.
+        second: String,
+    },
+
     /// A file that is included does not exist.
     #[error("{at}: there is no file `{}` to include", path.display())]
     NoInclude {
@@ -109,6 +141,37 @@ pub enum EvaluateError {
         task: String,
         /// The function as written behind `!function`.
         function: String,
+    },
+
+    /// A model's chat template is no valid template.
+    #[error("the chat template in `{}` is not valid: {problem}", directory.display())]
+    ChatTemplateSyntax {
+        /// The model's directory.
+        directory: PathBuf,
+        /// What the parser says.
+        problem: String,
+    },
+
+    /// The files of a chat template cannot be read.
+    #[error(transparent)]
+    ChatTemplateFile(#[from] TokenizerError),
+
+    /// The chat template fails on an item's prompt.
+    #[error("task `{task}`: the chat template fails on {row}: {problem}")]
+    ChatTemplate {
+        /// The task's name.
+        task: String,
+        /// The document.
+        row: Row,
+        /// What it says.
+        problem: String,
+    },
+
+    /// The chat template fails on a conversation.
+    #[error("the chat template fails: {problem}")]
+    Conversation {
+        /// What it says.
+        problem: String,
     },
 
     /// The task asks for something that does not exist here.
@@ -187,6 +250,15 @@ pub enum EvaluateError {
         /// In bytes, from 1.
         column: usize,
         /// What is wrong there.
+        problem: String,
+    },
+
+    /// A data file cannot be read as Parquet.
+    #[error("`{}` cannot be read as Parquet: {problem}", path.display())]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
         problem: String,
     },
 
@@ -315,6 +387,8 @@ impl EvaluateError {
                 "relative paths start at the working directory, at `{}` or at a directory above it",
                 folder.display()
             )),
+            Self::NoMember { name, known, .. } => Some(did_you_mean(name, known)),
+            Self::SelectedTwice { .. } => Some("name one of the two".to_owned()),
             Self::NoSplit { split, known, .. } => Some(did_you_mean(split, known)),
             Self::Function { .. } => {
                 Some("write the value as a Jinja template if it can be one".to_owned())
@@ -329,6 +403,7 @@ impl EvaluateError {
             Self::NotANumber { .. } => false,
             Self::Model(error) => error.is_users_mistake(),
             Self::Yaml(error) => error.is_users_mistake(),
+            Self::ChatTemplateFile(error) => error.is_users_mistake(),
             Self::Read { source, .. } => files::is_users_mistake(source),
             _ => true,
         }

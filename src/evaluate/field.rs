@@ -72,6 +72,14 @@ impl Field {
         }
     }
 
+    /// The text as the task file has it; empty for a value of another kind.
+    pub(super) fn written(&self) -> &str {
+        match &self.source {
+            Source::Text(text, _) => text,
+            Source::Constant(_) => "",
+        }
+    }
+
     /// The error that the field has another kind of value than it should.
     pub(super) fn wrong_value(
         &self,

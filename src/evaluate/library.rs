@@ -14,22 +14,22 @@ use crate::config::yaml::{Document, Fields, Node, YamlError};
 #[derive(Debug)]
 pub struct TaskLibrary {
     directories: Vec<PathBuf>,
-    entries: IndexMap<String, Entry>,
+    pub(super) entries: IndexMap<String, Entry>,
     unreadable: Vec<(PathBuf, YamlError)>,
 }
 
 /// What a name stands for.
 #[derive(Debug)]
-struct Entry {
-    kind: Kind,
+pub(super) struct Entry {
+    pub(super) kind: Kind,
     /// The file that defines it; of a tag, the first that has it.
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// Names of what a group or tag consists of.
-    members: Vec<String>,
+    pub(super) members: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Task,
     Group,
     Tag,
@@ -73,6 +73,13 @@ impl TaskLibrary {
         names
     }
 
+    /// Names of all tasks, groups and tags, sorted.
+    pub(super) fn all_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.entries.keys().cloned().collect();
+        names.sort_unstable();
+        names
+    }
+
     /// Reads a task and its documents, makes every prompt and tokenizes it. `name` may also be the
     /// path of a task file.
     pub fn load(
@@ -81,19 +88,18 @@ impl TaskLibrary {
         tokenizer: &Tokenizer,
         options: &TaskOptions,
     ) -> Result<Box<dyn Evaluator>, EvaluateError> {
-        let document = TaskDocument::read(&self.find(name)?)?;
-        let config = TaskConfig::parse(&document)?;
-        let prepare = config.output_type.prepare;
-        prepare(TaskData::read(config)?, tokenizer, options)
+        prepare(&TaskDocument::read(&self.find(name)?)?, None, tokenizer, options)
     }
 
-    fn find(&self, name: &str) -> Result<PathBuf, EvaluateError> {
+    /// The file of a task.
+    pub(super) fn find(&self, name: &str) -> Result<PathBuf, EvaluateError> {
         let Some(entry) = self.entries.get(name) else {
             let path = Path::new(name);
             if path.extension().is_some_and(|extension| extension == "yaml") && path.is_file() {
                 return Ok(path.to_owned());
             }
-            return Err(self.no_task(name));
+            let known = self.names().into_iter().map(str::to_owned).collect();
+            return Err(self.no_task(name, known));
         };
         let (kind, field) = match entry.kind {
             Kind::Task => return Ok(entry.path.clone()),
@@ -109,7 +115,8 @@ impl TaskLibrary {
         })
     }
 
-    fn no_task(&self, name: &str) -> EvaluateError {
+    /// The error that a name stands for nothing; `known` are those that it could have been.
+    pub(super) fn no_task(&self, name: &str, known: Vec<String>) -> EvaluateError {
         // A broken file of that name is what was meant.
         let is_namesake =
             |(path, _): &&(PathBuf, YamlError)| path.file_stem().is_some_and(|stem| stem == name);
@@ -117,11 +124,23 @@ impl TaskLibrary {
         EvaluateError::NoTask {
             name: name.to_owned(),
             searched: self.directories.clone(),
-            known: self.names().into_iter().map(str::to_owned).collect(),
+            known,
             // Reading it again gives the error as a value of its own.
             unreadable: broken.and_then(|(path, _)| Document::read(path).err()).map(Box::new),
         }
     }
+}
+
+/// Reads the documents of a task and makes every prompt. `name` replaces the one that the file has.
+pub(super) fn prepare(
+    document: &TaskDocument,
+    name: Option<&str>,
+    tokenizer: &Tokenizer,
+    options: &TaskOptions,
+) -> Result<Box<dyn Evaluator>, EvaluateError> {
+    let config = TaskConfig::parse(document, name)?;
+    let prepare = config.output_type.prepare;
+    prepare(TaskData::read(config)?, tokenizer, options)
 }
 
 /// Notes what a file defines. Files that define nothing are there to be included.

@@ -1,9 +1,15 @@
 //! Metrics: values on single items, and what a task's figure is made of them.
 
+use indexmap::IndexMap;
 use serde::Serialize;
+use serde_json::Value;
 
-use super::EvaluateError;
+use super::aggregation::Aggregation;
+use super::chrf::Chrf;
+use super::filter::Pipeline;
 use super::python::Pattern;
+use super::record::{ItemResponses, Response};
+use super::{EvaluateError, MetricValues, bleu, metric_key};
 use crate::config::yaml::Fields;
 
 /// The output type of tasks that choose among given answers.
@@ -12,10 +18,17 @@ pub(super) const MULTIPLE_CHOICE: &str = "multiple_choice";
 /// The output type of tasks whose answer is written freely.
 pub(super) const GENERATE_UNTIL: &str = "generate_until";
 
+/// The output type of tasks that ask for the log-likelihood of one given answer.
+pub(super) const LOGLIKELIHOOD: &str = "loglikelihood";
+
+/// The output type of tasks that ask for the log-likelihood of whole texts.
+pub(super) const LOGLIKELIHOOD_ROLLING: &str = "loglikelihood_rolling";
+
 /// What is measured on an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) enum Measure {
-    /// The likeliest choice is the right one.
+    /// The likeliest choice is the right one; of a single given answer, greedy decoding would write
+    /// it.
     Accuracy,
     /// The same with log-likelihoods per character of the choice.
     AccuracyPerCharacter,
@@ -23,10 +36,39 @@ pub(super) enum Measure {
     AccuracyPerByte,
     /// The same with the log-likelihood without context subtracted.
     AccuracyMutualInformation,
+    /// Index of the right choice, index of the likeliest.
+    Choice,
     /// Squared distance of the choices' probabilities from certainty of the right one.
     BrierScore,
     /// The text written is the right one; of choices, greedy decoding would write the right one.
     ExactMatch,
+    /// The log-likelihood of a given answer.
+    LogLikelihood,
+    /// The log-likelihood of a text, number of its words.
+    PerWord,
+    /// The log-likelihood of a text, number of its bytes.
+    PerByte,
+    /// Counts of [`bleu`](super::bleu).
+    Bleu,
+    /// Counts of [`chrf`](super::chrf).
+    Chrf,
+    /// Counts of [`chrf`](super::chrf), of words too.
+    ChrfWords,
+    /// Edits, number of words of the right text.
+    Ter,
+}
+
+impl Measure {
+    /// How many numbers it gives for an item.
+    pub(super) fn width(self) -> usize {
+        match self {
+            Measure::Choice | Measure::PerWord | Measure::PerByte | Measure::Ter => 2,
+            Measure::Bleu => bleu::WIDTH,
+            Measure::Chrf => Chrf::CHARACTERS.width(),
+            Measure::ChrfWords => Chrf::WORDS_TOO.width(),
+            _ => 1,
+        }
+    }
 }
 
 /// A metric as the table below describes it.
@@ -35,38 +77,86 @@ struct Definition {
     measure: Measure,
     output_types: &'static [&'static str],
     higher_is_better: bool,
-    aggregation: &'static str,
-    /// Whether the harness gives a standard error.
-    has_error: bool,
+    /// What may be made of its values; the first if a task does not say.
+    aggregations: &'static [Aggregation],
 }
+
+/// What may be made of single numbers.
+const NUMBERS: &[Aggregation] =
+    &[Aggregation::Mean, Aggregation::Median, Aggregation::NanMean, Aggregation::Perplexity];
 
 /// Every metric. To add one, add a line and a variant of [`Measure`].
 const METRICS: &[Definition] = &[
-    choice_metric("acc", Measure::Accuracy),
-    choice_metric("acc_norm", Measure::AccuracyPerCharacter),
-    choice_metric("acc_bytes", Measure::AccuracyPerByte),
-    choice_metric("acc_mutual_info", Measure::AccuracyMutualInformation),
+    Definition {
+        output_types: &[MULTIPLE_CHOICE, LOGLIKELIHOOD],
+        ..of_choices("acc", Measure::Accuracy, NUMBERS)
+    },
+    of_choices("acc_norm", Measure::AccuracyPerCharacter, NUMBERS),
+    of_choices("acc_bytes", Measure::AccuracyPerByte, NUMBERS),
+    of_choices("acc_mutual_info", Measure::AccuracyMutualInformation, NUMBERS),
+    of_choices("f1", Measure::Choice, &[Aggregation::F1, Aggregation::Mcc]),
+    of_choices("mcc", Measure::Choice, &[Aggregation::Mcc, Aggregation::F1]),
     Definition {
         higher_is_better: false,
-        aggregation: "brier_score",
-        has_error: false,
-        ..choice_metric("brier_score", Measure::BrierScore)
+        ..of_choices("brier_score", Measure::BrierScore, &[Aggregation::BrierScore])
     },
     Definition {
         output_types: &[MULTIPLE_CHOICE, GENERATE_UNTIL],
-        ..choice_metric("exact_match", Measure::ExactMatch)
+        ..of_choices("exact_match", Measure::ExactMatch, NUMBERS)
     },
+    Definition {
+        name: "perplexity",
+        measure: Measure::LogLikelihood,
+        output_types: &[LOGLIKELIHOOD],
+        higher_is_better: false,
+        aggregations: &[
+            Aggregation::Perplexity,
+            Aggregation::Mean,
+            Aggregation::Median,
+            Aggregation::NanMean,
+        ],
+    },
+    of_texts("word_perplexity", Measure::PerWord, PERPLEXITY_FIRST),
+    of_texts("byte_perplexity", Measure::PerByte, PERPLEXITY_FIRST),
+    of_texts(
+        "bits_per_byte",
+        Measure::PerByte,
+        &[Aggregation::BitsPerByte, Aggregation::WeightedPerplexity],
+    ),
+    of_answers("bleu", Measure::Bleu, &[Aggregation::Bleu]),
+    of_answers("chrf", Measure::Chrf, &[Aggregation::Chrf]),
+    of_answers("chrf++", Measure::ChrfWords, &[Aggregation::Chrf]),
+    Definition { higher_is_better: false, ..of_answers("ter", Measure::Ter, &[Aggregation::Ter]) },
 ];
 
-const fn choice_metric(name: &'static str, measure: Measure) -> Definition {
-    Definition {
-        name,
-        measure,
-        output_types: &[MULTIPLE_CHOICE],
-        higher_is_better: true,
-        aggregation: "mean",
-        has_error: true,
-    }
+const PERPLEXITY_FIRST: &[Aggregation] =
+    &[Aggregation::WeightedPerplexity, Aggregation::BitsPerByte];
+
+const fn of_choices(
+    name: &'static str,
+    measure: Measure,
+    aggregations: &'static [Aggregation],
+) -> Definition {
+    let output_types = &[MULTIPLE_CHOICE];
+    Definition { name, measure, output_types, higher_is_better: true, aggregations }
+}
+
+const fn of_texts(
+    name: &'static str,
+    measure: Measure,
+    aggregations: &'static [Aggregation],
+) -> Definition {
+    let output_types = &[LOGLIKELIHOOD_ROLLING];
+    Definition { name, measure, output_types, higher_is_better: false, aggregations }
+}
+
+const fn of_answers(
+    name: &'static str,
+    measure: Measure,
+    aggregations: &'static [Aggregation],
+) -> Definition {
+    let output_types = &[GENERATE_UNTIL];
+    Definition { name, measure, output_types, higher_is_better: true, aggregations }
 }
 
 /// A metric that a task asks for.
@@ -74,8 +164,8 @@ const fn choice_metric(name: &'static str, measure: Measure) -> Definition {
 pub(super) struct Metric {
     pub(super) name: &'static str,
     pub(super) measure: Measure,
-    pub(super) higher_is_better: bool,
-    pub(super) has_error: bool,
+    higher_is_better: bool,
+    aggregation: Aggregation,
     pub(super) normalization: Normalization,
 }
 
@@ -87,7 +177,7 @@ impl Metric {
             name: found.name,
             measure: found.measure,
             higher_is_better: found.higher_is_better,
-            has_error: found.has_error,
+            aggregation: found.aggregations[0],
             normalization: Normalization::default(),
         })
     }
@@ -105,12 +195,14 @@ impl Metric {
             return Err(EvaluateError::unsupported(&node, "metric", name, supported));
         };
         if let Some(node) = fields.get("aggregation") {
-            let wanted = METRICS.iter().find(|known| known.name == name);
-            let wanted = wanted.map_or("mean", |definition| definition.aggregation);
-            let found = node.text()?;
-            if found != wanted {
-                return Err(EvaluateError::unsupported(&node, "aggregation", found, vec![wanted]));
-            }
+            let definition = METRICS.iter().find(|known| known.name == name);
+            let allowed = definition.map_or(NUMBERS, |definition| definition.aggregations);
+            let wanted = node.text()?;
+            let Some(found) = allowed.iter().find(|known| known.names().contains(&wanted)) else {
+                let known = allowed.iter().map(|known| known.names()[0]).collect();
+                return Err(EvaluateError::unsupported(&node, "aggregation", wanted, known));
+            };
+            metric.aggregation = *found;
         }
         if let Some(node) = fields.get("higher_is_better") {
             metric.higher_is_better = node.boolean()?;
@@ -135,6 +227,86 @@ impl Metric {
             metric.normalization = Normalization::parse(fields)?;
         }
         Ok(metric)
+    }
+}
+
+/// The metrics of a task and the names of its pipelines: every metric has values for every pipeline.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Metrics {
+    pub(super) list: Vec<Metric>,
+    pipelines: Vec<String>,
+}
+
+impl Metrics {
+    pub(super) fn new(list: Vec<Metric>, pipelines: &[Pipeline]) -> Metrics {
+        Metrics { list, pipelines: pipelines.iter().map(|p| p.name.clone()).collect() }
+    }
+
+    /// Names with pipelines, and whether higher is better.
+    pub(super) fn keys(&self) -> IndexMap<String, bool> {
+        let keys = self.pipelines.iter().flat_map(|pipeline| {
+            self.list
+                .iter()
+                .map(move |metric| (metric_key(metric.name, pipeline), metric.higher_is_better))
+        });
+        keys.collect()
+    }
+
+    /// Values of each metric, still without items.
+    pub(super) fn columns(&self) -> Vec<MetricValues> {
+        self.list.iter().map(|metric| MetricValues::new(metric.measure.width())).collect()
+    }
+
+    /// Values under their keys, where pipelines make no difference.
+    pub(super) fn for_all_pipelines(
+        &self,
+        columns: &[MetricValues],
+    ) -> IndexMap<String, MetricValues> {
+        let pairs = self.pipelines.iter().flat_map(|pipeline| {
+            self.list
+                .iter()
+                .zip(columns)
+                .map(move |(metric, values)| (metric_key(metric.name, pipeline), values.clone()))
+        });
+        pairs.collect()
+    }
+
+    /// What is noted of an item under the keys of some metrics.
+    pub(super) fn noted(&self, note: impl Fn(&Metric) -> Option<Value>) -> IndexMap<String, Value> {
+        let keys = self.pipelines.iter().flat_map(|pipeline| {
+            let note = &note;
+            self.list.iter().filter_map(move |m| Some((metric_key(m.name, pipeline), note(m)?)))
+        });
+        keys.collect()
+    }
+
+    /// Responses to single requests that pipelines leave as they are.
+    pub(super) fn unfiltered(&self, said: Vec<Response>) -> ItemResponses {
+        ItemResponses {
+            responses: said.iter().map(|response| vec![response.clone()]).collect(),
+            filtered: self.pipelines.iter().map(|name| (name.clone(), said.clone())).collect(),
+            noted: IndexMap::new(),
+        }
+    }
+
+    /// The figure of a metric, given with its pipeline; NaN if there is none.
+    pub(super) fn aggregate(&self, key: &str, values: &MetricValues) -> f64 {
+        self.find(key).map_or(f64::NAN, |metric| metric.aggregation.of(values))
+    }
+
+    /// The figure's standard error.
+    pub(super) fn standard_error(
+        &self,
+        key: &str,
+        values: &MetricValues,
+        iterations: usize,
+    ) -> Option<f64> {
+        self.find(key)?.aggregation.standard_error(values, iterations)
+    }
+
+    fn find(&self, key: &str) -> Option<&Metric> {
+        let name = key.split(',').next().unwrap_or(key);
+        self.list.iter().find(|metric| metric.name == name)
     }
 }
 
@@ -190,22 +362,6 @@ impl Normalization {
     }
 }
 
-/// The mean, summed in the order given; NaN of no values.
-pub(super) fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// Standard error of the mean from the sample's deviation; `None` of fewer than two values.
-pub(super) fn standard_error(values: &[f64]) -> Option<f64> {
-    if values.len() < 2 {
-        return None;
-    }
-    let mean = mean(values);
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    let count = values.len() as f64;
-    Some((squares / (count - 1.0) / count).sqrt())
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -234,15 +390,8 @@ mod tests {
             "task.yaml:1:9: metric: metric `acc` is not supported"
         );
         assert_eq!(
-            message("metric: acc\naggregation: median", MULTIPLE_CHOICE),
-            "task.yaml:2:14: aggregation: aggregation `median` is not supported"
+            message("metric: acc\naggregation: f1", MULTIPLE_CHOICE),
+            "task.yaml:2:14: aggregation: aggregation `f1` is not supported"
         );
-    }
-
-    #[test]
-    fn the_error_is_that_of_the_mean() {
-        assert_eq!(standard_error(&[1.0]), None);
-        let error = standard_error(&[1.0, 0.0, 0.0, 1.0]).expect("four values");
-        assert!((error - 0.288_675_134_594_812_9).abs() < 1e-15);
     }
 }

@@ -5,11 +5,13 @@ use serde_json::{Value, json};
 
 use super::error::Row;
 use super::field::as_index;
-use super::metric::{MULTIPLE_CHOICE, Measure, Metric, mean, standard_error};
+use super::loglikelihood::{check_room, encode, score};
+use super::metric::{MULTIPLE_CHOICE, Measure, Metric, Metrics};
 use super::prompt::TaskData;
-use super::tokenizer::{PairProblem, TokenPair};
-use super::{EvaluateError, Evaluator, TaskOptions, TaskScores, Tokenizer, metric_key};
-use crate::lm::{LanguageModel, Score, ScoreRequest};
+use super::record::{ItemRecord, ItemResponses, RequestRecord, Response, TaskInfo};
+use super::tokenizer::TokenPair;
+use super::{EvaluateError, Evaluator, MetricValues, TaskOptions, TaskScores, Tokenizer};
+use crate::lm::{LanguageModel, Score};
 
 /// The index that is no choice's, for answers that are not among the choices.
 const NO_CHOICE: i64 = -100;
@@ -19,14 +21,15 @@ const NO_CHOICE: i64 = -100;
 pub(super) struct MultipleChoice {
     name: String,
     items: Vec<Item>,
-    metrics: Vec<Metric>,
-    pipelines: Vec<String>,
+    metrics: Metrics,
     warnings: Vec<String>,
+    info: TaskInfo,
 }
 
 #[derive(Debug)]
 struct Item {
     prompt: String,
+    record: Option<Box<ItemRecord>>,
     /// One for each choice; then one for each choice without context, where a metric needs it.
     pairs: Vec<TokenPair>,
     choices: Vec<ChoiceLength>,
@@ -49,18 +52,13 @@ impl MultipleChoice {
         options: &TaskOptions,
     ) -> Result<MultipleChoice, EvaluateError> {
         let items = data.prepare_items(options, |index, contexts| {
-            Item::prepare(&data, tokenizer, index, contexts)
+            Item::prepare(&data, tokenizer, options, index, contexts)
         })?;
         let warnings = data.warnings(options);
+        let info = data.info(options);
         let config = data.config;
-        let pipelines = config.pipelines.into_iter().map(|pipeline| pipeline.name).collect();
-        Ok(MultipleChoice {
-            name: config.name,
-            items,
-            metrics: config.metrics,
-            pipelines,
-            warnings,
-        })
+        let metrics = Metrics::new(config.metrics, &config.pipelines);
+        Ok(MultipleChoice { name: config.name, items, metrics, warnings, info })
     }
 }
 
@@ -68,6 +66,7 @@ impl Item {
     fn prepare(
         data: &TaskData,
         tokenizer: &Tokenizer,
+        options: &TaskOptions,
         index: usize,
         contexts: Vec<String>,
     ) -> Result<Item, EvaluateError> {
@@ -78,7 +77,8 @@ impl Item {
             unreachable!("a multiple-choice config without choices is refused when it is read")
         };
         let target = fields.target(document, &data.columns, row)?;
-        let continued = |text: &str| format!("{}{text}", config.prompt.target_delimiter);
+        let delimiter = data.answer_delimiter(options);
+        let continued = |text: &str| format!("{delimiter}{text}");
 
         let gold;
         let mut requests: Vec<(&str, String)>;
@@ -103,24 +103,31 @@ impl Item {
             requests.extend(choices.iter().map(|choice| ("", continued(choice))));
         }
 
+        // The harness fails when a metric of two choices meets several right ones.
+        let needs_one = |metric: &Metric| metric.measure == Measure::Choice;
+        if gold.len() > 1 && config.metrics.iter().any(needs_one) {
+            let expected = "a single choice, which `f1` and `mcc` need";
+            return Err(fields.target.wrong_value(row, expected, &target));
+        }
+
         let pairs = requests.iter().map(|(context, continuation)| {
-            tokenizer.encode_pair(context, continuation).map_err(|problem| {
-                let task = config.name.clone();
-                match problem {
-                    PairProblem::EmptyContinuation => {
-                        EvaluateError::EmptyContinuation { task, row }
-                    }
-                    PairProblem::EmptyContext => EvaluateError::EmptyPrompt { task, row },
-                }
-            })
+            encode(tokenizer, &config.name, index, context, continuation)
         });
         let pairs = pairs.collect::<Result<_, _>>()?;
+        let record = data.record(index, options, || {
+            let requests = requests.iter().map(|(context, continuation)| {
+                let (context, continuation) = ((*context).to_owned(), continuation.clone());
+                RequestRecord::LogLikelihood { context, continuation }
+            });
+            requests.collect()
+        })?;
         let length = |choice: &String| ChoiceLength {
             characters: choice.chars().count(),
             bytes: choice.len(),
         };
         let choices = choices.iter().map(length).collect();
-        Ok(Item { prompt: contexts.into_iter().next().unwrap_or_default(), pairs, choices, gold })
+        let prompt = contexts.into_iter().next().unwrap_or_default();
+        Ok(Item { prompt, record, pairs, choices, gold })
     }
 }
 
@@ -158,16 +165,11 @@ impl Evaluator for MultipleChoice {
     }
 
     fn definition(&self) -> String {
-        let definition = json!({
-            "output_type": MULTIPLE_CHOICE,
-            "pipelines": self.pipelines,
-            "metrics": self.metrics,
-        });
-        definition.to_string()
+        json!({ "output_type": MULTIPLE_CHOICE, "metrics": self.metrics }).to_string()
     }
 
     fn fingerprint(&self, item: usize) -> String {
-        let Item { prompt, pairs, choices, gold } = &self.items[item];
+        let Item { prompt, pairs, choices, gold, .. } = &self.items[item];
         let pairs: Vec<_> = pairs.iter().map(|pair| (&pair.context, &pair.continuation)).collect();
         format!("{prompt}\n{pairs:?} {choices:?} {gold:?}")
     }
@@ -176,18 +178,21 @@ impl Evaluator for MultipleChoice {
         &self.warnings
     }
 
+    fn info(&self) -> &TaskInfo {
+        &self.info
+    }
+
+    fn record(&self, item: usize) -> Option<&ItemRecord> {
+        self.items[item].record.as_deref()
+    }
+
     fn metrics(&self) -> IndexMap<String, bool> {
-        let keys = self.pipelines.iter().flat_map(|pipeline| {
-            self.metrics
-                .iter()
-                .map(move |metric| (metric_key(metric.name, pipeline), metric.higher_is_better))
-        });
-        keys.collect()
+        self.metrics.keys()
     }
 
     fn check_length(&self, max_length: usize) -> Result<(), EvaluateError> {
         for (item, Item { pairs, .. }) in self.items.iter().enumerate() {
-            pairs.iter().try_for_each(|pair| self.check_room(pair, max_length, item))?;
+            pairs.iter().try_for_each(|pair| check_room(&self.name, item, pair, max_length))?;
         }
         Ok(())
     }
@@ -197,70 +202,65 @@ impl Evaluator for MultipleChoice {
         model: &dyn LanguageModel,
         items: &[usize],
     ) -> Result<TaskScores, EvaluateError> {
-        let mut requests = Vec::new();
-        for &item in items {
-            for pair in &self.items[item].pairs {
-                self.check_room(pair, model.max_length(), item)?;
-                // The model itself leaves out context that does not fit.
-                let (context, continuation) = (pair.context.clone(), pair.continuation.clone());
-                requests.push(ScoreRequest { context, continuation });
-            }
-        }
-        let scores = model.score(&requests)?;
-
-        let mut values: Vec<Vec<f64>> = vec![Vec::new(); self.metrics.len()];
+        let pairs_of = |&item: &usize| self.items[item].pairs.iter().map(move |pair| (item, pair));
+        let scores = score(model, &self.name, items.iter().flat_map(pairs_of))?;
+        let mut columns = self.metrics.columns();
+        let mut responses = Vec::new();
         let mut rest = scores.as_slice();
-        for &index in items {
-            let item = &self.items[index];
+        for item in items.iter().map(|&index| &self.items[index]) {
             let (own, others) = rest.split_at(item.pairs.len());
             rest = others;
-            if own.iter().any(|score| score.log_likelihood.is_nan()) {
-                return Err(EvaluateError::NotANumber { task: self.name.clone(), item: index });
+            for (metric, column) in self.metrics.list.iter().zip(&mut columns) {
+                match metric.measure {
+                    Measure::Choice => column.push(&item.choice(own)),
+                    measure => column.push(&[item.measure(measure, own)]),
+                }
             }
-            for (metric, values) in self.metrics.iter().zip(&mut values) {
-                values.push(item.measure(metric.measure, own));
+            if item.record.is_some() {
+                responses.push(self.responses(item, own));
             }
         }
-        let keys = self.pipelines.iter().flat_map(|pipeline| {
-            let values = &values;
-            self.metrics
-                .iter()
-                .zip(values)
-                .map(move |(metric, values)| (metric_key(metric.name, pipeline), values.clone()))
-        });
-        Ok(TaskScores { values: keys.collect() })
+        Ok(TaskScores { values: self.metrics.for_all_pipelines(&columns), responses })
     }
 
-    fn aggregate(&self, _metric: &str, values: &[f64]) -> f64 {
-        mean(values)
+    fn aggregate(&self, metric: &str, values: &MetricValues) -> f64 {
+        self.metrics.aggregate(metric, values)
     }
 
-    fn standard_error(&self, metric: &str, values: &[f64]) -> Option<f64> {
-        let name = metric.split(',').next().unwrap_or(metric);
-        let found = self.metrics.iter().find(|metric| metric.name == name)?;
-        if found.has_error { standard_error(values) } else { None }
+    fn standard_error(
+        &self,
+        metric: &str,
+        values: &MetricValues,
+        bootstrap_iterations: usize,
+    ) -> Option<f64> {
+        self.metrics.standard_error(metric, values, bootstrap_iterations)
     }
 }
 
 impl MultipleChoice {
-    /// Refuses a continuation that does not fit.
-    fn check_room(
-        &self,
-        pair: &TokenPair,
-        max_length: usize,
-        item: usize,
-    ) -> Result<(), EvaluateError> {
-        let needed = pair.continuation.len();
-        if needed > max_length {
-            let task = self.name.clone();
-            return Err(EvaluateError::TooLong { task, item, needed, max_length });
+    /// What the model said to an item; filters leave it as it is.
+    fn responses(&self, item: &Item, scores: &[Score]) -> ItemResponses {
+        let said = scores.iter().copied().map(Response::Score);
+        let given = &scores[..item.choices.len()];
+        ItemResponses {
+            noted: self.metrics.noted(|metric| match metric.measure {
+                Measure::Choice => Some(json!(item.choice(scores).map(|choice| choice as i64))),
+                Measure::BrierScore => Some(json!([item.gold.first(), probabilities(given)])),
+                _ => None,
+            }),
+            ..self.metrics.unfiltered(said.collect())
         }
-        Ok(())
     }
 }
 
 impl Item {
-    /// The value of a metric, from the scores of [`Item::pairs`].
+    /// Which choice is right and which is likeliest.
+    fn choice(&self, scores: &[Score]) -> [f64; 2] {
+        let given = scores[..self.choices.len()].iter().map(|score| score.log_likelihood);
+        [self.gold.first().map_or(f64::NAN, |&gold| gold as f64), largest(given) as f64]
+    }
+
+    /// The value of a metric of one number, from the scores of [`Item::pairs`].
     fn measure(&self, measure: Measure, scores: &[Score]) -> f64 {
         let (given, without_context) = scores.split_at(self.choices.len());
         let scaled = |length: fn(&ChoiceLength) -> usize| {
@@ -271,7 +271,6 @@ impl Item {
         };
         let likelihoods = given.iter().map(|score| score.log_likelihood);
         match measure {
-            Measure::Accuracy => self.is_right(largest(likelihoods)),
             Measure::AccuracyPerCharacter => {
                 self.is_right(largest(scaled(|choice| choice.characters)))
             }
@@ -288,6 +287,7 @@ impl Item {
                 };
                 f64::from(u8::from(self.gold.iter().any(is_greedy)))
             }
+            _ => self.is_right(largest(likelihoods)),
         }
     }
 
@@ -296,16 +296,20 @@ impl Item {
     }
 
     fn brier_score(&self, given: &[Score]) -> f64 {
-        let most = given.iter().map(|score| score.log_likelihood).fold(f64::NEG_INFINITY, f64::max);
-        let weights: Vec<f64> =
-            given.iter().map(|score| (score.log_likelihood - most).exp()).collect();
-        let sum: f64 = weights.iter().sum();
-        let squares = weights.iter().enumerate().map(|(index, weight)| {
+        let squares = probabilities(given).into_iter().enumerate().map(|(index, probability)| {
             let certain = f64::from(u8::from(self.gold.contains(&(index as i64))));
-            (weight / sum - certain).powi(2)
+            (probability - certain).powi(2)
         });
         squares.sum()
     }
+}
+
+/// The probabilities of choices when there are no others.
+fn probabilities(given: &[Score]) -> Vec<f64> {
+    let most = given.iter().map(|score| score.log_likelihood).fold(f64::NEG_INFINITY, f64::max);
+    let weights: Vec<f64> = given.iter().map(|score| (score.log_likelihood - most).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    weights.into_iter().map(|weight| weight / sum).collect()
 }
 
 /// Index of the largest value, the first of equal ones.
@@ -328,6 +332,7 @@ mod tests {
     fn item(choices: &[&str], gold: &[i64]) -> Item {
         Item {
             prompt: String::new(),
+            record: None,
             pairs: Vec::new(),
             choices: choices
                 .iter()

@@ -4,14 +4,19 @@
 //! on the draws before it. A part of the documents keeps the prompts it has among all of them.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 use serde_json::Value;
 
+use super::chat::{
+    ChatOptions, ChatProblem, Message, Role, plain_text, single_turn, without_system,
+};
 use super::data::{Document, Split};
 use super::error::Row;
-use super::field::{Fields, as_index};
+use super::field::{Field, Fields, as_index};
 use super::python::{PythonRandom, is_whitespace};
+use super::record::{ItemRecord, RequestRecord, TaskInfo};
 use super::task::{FewShotConfig, PromptConfig, Sampler, SplitName, TaskConfig};
 use super::{EvaluateError, TaskOptions};
 
@@ -28,6 +33,8 @@ pub(super) struct TaskData {
     excludes_itself: bool,
     /// Whether the choices are alternative contexts of one continuation. The first document decides.
     pub(super) has_multiple_inputs: bool,
+    /// Whether a chat template has refused a system message, so that prompts go without it.
+    lost_system_message: AtomicBool,
 }
 
 impl TaskData {
@@ -62,7 +69,15 @@ impl TaskData {
         let first = config.prompt.fields.text(&documents[0], &columns, Row::Item(0))?;
         let has_choices = config.prompt.fields.choice.is_some();
         let has_multiple_inputs = has_choices && as_index(&first).is_some();
-        Ok(TaskData { config, documents, columns, pool, excludes_itself, has_multiple_inputs })
+        Ok(TaskData {
+            config,
+            documents,
+            columns,
+            pool,
+            excludes_itself,
+            has_multiple_inputs,
+            lost_system_message: AtomicBool::new(false),
+        })
     }
 
     /// Makes the prompts of the documents, and of each document's index and prompts an item.
@@ -83,8 +98,48 @@ impl TaskData {
         items.into_iter().collect()
     }
 
-    /// What is questionable about the prompts.
+    /// What reports say of the task.
+    pub(super) fn info(&self, options: &TaskOptions) -> TaskInfo {
+        let TaskConfig { alias, version, written, .. } = &self.config;
+        TaskInfo {
+            alias: alias.clone(),
+            version: version.clone(),
+            num_fewshot: self.shots(options),
+            n_documents: self.documents.len(),
+            config: written.clone(),
+        }
+    }
+
+    /// A document's texts, if they are asked for.
+    pub(super) fn record(
+        &self,
+        index: usize,
+        options: &TaskOptions,
+        requests: impl FnOnce() -> Vec<RequestRecord>,
+    ) -> Result<Option<Box<ItemRecord>>, EvaluateError> {
+        if !options.records {
+            return Ok(None);
+        }
+        let document = &self.documents[index];
+        let target = self.config.prompt.fields.target(document, &self.columns, Row::Item(index))?;
+        Ok(Some(Box::new(ItemRecord::new(&document.columns, &target, requests()))))
+    }
+
+    /// What is questionable about the prompts, once they are made.
     pub(super) fn warnings(&self, options: &TaskOptions) -> Vec<String> {
+        let mut warnings = self.leaks(options);
+        if self.lost_system_message.load(Ordering::Relaxed) {
+            warnings.push(format!(
+                "task `{}`: the chat template refuses system messages, so system instruction and \
+                 description are left out, as in the harness",
+                self.config.name
+            ));
+        }
+        warnings
+    }
+
+    /// Examples that give away answers of other documents.
+    fn leaks(&self, options: &TaskOptions) -> Vec<String> {
         let (data, fewshot) = (&self.config.data, &self.config.fewshot);
         let Some(evaluated) = data.test.as_ref().or(data.validation.as_ref()) else {
             return Vec::new();
@@ -115,27 +170,93 @@ impl TaskData {
         )]
     }
 
+    /// What separates a prompt from a choice: in a conversation nothing does, unless the answer is
+    /// already begun.
+    pub(super) fn answer_delimiter(&self, options: &TaskOptions) -> &str {
+        let PromptConfig { fields, target_delimiter, .. } = &self.config.prompt;
+        let begun = fields.prefix.as_ref().map_or("", Field::written);
+        match options.chat {
+            Some(_) if begun.is_empty() || begun.ends_with(is_whitespace) => "",
+            _ => target_delimiter,
+        }
+    }
+
     /// What stands in front of the answer, for each document in order.
     fn prompts(&self, options: &TaskOptions) -> Result<Vec<Vec<String>>, EvaluateError> {
         let shots = self.shots(options);
+        let n_documents = self.documents.len();
+        let limit = options.limit.map_or(n_documents, |limit| limit.of(n_documents));
         let mut random = PythonRandom::new(options.fewshot_seed);
         self.documents
             .iter()
-            .take(options.limit.unwrap_or(usize::MAX))
+            .take(limit)
             .enumerate()
             .map(|(index, document)| {
                 let row = Row::Item(index);
-                let mut start = match &self.config.prompt.description {
-                    Some(description) => description.text(document, &self.columns, row)?,
-                    None => String::new(),
-                };
+                let mut start = self.system_message(document, row, options)?;
                 for example in self.examples(document, shots, &mut random)? {
-                    start.push_str(&self.example_text(example)?);
+                    start.append(&mut self.example_messages(example)?);
                 }
                 let endings = self.endings(document, row)?;
-                Ok(endings.into_iter().map(|ending| format!("{start}{ending}")).collect())
+                let is_open = endings.iter().any(|ending| ending.len() > 1);
+                endings
+                    .into_iter()
+                    .map(|ending| {
+                        let messages = [start.as_slice(), &ending].concat();
+                        self.prompt_text(&messages, is_open, row, options)
+                    })
+                    .collect()
             })
             .collect()
+    }
+
+    /// System instruction and description.
+    fn system_message(
+        &self,
+        document: &Document,
+        row: Row,
+        options: &TaskOptions,
+    ) -> Result<Vec<Message>, EvaluateError> {
+        let PromptConfig { description, fewshot_delimiter, .. } = &self.config.prompt;
+        let description = match description {
+            Some(description) => description.text(document, &self.columns, row)?,
+            None => String::new(),
+        };
+        let instruction = options.system_instruction.as_deref().unwrap_or_default();
+        let content = join(instruction, &description, fewshot_delimiter);
+        Ok(match content.is_empty() {
+            true => Vec::new(),
+            false => vec![Message::new(Role::System, content)],
+        })
+    }
+
+    /// The text of a document's messages. `is_open` if the answer is already begun.
+    fn prompt_text(
+        &self,
+        messages: &[Message],
+        is_open: bool,
+        row: Row,
+        options: &TaskOptions,
+    ) -> Result<String, EvaluateError> {
+        let Some(ChatOptions { template, multiturn }) = &options.chat else {
+            return Ok(plain_text(messages));
+        };
+        let turns = if *multiturn { messages.to_vec() } else { single_turn(messages) };
+        let rendered = template.render(&turns, is_open).or_else(|problem| match problem {
+            ChatProblem::Template(_) => {
+                let others = without_system(&turns);
+                if others.len() < turns.len() {
+                    self.lost_system_message.store(true, Ordering::Relaxed);
+                }
+                template.render(&others, is_open)
+            }
+            other => Err(other),
+        });
+        rendered.map_err(|problem| EvaluateError::ChatTemplate {
+            task: self.config.name.clone(),
+            row,
+            problem: problem.to_string(),
+        })
     }
 
     /// A number given when the task is loaded wins, except over a task that says 0.
@@ -188,7 +309,7 @@ impl TaskData {
 
     /// Question and answer of an example, with what separates them from each other and from what
     /// follows.
-    fn example_text(&self, index: usize) -> Result<String, EvaluateError> {
+    fn example_messages(&self, index: usize) -> Result<Vec<Message>, EvaluateError> {
         let FewShotConfig { fields, target_delimiter, fewshot_delimiter, .. } =
             &self.config.fewshot;
         let (document, columns, row) = (&self.pool[index], &self.columns, Row::Example(index));
@@ -198,35 +319,35 @@ impl TaskData {
         let target = fields.target(document, columns, row)?;
         let answer = answer_text(fields, &target, choices.as_deref(), row)?;
         let prefix = fields.prefix(document, columns, row)?;
-
-        let mut text = question.clone();
         if answer.is_empty() {
-            text.push_str(prefix_delimiter(&question, &prefix, target_delimiter));
-            text.push_str(&prefix);
-            return Ok(text);
+            return Ok(begun(question, prefix, target_delimiter));
         }
-        text.push_str(if prefix.is_empty() {
-            target_delimiter
-        } else {
-            prefix_delimiter(&question, &prefix, target_delimiter)
-        });
-        text.push_str(&join(&prefix, &answer, " "));
-        text.push_str(fewshot_delimiter);
-        Ok(text)
+        let suffix = match prefix.is_empty() {
+            true => target_delimiter,
+            false => prefix_delimiter(&question, &prefix, target_delimiter),
+        };
+        Ok(vec![
+            Message { suffix: suffix.to_owned(), ..Message::new(Role::User, question) },
+            Message {
+                suffix: fewshot_delimiter.clone(),
+                ..Message::new(Role::Assistant, join(&prefix, &answer, " "))
+            },
+        ])
     }
 
     /// The document's own question, once for each input.
-    fn endings(&self, document: &Document, row: Row) -> Result<Vec<String>, EvaluateError> {
+    fn endings(&self, document: &Document, row: Row) -> Result<Vec<Vec<Message>>, EvaluateError> {
         let PromptConfig { fields, target_delimiter, .. } = &self.config.prompt;
         let prefix = fields.prefix(document, &self.columns, row)?;
         if self.has_multiple_inputs {
             let contexts = fields.choices(document, &self.columns, row)?.unwrap_or_default();
-            let with_prefix = |context: String| format!("{context}{prefix}");
-            return Ok(contexts.into_iter().map(with_prefix).collect());
+            return Ok(contexts
+                .into_iter()
+                .map(|context| begun(context, prefix.clone(), ""))
+                .collect());
         }
         let question = self.question(fields, document, None, row)?;
-        let delimiter = prefix_delimiter(&question, &prefix, target_delimiter);
-        Ok(vec![format!("{question}{delimiter}{prefix}")])
+        Ok(vec![begun(question, prefix, target_delimiter)])
     }
 
     /// The question's text. In tasks with multiple inputs it is the choice that is the right one.
@@ -254,7 +375,7 @@ impl TaskData {
 
 fn read_split(config: &TaskConfig, split: &SplitName) -> Result<Split, EvaluateError> {
     match config.data.files.get(&split.name) {
-        Some(files) => Split::read(files, config.data.field.as_deref()),
+        Some(files) => Split::read(files, &config.data.format),
         None => Err(EvaluateError::NoSplit {
             at: split.at.clone().into(),
             split: split.name.clone(),
@@ -283,6 +404,14 @@ fn answer_text(
         (Value::String(text), ..) => Ok(text.clone()),
         _ => Err(fields.target.wrong_value(row, "a text", target)),
     }
+}
+
+/// A question, and what its answer begins with if there is anything.
+fn begun(question: String, prefix: String, delimiter: &str) -> Vec<Message> {
+    let suffix = prefix_delimiter(&question, &prefix, delimiter).to_owned();
+    let question = Message { suffix, ..Message::new(Role::User, question) };
+    let answer = (!prefix.is_empty()).then(|| Message::new(Role::Assistant, prefix));
+    std::iter::once(question).chain(answer).collect()
 }
 
 /// What separates a question from the beginning of its answer that is given with it.

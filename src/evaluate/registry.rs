@@ -1,9 +1,11 @@
 //! The kinds of tasks. To add one, implement [`Evaluator`] and add a line.
 
 use super::generation::Generation;
-use super::metric::{GENERATE_UNTIL, MULTIPLE_CHOICE};
+use super::loglikelihood::LogLikelihood;
+use super::metric::{GENERATE_UNTIL, LOGLIKELIHOOD, LOGLIKELIHOOD_ROLLING, MULTIPLE_CHOICE};
 use super::multiple_choice::MultipleChoice;
 use super::prompt::TaskData;
+use super::rolling::Rolling;
 use super::{EvaluateError, Evaluator, TaskOptions, Tokenizer};
 use crate::config::yaml::Node;
 
@@ -21,7 +23,7 @@ pub(super) struct OutputType {
 type Prepare = fn(TaskData, &Tokenizer, &TaskOptions) -> Result<Box<dyn Evaluator>, EvaluateError>;
 
 /// Every kind. The first is that of tasks that do not say.
-static OUTPUT_TYPES: [OutputType; 2] = [
+static OUTPUT_TYPES: [OutputType; 4] = [
     OutputType {
         name: GENERATE_UNTIL,
         default_metrics: &["exact_match"],
@@ -34,6 +36,20 @@ static OUTPUT_TYPES: [OutputType; 2] = [
         default_metrics: &["acc", "acc_norm"],
         prepare: |data, tokenizer, options| {
             Ok(Box::new(MultipleChoice::prepare(data, tokenizer, options)?))
+        },
+    },
+    OutputType {
+        name: LOGLIKELIHOOD,
+        default_metrics: &["perplexity", "acc"],
+        prepare: |data, tokenizer, options| {
+            Ok(Box::new(LogLikelihood::prepare(data, tokenizer, options)?))
+        },
+    },
+    OutputType {
+        name: LOGLIKELIHOOD_ROLLING,
+        default_metrics: &["word_perplexity", "byte_perplexity", "bits_per_byte"],
+        prepare: |data, tokenizer, options| {
+            Ok(Box::new(Rolling::prepare(data, tokenizer, options)?))
         },
     },
 ];

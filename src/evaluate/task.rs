@@ -6,11 +6,12 @@ use indexmap::IndexMap;
 use serde_json::Map;
 
 use super::EvaluateError;
+use super::data::Format;
 use super::document::{TaskDocument, find_function};
 use super::field::{Field, Fields};
 use super::filter::Pipeline;
 use super::generation::GenerationOptions;
-use super::metric::{MULTIPLE_CHOICE, Metric};
+use super::metric::{GENERATE_UNTIL, MULTIPLE_CHOICE, Metric};
 use super::registry;
 use crate::config::yaml::{Node, Place, YamlError};
 
@@ -63,8 +64,8 @@ const REFUSED: &[&str] = &[
     "use_prompt",
 ];
 
-/// The only data builder there is.
-const JSON_BUILDER: &str = "json";
+/// The version of tasks without one, as the harness reports it.
+const VERSION: &str = "Yaml";
 
 /// The split of data files that are not assigned to one.
 const DEFAULT_SPLIT: &str = "train";
@@ -73,6 +74,12 @@ const DEFAULT_SPLIT: &str = "train";
 #[derive(Debug, Clone)]
 pub(super) struct TaskConfig {
     pub(super) name: String,
+    /// Label in tables.
+    pub(super) alias: String,
+    /// As `metadata` gives it.
+    pub(super) version: serde_json::Value,
+    /// The fields as they are written.
+    pub(super) written: Map<String, serde_json::Value>,
     pub(super) output_type: &'static registry::OutputType,
     pub(super) data: DataConfig,
     pub(super) prompt: PromptConfig,
@@ -88,8 +95,7 @@ pub(super) struct TaskConfig {
 pub(super) struct DataConfig {
     /// Existing files by split.
     pub(super) files: IndexMap<String, Vec<PathBuf>>,
-    /// Key of the rows in files that hold one object.
-    pub(super) field: Option<String>,
+    pub(super) format: Format,
     pub(super) training: Option<SplitName>,
     pub(super) validation: Option<SplitName>,
     pub(super) test: Option<SplitName>,
@@ -135,9 +141,15 @@ pub(super) enum Sampler {
 }
 
 impl TaskConfig {
-    /// Reads a task.
-    pub(super) fn parse(document: &TaskDocument) -> Result<TaskConfig, EvaluateError> {
-        let name = document.require("task")?.text()?.to_owned();
+    /// Reads a task; `name` is its name where that is not the one it has itself.
+    pub(super) fn parse(
+        document: &TaskDocument,
+        name: Option<&str>,
+    ) -> Result<TaskConfig, EvaluateError> {
+        let name = match name {
+            Some(name) => name.to_owned(),
+            None => document.require("task")?.text()?.to_owned(),
+        };
         refuse_functions(document, &name)?;
         let known: Vec<&str> = READ.iter().chain(WITHOUT_EFFECT).copied().collect();
         document.only(&known.iter().chain(REFUSED).copied().collect::<Vec<_>>())?;
@@ -159,7 +171,13 @@ impl TaskConfig {
             document.get("generation_kwargs").as_ref(),
             &prompt.fewshot_delimiter,
         )?;
+        let written = document.to_json();
+        let alias = written.get("task_alias").and_then(serde_json::Value::as_str);
+        let version = written.get("metadata").and_then(|metadata| metadata.get("version"));
         Ok(TaskConfig {
+            alias: alias.unwrap_or(&name).to_owned(),
+            version: version.cloned().unwrap_or_else(|| VERSION.into()),
+            written,
             data: DataConfig::parse(document)?,
             metrics: parse_metrics(document, output_type)?,
             pipelines: parse_pipelines(document, output_type)?,
@@ -217,11 +235,11 @@ fn parse_pipelines(
     let mut pipelines: Vec<Pipeline> = Vec::new();
     for node in items {
         let pipeline = Pipeline::parse(&node.fields()?)?;
-        if output_type.name == MULTIPLE_CHOICE && !pipeline.keeps_responses() {
+        if output_type.name != GENERATE_UNTIL && !pipeline.keeps_responses() {
             let known = vec!["take_first"];
             return Err(EvaluateError::unsupported(
                 &node,
-                "filter of choices",
+                "filter of log-likelihoods",
                 &pipeline.name,
                 known,
             ));
@@ -234,18 +252,9 @@ fn parse_pipelines(
 
 impl DataConfig {
     fn parse(document: &TaskDocument) -> Result<DataConfig, EvaluateError> {
-        let builder = document.require("dataset_path")?;
-        if builder.text()? != JSON_BUILDER {
-            return Err(EvaluateError::unsupported(
-                &builder,
-                "dataset",
-                builder.text()?,
-                vec![JSON_BUILDER],
-            ));
-        }
         let options = document.require("dataset_kwargs")?;
+        let format = Format::parse(&document.require("dataset_path")?, &options)?;
         let options = options.fields()?;
-        options.only(&["data_files", "field", "trust_remote_code"])?;
         let data_files = options.require("data_files")?;
         let mut files = IndexMap::new();
         if data_files.value().is_mapping() {
@@ -255,11 +264,10 @@ impl DataConfig {
         } else {
             files.insert(DEFAULT_SPLIT.to_owned(), find_files(&data_files)?);
         }
-        let field = options.get("field").map(|node| node.text().map(str::to_owned)).transpose()?;
         let split = |name| split_name(document.get(name));
         let data = DataConfig {
             files,
-            field,
+            format,
             training: split("training_split")?,
             validation: split("validation_split")?,
             test: split("test_split")?,
@@ -334,7 +342,7 @@ impl FewShotConfig {
         let count_node = document.get("num_fewshot");
         let mut fewshot = FewShotConfig {
             count: count_node.as_ref().map(Node::count).transpose()?,
-            at: count_node.map_or_else(|| document.own().root().place(), |node| node.place()),
+            at: count_node.map_or_else(|| document.place(), |node| node.place()),
             split: split_name(document.get("fewshot_split"))?,
             samples: None,
             sampler: Sampler::Default,

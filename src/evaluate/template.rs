@@ -58,7 +58,7 @@ fn describe(error: Error) -> String {
 
 /// Python's methods on strings, lists and maps; those whose idea of whitespace differs from
 /// Rust's, and the ones that `minijinja-contrib` lacks, are here.
-fn python_method(
+pub(super) fn python_method(
     state: &mut State,
     value: &Value,
     method: &str,

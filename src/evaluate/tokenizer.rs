@@ -17,7 +17,44 @@ pub struct Tokenizer {
     eos: Option<SpecialToken>,
     end_tokens: Vec<u32>,
     cleans_up_spaces: bool,
-    repetition_penalty: Option<f64>,
+    generation: GenerationDefaults,
+}
+
+/// What a model's `generation_config.json` says of how tokens are chosen.
+#[derive(Debug, Clone, Default)]
+pub(super) struct GenerationDefaults {
+    pub(super) repetition_penalty: Option<f64>,
+    pub(super) top_k: Option<usize>,
+    pub(super) top_p: Option<f64>,
+    /// Settings that change answers in transformers, but not here.
+    pub(super) ignored: Vec<&'static str>,
+}
+
+/// Settings of `generation_config.json` that nothing here knows; 0 and nothing have no effect.
+const UNKNOWN_SETTINGS: [&str; 6] = [
+    "no_repeat_ngram_size",
+    "min_length",
+    "min_new_tokens",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "bad_words_ids",
+];
+
+impl GenerationDefaults {
+    fn read(config: &Value) -> GenerationDefaults {
+        let number = |name: &str| config[name].as_f64();
+        let is_set = |name: &&'static str| match &config[*name] {
+            Value::Null => false,
+            Value::Array(tokens) => !tokens.is_empty(),
+            other => other.as_f64() != Some(0.0),
+        };
+        GenerationDefaults {
+            repetition_penalty: number("repetition_penalty").filter(|&penalty| penalty > 0.0),
+            top_k: config["top_k"].as_u64().and_then(|top_k| usize::try_from(top_k).ok()),
+            top_p: number("top_p").filter(|&top_p| top_p > 0.0 && top_p <= 1.0),
+            ignored: UNKNOWN_SETTINGS.into_iter().filter(is_set).collect(),
+        }
+    }
 }
 
 /// A token with a meaning of its own.
@@ -97,7 +134,7 @@ impl Tokenizer {
             bos,
             eos,
             cleans_up_spaces,
-            repetition_penalty: generation["repetition_penalty"].as_f64().filter(|&p| p != 1.0),
+            generation: GenerationDefaults::read(&generation),
         })
     }
 
@@ -105,6 +142,13 @@ impl Tokenizer {
     /// text begins with the beginning-of-sequence token already.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let has_prefix = self.prefix().is_some_and(|prefix| text.starts_with(&prefix.text));
+        self.encode_with(text, !has_prefix)
+    }
+
+    /// The tokens of a text to be continued: as [`encode`](Self::encode), but the end-of-sequence
+    /// token never stands for a missing beginning-of-sequence token.
+    pub fn encode_prompt(&self, text: &str) -> Vec<u32> {
+        let has_prefix = self.bos.as_ref().is_some_and(|bos| text.starts_with(&bos.text));
         self.encode_with(text, !has_prefix)
     }
 
@@ -159,9 +203,9 @@ impl Tokenizer {
         &self.end_tokens
     }
 
-    /// The factor, other than 1, by which the model's own settings make repeated tokens less likely.
-    pub(super) fn repetition_penalty(&self) -> Option<f64> {
-        self.repetition_penalty
+    /// How the model's own settings choose tokens.
+    pub(super) fn generation_defaults(&self) -> &GenerationDefaults {
+        &self.generation
     }
 
     /// Text of the end-of-sequence token, if there is one.
@@ -169,12 +213,43 @@ impl Tokenizer {
         self.eos.as_ref().map(|token| token.text.as_str())
     }
 
-    /// What decodes tokens one at a time, special ones with their text.
-    pub(super) fn decode_stream(&self) -> TextStream<'_> {
-        TextStream { stream: self.inner.decode_stream(false), tokenizer: self, read: 0 }
+    /// Text and id of the beginning-of-sequence token, if there is one.
+    pub fn bos(&self) -> Option<(&str, u32)> {
+        self.bos.as_ref().map(|token| (token.text.as_str(), token.id))
     }
 
-    /// The token in front of a text that stands alone.
+    /// Text and id of the end-of-sequence token, if there is one.
+    pub fn eos(&self) -> Option<(&str, u32)> {
+        self.eos.as_ref().map(|token| (token.text.as_str(), token.id))
+    }
+
+    /// What decodes tokens one at a time, special ones with their text.
+    pub(super) fn decode_stream(&self) -> TextStream<'_> {
+        self.stream(false)
+    }
+
+    /// What decodes tokens one at a time, without special ones.
+    pub fn text_stream(&self) -> TextStream<'_> {
+        self.stream(true)
+    }
+
+    fn stream(&self, skips_special: bool) -> TextStream<'_> {
+        let stream = self.inner.decode_stream(skips_special);
+        TextStream { stream, tokenizer: self, skips_special, read: 0 }
+    }
+
+    /// The special token that has this text.
+    pub fn special_token(&self, text: &str) -> Option<u32> {
+        let id = self.inner.token_to_id(text)?;
+        let added = self.inner.get_added_tokens_decoder();
+        added.get(&id).filter(|token| token.special).map(|_| id)
+    }
+
+    /// The token in front of a text that stands alone, if there is one.
+    pub(super) fn prefix_token(&self) -> Option<u32> {
+        self.prefix().map(|token| token.id)
+    }
+
     fn prefix(&self) -> Option<&SpecialToken> {
         self.bos.as_ref().or(self.eos.as_ref())
     }
@@ -197,9 +272,10 @@ impl Tokenizer {
 }
 
 /// Decodes a growing sequence of tokens piece by piece.
-pub(super) struct TextStream<'a> {
+pub struct TextStream<'a> {
     stream: DecodeStream<'a>,
     tokenizer: &'a Tokenizer,
+    skips_special: bool,
     read: usize,
 }
 
@@ -215,12 +291,13 @@ type DecodeStream<'a> = tokenizers::tokenizer::DecodeStream<
 impl TextStream<'_> {
     /// Appends to `text` what the tokens beyond those seen before add to it; a character whose
     /// bytes are not complete is held back.
-    pub(super) fn advance(&mut self, tokens: &[u32], text: &mut String) {
+    pub fn advance(&mut self, tokens: &[u32], text: &mut String) {
         for (index, &token) in tokens.iter().enumerate().skip(self.read) {
             self.read = index + 1;
             match self.stream.step(token) {
                 Ok(piece) => text.push_str(&piece.unwrap_or_default()),
                 // Decoders that rewrite earlier text defeat the stream; the whole never fails.
+                Err(_) if self.skips_special => *text = self.tokenizer.decode(&tokens[..=index]),
                 Err(_) => *text = self.tokenizer.decode_all(&tokens[..=index]),
             }
         }
@@ -267,6 +344,21 @@ fn end_tokens(
 /// A special token is given as text or as an object with its properties.
 fn token_text(value: &Value) -> Option<String> {
     value.as_str().or_else(|| value["content"].as_str()).map(str::to_owned)
+}
+
+/// Names of special tokens that templates may ask for.
+const NAMED_TOKENS: [&str; 7] =
+    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+
+/// The texts of a model's special tokens, by their names.
+pub(super) fn named_special_tokens(
+    directory: &Path,
+) -> Result<Vec<(String, String)>, EvaluateError> {
+    let config = read_object(&directory.join("tokenizer_config.json"))?;
+    let map = read_object(&directory.join("special_tokens_map.json"))?;
+    let text = |name: &str| token_text(&config[name]).or_else(|| token_text(&map[name]));
+    let found = NAMED_TOKENS.iter().filter_map(|name| Some(((*name).to_owned(), text(name)?)));
+    Ok(found.collect())
 }
 
 /// A JSON file, null if there is none.

@@ -12,7 +12,9 @@ mod vector;
 use std::borrow::Cow;
 use std::ops::{Deref, Range};
 
-use super::backend::{Attention, Backend, Columns, Habits, KvWidths, NormWeights, Projection, RowSummary};
+use super::backend::{
+    Attention, Backend, Columns, Habits, KvWidths, NormWeights, Projection, RowSummary,
+};
 use super::config::Activation;
 use super::error::LmError;
 use super::layout::{Pass, Query};

@@ -98,11 +98,7 @@ impl OnDevice {
         })
     }
 
-    fn projected(
-        &self,
-        rows: &Tensor,
-        projection: &Projection<Self>,
-    ) -> Result<Tensor, LmError> {
+    fn projected(&self, rows: &Tensor, projection: &Projection<Self>) -> Result<Tensor, LmError> {
         let product = self.product(rows, &projection.weight)?;
         Ok(match &projection.bias {
             Some(bias) => product.broadcast_add(bias)?,
@@ -161,8 +157,7 @@ impl Backend for OnDevice {
     type Store = Store;
 
     // One pass occupies a graphics card, if it is large enough.
-    const HABITS: Habits =
-        Habits { batch_rows: 2048, logits: 1 << 26, sequences: 256, passes: 1 };
+    const HABITS: Habits = Habits { batch_rows: 2048, logits: 1 << 26, sequences: 256, passes: 1 };
 
     fn share(&self, _passes: usize) -> Self {
         self.clone()
@@ -388,9 +383,10 @@ impl Backend for OnDevice {
     ) -> Result<(), LmError> {
         queries.give(out, |queries| {
             let question = Plan::question(attention, self.most_scores);
-            let plan = self.memos.plans.get(question, |question| {
-                Plan::new(question, &self.device).map(Arc::new)
-            })?;
+            let plan = self
+                .memos
+                .plans
+                .get(question, |question| Plan::new(question, &self.device).map(Arc::new))?;
             let slopes = attention::slopes(attention.config, &self.device)?;
             plan.attend(queries, attention, slopes.as_ref())
         })

@@ -35,7 +35,7 @@ mod scoring;
 mod storage;
 mod weights;
 
-pub use decoder::Decoder;
+pub use decoder::{Decoder, DecoderSkeleton};
 pub use device::DeviceChoice;
 pub use error::LmError;
 pub use generation::Sampling;

@@ -6,13 +6,18 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use indexmap::IndexMap;
+
 use super::backend::{Backend, KvWidths, RowSummary};
 use super::config::DecoderConfig;
 use super::error::LmError;
+use super::families::Blueprint;
 use super::layer::{Activations, Layer};
 use super::layout::{BlockAllocator, Pass, Prefix, Query, Segment};
-use super::limits::Limits;
+use super::limits::{DecoderOptions, Limits};
+use super::names::Names;
 use super::rotary::Turns;
+use super::storage::StoredTensor;
 use super::weights::Weights;
 
 /// A model on a backend.
@@ -21,8 +26,37 @@ pub(super) struct Network<B: Backend> {
     pub(super) config: DecoderConfig,
     pub(super) weights: Weights<B>,
     pub(super) limits: Limits,
-    /// Buffers of passes that are not running.
-    spare: Mutex<Vec<Workspace<B>>>,
+    names: Names,
+    spare: Spare<B>,
+}
+
+/// A model without its weights.
+#[derive(Debug)]
+pub(super) struct Skeleton<B: Backend> {
+    blueprint: Blueprint,
+    limits: Limits,
+    spare: Spare<B>,
+}
+
+/// Buffers of passes that are not running.
+type Spare<B> = Mutex<Vec<Workspace<B>>>;
+
+impl<B: Backend> Skeleton<B> {
+    pub(super) fn new(blueprint: Blueprint, options: &DecoderOptions) -> Self {
+        let limits = Limits::new(&blueprint.config, options, &B::HABITS);
+        Self { blueprint, limits, spare: Mutex::default() }
+    }
+
+    /// Takes the weights that the config promises.
+    pub(super) fn load(
+        self,
+        backend: &B,
+        tensors: IndexMap<String, StoredTensor>,
+    ) -> Result<Network<B>, LmError> {
+        let Self { blueprint: Blueprint { config, names }, limits, spare } = self;
+        let weights = Weights::new(backend, &config, &names, tensors)?;
+        Ok(Network { config, weights, limits, names, spare })
+    }
 }
 
 /// Buffers that passes reuse.
@@ -36,8 +70,10 @@ pub(super) struct Workspace<B: Backend> {
 }
 
 impl<B: Backend> Network<B> {
-    pub(super) fn new(config: DecoderConfig, weights: Weights<B>, limits: Limits) -> Self {
-        Self { config, weights, limits, spare: Mutex::new(Vec::new()) }
+    /// Drops the weights; what else there is stays.
+    pub(super) fn unload(self) -> Skeleton<B> {
+        let Self { config, limits, names, spare, .. } = self;
+        Skeleton { blueprint: Blueprint { config, names }, limits, spare }
     }
 
     /// Lends buffers to work that may run many passes.

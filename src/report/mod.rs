@@ -12,6 +12,7 @@ mod inspection;
 mod outputs;
 mod plot;
 mod quantity;
+mod scores;
 mod statistics;
 mod svg;
 mod table;
@@ -32,6 +33,7 @@ pub use outputs::{
 };
 pub use plot::{PlotError, convergence_svg};
 pub use quantity::{COMPARED, Form, INSPECTED, Quantity, compared};
+pub use scores::{ScoredTask, Scores, scores_json, scores_text};
 pub use statistics::Statistics;
 pub use table::closing_text;
 

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::objective::Objective;
 use super::record::{Estimate, Scores, Term};
+use crate::evaluate::MetricValues;
 
 /// Number of replicates. One less than a round number, so that both percentiles are single values.
 const REPLICATES: usize = 9_999;
@@ -20,7 +21,7 @@ const REPLICATES: usize = 9_999;
 const TAIL: usize = (REPLICATES + 1) / 40 - 1;
 
 /// Sets a metric from the values of single items.
-pub type Aggregate<'a> = &'a dyn Fn(&Term, &[f64]) -> f64;
+pub type Aggregate<'a> = &'a dyn Fn(&Term, &MetricValues) -> f64;
 
 /// The replicated scores of several models on common draws.
 #[derive(Debug)]
@@ -47,18 +48,16 @@ impl Bootstrap {
             let n_items = models
                 .iter()
                 .flat_map(|model| model.tasks[task].items.values())
-                .map(|items| items.0.len())
+                .map(|items| items.0.n_items())
                 .min()
                 .unwrap_or(0);
-            let mut resampled = vec![0.0; n_items];
+            let mut resampled = MetricValues::new(1);
             for replicate in 0..REPLICATES {
                 let items: Vec<_> = (0..n_items).map(|_| below(&mut draws, n_items)).collect();
                 for (model, values) in models.iter().zip(&mut values) {
                     for &position in &of_task {
                         let all = &model.tasks[task].items[&terms[position].metric].0;
-                        for (value, &item) in resampled.iter_mut().zip(&items) {
-                            *value = all[item];
-                        }
+                        resampled.assign(all, &items);
                         values[replicate][position] = aggregate(&terms[position], &resampled);
                     }
                 }
@@ -107,8 +106,8 @@ mod tests {
     use super::super::testing;
     use super::*;
 
-    fn mean(_: &Term, values: &[f64]) -> f64 {
-        values.iter().sum::<f64>() / values.len() as f64
+    fn mean(_: &Term, values: &MetricValues) -> f64 {
+        values.numbers().iter().sum::<f64>() / values.n_items() as f64
     }
 
     /// 200 items of which the first `right` are answered rightly.

@@ -4,10 +4,12 @@
 //! run by the same engine. What is scored is what `mergekit merge` writes.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use indexmap::IndexMap;
 use rayon::ThreadPool;
+use serde_json::Value;
 
 use super::objective::Objective;
 use super::record::{ItemValues, Scores, TaskResult};
@@ -15,8 +17,8 @@ use super::scorer::{CandidateScorer, ItemSets, Measurement, Proposal, ScoreFailu
 use super::split::ItemSplit;
 use crate::config::MergeConfig;
 use crate::engine::{Engine, EngineError};
-use crate::evaluate::{EvaluateError, Evaluator, TaskScores};
-use crate::lm::{Decoder, DecoderOptions, LmError, Storage, StoredTensor};
+use crate::evaluate::{EvaluateError, Evaluator, MetricValues, TaskScores};
+use crate::lm::{Decoder, DecoderOptions, DecoderSkeleton, LmError, Storage, StoredTensor};
 use crate::plan::{MergePlan, ModelStore, PlanOptions};
 use crate::space::SearchSpace;
 use crate::tokenizer::TokenizerFile;
@@ -31,14 +33,21 @@ pub(super) struct DividedTask {
 }
 
 /// How merged models are kept and run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct ModelForm {
-    pub(super) storage: Storage,
-    /// Bytes that a model may need to run, besides its weights.
-    pub(super) memory_limit: Option<u64>,
+    storage: Storage,
+    options: DecoderOptions,
+    /// Of models that have been scored, with their configs.
+    skeletons: Mutex<Vec<(Value, DecoderSkeleton)>>,
 }
 
 impl ModelForm {
+    /// Keeps weights in `storage`; a model may need `memory_limit` bytes to run, besides them.
+    pub(super) fn new(storage: Storage, memory_limit: Option<u64>) -> Self {
+        let options = DecoderOptions { memory_limit, ..DecoderOptions::default() };
+        Self { storage, options, skeletons: Mutex::default() }
+    }
+
     /// Merges a plan into a model that can run. Errors of the merge are outside, those of building
     /// the model inside.
     pub(super) fn merge(
@@ -46,12 +55,28 @@ impl ModelForm {
         engine: &Engine,
         plan: &MergePlan,
     ) -> Result<Result<Decoder, LmError>, EngineError> {
+        let skeleton = match self.skeleton(plan.model_config()) {
+            Ok(skeleton) => skeleton,
+            Err(error) => return Ok(Err(error)),
+        };
         let tensors = engine.merge_to_memory_as(plan, |name, tensor| {
             StoredTensor::convert(name, &tensor, self.storage)
         })?;
-        let options =
-            DecoderOptions { memory_limit: self.memory_limit, ..DecoderOptions::default() };
-        Ok(Decoder::from_stored(plan.model_config(), tensors, &options))
+        Ok(skeleton.load(tensors))
+    }
+
+    fn skeleton(&self, config: &Value) -> Result<DecoderSkeleton, LmError> {
+        let mut skeletons = self.skeletons.lock().unwrap_or_else(PoisonError::into_inner);
+        match skeletons.iter().position(|(own, _)| own == config) {
+            Some(index) => Ok(skeletons.swap_remove(index).1),
+            None => DecoderSkeleton::new(config, &self.options),
+        }
+    }
+
+    /// Takes back a model that has been scored.
+    pub(super) fn recycle(&self, plan: &MergePlan, model: Decoder) {
+        let mut skeletons = self.skeletons.lock().unwrap_or_else(PoisonError::into_inner);
+        skeletons.push((plan.model_config().clone(), model.unload()));
     }
 }
 
@@ -72,7 +97,7 @@ pub(super) struct ModelScorer {
 
 impl ModelScorer {
     /// Sets a metric of a task from its items.
-    pub(super) fn aggregate(&self, task: &str, metric: &str, values: &[f64]) -> f64 {
+    pub(super) fn aggregate(&self, task: &str, metric: &str, values: &MetricValues) -> f64 {
         let task = self.tasks.iter().find(|other| other.evaluator.name() == task);
         task.map_or(f64::NAN, |task| task.evaluator.aggregate(metric, values))
     }
@@ -118,8 +143,8 @@ impl ModelScorer {
         range: std::ops::Range<usize>,
     ) -> TaskResult {
         let name = task.evaluator.name();
-        let metric = |(metric, values): (&String, &Vec<f64>)| {
-            (metric.clone(), task.evaluator.aggregate(metric, &values[range.clone()]))
+        let metric = |(metric, values): (&String, &MetricValues)| {
+            (metric.clone(), task.evaluator.aggregate(metric, &values.slice(range.clone())))
         };
         let counts = |metric: &str| {
             self.objective.terms().iter().any(|term| term.task == name && term.metric == metric)
@@ -128,9 +153,7 @@ impl ModelScorer {
         TaskResult {
             metrics: scores.values.iter().map(metric).collect(),
             items: items
-                .map(|(metric, values)| {
-                    (metric.clone(), ItemValues(values[range.clone()].to_vec()))
-                })
+                .map(|(metric, values)| (metric.clone(), ItemValues(values.slice(range.clone()))))
                 .collect(),
         }
     }
@@ -189,6 +212,7 @@ impl CandidateScorer for ModelScorer {
             search.extend(divided.search.map(|result| (name.to_owned(), result)));
             validation.extend(divided.validation.map(|result| (name.to_owned(), result)));
         }
+        self.model.recycle(&plan, model);
         Ok(Measurement {
             search: self.scores(search)?,
             validation: self.scores(validation)?,

@@ -22,7 +22,7 @@ use crate::engine::{
     Anomaly, Engine, EngineError, EngineOptions, LockOptions, LockedConfig, WriteOptions,
     write_small_files,
 };
-use crate::evaluate::{Evaluator, TaskLibrary, TaskOptions, Tokenizer};
+use crate::evaluate::{Evaluator, Limit, TaskLibrary, TaskOptions, Tokenizer};
 use crate::hub::{Hub, Snapshot};
 use crate::lm::LanguageModel;
 use crate::optimize::{
@@ -118,8 +118,8 @@ impl PreparedSearch {
             remember_statistics: true,
             ..EngineOptions::default()
         })?;
-        let model = ModelForm { storage, memory_limit: memory.running(workers) };
-        check_merge(model, &engine, &plan, &tasks)?;
+        let model = ModelForm::new(storage, memory.running(workers));
+        check_merge(&model, &engine, &plan, &tasks)?;
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("score-{index}"))
@@ -236,7 +236,7 @@ fn check_benchmarks(file: &SearchFile, options: &PrepareOptions) -> Result<(), S
 /// be merged or run, and requests that do not fit into them. Nothing is wasted: the engine keeps the
 /// statistics of the models. Whatever else fails may be this point's own fault.
 fn check_merge(
-    form: ModelForm,
+    form: &ModelForm,
     engine: &Engine,
     plan: &MergePlan,
     tasks: &[DividedTask],
@@ -300,7 +300,7 @@ fn tasks(
 ) -> Result<(Objective, Vec<DividedTask>), SearchError> {
     let library = TaskLibrary::new(&task_directories(file, options))?;
     let task_options = TaskOptions {
-        limit: file.evaluation.limit,
+        limit: file.evaluation.limit.map(Limit::Items),
         num_fewshot: file.evaluation.num_fewshot,
         ..TaskOptions::default()
     };

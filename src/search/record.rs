@@ -6,6 +6,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::evaluate::MetricValues;
 use crate::optimize::Reason;
 
 /// Number of the journal format that this program writes, and the newest that it reads.
@@ -297,15 +298,16 @@ mod metrics {
 /// The values of one metric, item by item.
 ///
 /// Right and wrong answers are most of what a journal holds: a list of only 0 and 1 is written as a
-/// text of these digits.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct ItemValues(pub Vec<f64>);
+/// text of these digits. Where an item has several numbers, it has a list of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ItemValues(pub MetricValues);
 
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum StoredItems {
     Digits(String),
     Numbers(Vec<Option<f64>>),
+    Rows(Vec<Vec<Option<f64>>>),
 }
 
 /// The digit that stands for exactly this value.
@@ -321,9 +323,13 @@ fn digit(value: f64) -> Option<char> {
 
 impl Serialize for ItemValues {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0.iter().map(|&value| digit(value)).collect() {
+        let list = |numbers: &[f64]| numbers.iter().map(|&value| finite(value)).collect();
+        if self.0.width() > 1 {
+            return StoredItems::Rows(self.0.rows().map(list).collect()).serialize(serializer);
+        }
+        match self.0.numbers().iter().map(|&value| digit(value)).collect() {
             Some(digits) => StoredItems::Digits(digits),
-            None => StoredItems::Numbers(self.0.iter().map(|&value| finite(value)).collect()),
+            None => StoredItems::Numbers(list(self.0.numbers())),
         }
         .serialize(serializer)
     }
@@ -331,7 +337,10 @@ impl Serialize for ItemValues {
 
 impl<'de> Deserialize<'de> for ItemValues {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let values: Result<Vec<_>, _> = match StoredItems::deserialize(deserializer)? {
+        let numbers = |values: Vec<Option<f64>>| -> Vec<f64> {
+            values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect()
+        };
+        let values = match StoredItems::deserialize(deserializer)? {
             StoredItems::Digits(digits) => digits
                 .chars()
                 .map(|digit| match digit {
@@ -339,12 +348,20 @@ impl<'de> Deserialize<'de> for ItemValues {
                     '1' => Ok(1.0),
                     other => Err(serde::de::Error::custom(format!("`{other}` is no item value"))),
                 })
-                .collect(),
-            StoredItems::Numbers(values) => {
-                Ok(values.into_iter().map(|value| value.unwrap_or(f64::NAN)).collect())
+                .collect::<Result<MetricValues, _>>()?,
+            StoredItems::Numbers(values) => MetricValues::single(numbers(values)),
+            StoredItems::Rows(rows) => {
+                let mut values = MetricValues::new(rows.first().map_or(1, Vec::len));
+                for row in rows {
+                    if row.len() != values.width() {
+                        return Err(serde::de::Error::custom("items have lists of other lengths"));
+                    }
+                    values.push(&numbers(row));
+                }
+                values
             }
         };
-        values.map(Self)
+        Ok(Self(values))
     }
 }
 
@@ -353,9 +370,10 @@ mod tests {
     use super::*;
 
     fn result(metric: f64, items: &[f64]) -> TaskResult {
+        let items = MetricValues::single(items.to_vec());
         TaskResult {
             metrics: IndexMap::from([("acc,none".to_owned(), metric)]),
-            items: IndexMap::from([("acc,none".to_owned(), ItemValues(items.to_vec()))]),
+            items: IndexMap::from([("acc,none".to_owned(), ItemValues(items))]),
         }
     }
 
@@ -374,9 +392,22 @@ mod tests {
         let numbers = result(0.1, &[0.1 + 0.2, -0.0, 1e-300]);
         let (_, back) = round_trip(&numbers);
         let bits = |result: &TaskResult| -> Vec<u64> {
-            result.items["acc,none"].0.iter().map(|value| value.to_bits()).collect()
+            result.items["acc,none"].0.numbers().iter().map(|value| value.to_bits()).collect()
         };
         assert_eq!(bits(&back), bits(&numbers));
+    }
+
+    #[test]
+    fn items_with_several_numbers_keep_them() {
+        let mut values = MetricValues::new(2);
+        values.push(&[-1.5, 3.0]);
+        values.push(&[0.0, 1.0]);
+        let mut rows = result(0.5, &[]);
+        rows.items["acc,none"] = ItemValues(values);
+        let (text, back) = round_trip(&rows);
+        assert!(text.contains("[[-1.5,3.0],[0.0,1.0]]"), "{text}");
+        assert_eq!(back, rows);
+        assert!(serde_json::from_str::<ItemValues>("[[1,2],[3]]").is_err());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::record::{
     TaskResult, Term,
 };
 use super::scorer::{CandidateScorer, ItemSets, Measurement, Proposal, ScoreFailure};
+use crate::evaluate::MetricValues;
 use crate::optimize::{
     Candidate, Optimizer, Outcome, Reason, Status as OptimizerStatus, TellError,
 };
@@ -30,7 +31,10 @@ pub(super) fn scores(tasks: &[(&str, Vec<f64>)]) -> Scores {
     let tasks = tasks.iter().map(|(task, items)| {
         let mean = items.iter().sum::<f64>() / items.len() as f64;
         let metrics = IndexMap::from([("acc,none".to_owned(), mean)]);
-        let items = IndexMap::from([("acc,none".to_owned(), ItemValues(items.clone()))]);
+        let items = IndexMap::from([(
+            "acc,none".to_owned(),
+            ItemValues(MetricValues::single(items.clone())),
+        )]);
         ((*task).to_owned(), TaskResult { metrics, items })
     });
     objective().scores(tasks.collect()).unwrap()

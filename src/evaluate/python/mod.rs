@@ -4,14 +4,16 @@
 //! Task files were written for a harness in Python, so `{{label}}` of a boolean prints `True`, a
 //! list column prints with Python's quotes, and a seeded few-shot draw is CPython's.
 
+mod json;
 mod literal;
 mod pattern;
 mod print;
 mod random;
 
+pub(super) use json::{JsonStyle, dump, dump_json};
 pub(super) use literal::parse_literal;
 pub(super) use pattern::Pattern;
-pub(super) use print::{repr, to_text};
+pub(super) use print::{float_text, repr, to_text};
 pub(super) use random::PythonRandom;
 
 /// Whether Python's `str.isspace`, `str.strip` and `\s` count the character as whitespace: Unicode

@@ -65,8 +65,15 @@ fn write_map(out: &mut String, value: &Value) {
     out.push('}');
 }
 
+/// `repr` of a number.
+pub(in crate::evaluate) fn float_text(number: f64) -> String {
+    let mut out = String::new();
+    write_float(&mut out, number);
+    out
+}
+
 /// Shortest digits that give the number back; an exponent below 1e-4 and from 1e16 on.
-fn write_float(out: &mut String, number: f64) {
+pub(super) fn write_float(out: &mut String, number: f64) {
     if number.is_nan() {
         return out.push_str("nan");
     }

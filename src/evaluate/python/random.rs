@@ -1,5 +1,5 @@
-//! CPython's `random.Random`, as far as few-shot draws need it: the Mersenne Twister MT19937
-//! (Matsumoto and Nishimura 1998), seeded by key, and `sample`.
+//! CPython's `random.Random`, as far as the harness needs it: the Mersenne Twister MT19937
+//! (Matsumoto and Nishimura 1998), seeded by key, `sample` and `choices`.
 
 use std::collections::HashSet;
 
@@ -43,12 +43,7 @@ impl PythonRandom {
 
     fn word(&mut self) -> u32 {
         if self.next == SIZE {
-            for k in 0..SIZE {
-                let joined =
-                    (self.state[k] & 0x8000_0000) | (self.state[(k + 1) % SIZE] & 0x7fff_ffff);
-                let twist = if joined & 1 == 1 { 0x9908_b0df } else { 0 };
-                self.state[k] = self.state[(k + SHIFT) % SIZE] ^ (joined >> 1) ^ twist;
-            }
+            self.renew();
             self.next = 0;
         }
         let mut word = self.state[self.next];
@@ -59,6 +54,22 @@ impl PythonRandom {
         word ^ (word >> 18)
     }
 
+    /// Makes the next [`SIZE`] words of the state from the last.
+    fn renew(&mut self) {
+        let mut twist = |k: usize, next: usize, shifted: usize| {
+            let joined = (self.state[k] & 0x8000_0000) | (self.state[next] & 0x7fff_ffff);
+            let twist = if joined & 1 == 1 { 0x9908_b0df } else { 0 };
+            self.state[k] = self.state[shifted] ^ (joined >> 1) ^ twist;
+        };
+        for k in 0..SIZE - SHIFT {
+            twist(k, k + 1, k + SHIFT);
+        }
+        for k in SIZE - SHIFT..SIZE - 1 {
+            twist(k, k + 1, k + SHIFT - SIZE);
+        }
+        twist(SIZE - 1, 0, SHIFT - 1);
+    }
+
     /// A number in `0 .. n`; `n` is at least 1 and below 2³².
     fn below(&mut self, n: usize) -> usize {
         let bits = usize::BITS - n.leading_zeros();
@@ -67,6 +78,16 @@ impl PythonRandom {
             if drawn < n {
                 return drawn;
             }
+        }
+    }
+
+    /// Fills `indices` with members of a population that are drawn with replacement, as `choices`
+    /// does.
+    pub(in crate::evaluate) fn choices(&mut self, population: usize, indices: &mut [usize]) {
+        for index in indices {
+            let (high, low) = (self.word() >> 5, self.word() >> 6);
+            let share = (f64::from(high) * 67_108_864.0 + f64::from(low)) / 9_007_199_254_740_992.0;
+            *index = (share * population as f64) as usize;
         }
     }
 
@@ -146,6 +167,16 @@ mod tests {
         let mut random = PythonRandom::new(1234);
         let last = (0..200).map(|_| random.sample(50, 6)).last().flatten();
         assert_eq!(last, Some(vec![4, 33, 23, 47, 45, 31]));
+    }
+
+    #[test]
+    fn draws_with_replacement_equal_cpythons() {
+        let mut random = PythonRandom::new(3);
+        let mut drawn = [0; 8];
+        random.choices(30, &mut drawn);
+        assert_eq!(drawn, [7, 16, 11, 18, 18, 1, 0, 25]);
+        (0..100).for_each(|_| random.choices(7, &mut drawn));
+        assert_eq!(drawn, [0, 2, 2, 0, 1, 5, 4, 6]);
     }
 
     #[test]

@@ -209,10 +209,8 @@ impl PlacedGroup {
 
     /// 0 for what a query sees, −∞ for what it must not see, `[members, queries, keys]`.
     fn mask(&self, key_positions: &Tensor, window: Option<usize>) -> Result<Tensor, LmError> {
-        let distance = self
-            .query_positions
-            .unsqueeze(2)?
-            .broadcast_sub(&key_positions.unsqueeze(1)?)?;
+        let distance =
+            self.query_positions.unsqueeze(2)?.broadcast_sub(&key_positions.unsqueeze(1)?)?;
         let nothing = distance.zeros_like()?;
         let hidden = Tensor::full(f32::NEG_INFINITY, distance.shape(), distance.device())?;
         let mask = distance.lt(0.0)?.where_cond(&hidden, &nothing)?;

@@ -4,12 +4,11 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::lm::families::{self, Blueprint};
-use crate::lm::limits::{DecoderOptions, Limits};
-use crate::lm::network::Network;
+use crate::lm::families;
+use crate::lm::limits::DecoderOptions;
+use crate::lm::network::Skeleton;
 use crate::lm::runner::Runner;
 use crate::lm::storage::Storage;
-use crate::lm::weights::Weights;
 use crate::lm::{ScoreRequest, scoring};
 
 const VOCABULARY: usize = 40;
@@ -40,9 +39,9 @@ fn tensors(storage: Storage) -> IndexMap<String, StoredTensor> {
             ("mlp.up_proj", &[48, 32]),
             ("mlp.down_proj", &[32, 48]),
         ];
-        let named = of_layer.iter().map(|(name, shape)| {
-            (format!("model.layers.{layer}.{name}.weight"), shape.to_vec())
-        });
+        let named = of_layer
+            .iter()
+            .map(|(name, shape)| (format!("model.layers.{layer}.{name}.weight"), shape.to_vec()));
         shapes.extend(named);
     }
     let filled = shapes.into_iter().enumerate().map(|(seed, (name, shape))| {
@@ -58,10 +57,10 @@ fn tensors(storage: Storage) -> IndexMap<String, StoredTensor> {
 
 /// Scores of the model on a backend.
 fn scores<B: Backend>(backend: B, storage: Storage, requests: &[ScoreRequest]) -> Vec<f64> {
-    let Blueprint { config, names } = families::read(&config()).expect("a known family");
-    let weights = Weights::new(&backend, &config, &names, tensors(storage)).expect("all tensors");
-    let limits = Limits::new(&config, &DecoderOptions::default(), &B::HABITS);
-    let runner = Runner::new(Network::new(config, weights, limits), backend);
+    let blueprint = families::read(&config()).expect("a known family");
+    let skeleton = Skeleton::new(blueprint, &DecoderOptions::default());
+    let network = skeleton.load(&backend, tensors(storage)).expect("all tensors");
+    let runner = Runner::new(network, backend);
     let scores = scoring::score(&runner, requests).expect("scores");
     scores.iter().map(|score| score.log_likelihood).collect()
 }

@@ -43,9 +43,7 @@ impl Matrix {
     /// Some outputs, without a copy.
     pub(super) fn part(&self, outputs: Range<usize>) -> Result<Self, LmError> {
         Ok(match self {
-            Self::Floats(tensor) => {
-                Self::Floats(tensor.narrow(0, outputs.start, outputs.len())?)
-            }
+            Self::Floats(tensor) => Self::Floats(tensor.narrow(0, outputs.start, outputs.len())?),
             Self::Blocks(blocks) => Self::Blocks(blocks.part(outputs)),
         })
     }

@@ -2,6 +2,7 @@ use std::sync::atomic::Ordering;
 
 use super::super::testing::{self, Formula, Walk};
 use super::*;
+use crate::evaluate::MetricValues;
 use crate::search::Term;
 
 const FILE: &str = "budget: {evaluations: 12}\n";
@@ -18,8 +19,8 @@ fn comparisons() -> Vec<Comparison> {
     ]
 }
 
-fn mean(_: &Term, values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
+fn mean(_: &Term, values: &MetricValues) -> f64 {
+    values.numbers().iter().sum::<f64>() / values.n_items() as f64
 }
 
 /// Runs the search once; finishes it when it is complete.

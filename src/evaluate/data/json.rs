@@ -1,95 +1,38 @@
-//! Documents of a task: JSON lines, or a JSON array, as the `datasets` library reads them.
+//! JSON: lines with an object each, an array of objects, or an object with such an array.
 //!
-//! A column that a row lacks is null there; a column with whole and fractional numbers becomes one
-//! of fractions, so that `1` prints as `1.0`; a column of dates prints as times. Documents are
-//! numbered from 0 in the file's order.
+//! A column with whole and fractional numbers becomes one of fractions; a column of dates prints as
+//! times.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use indexmap::{IndexMap, IndexSet};
-use minijinja::value::Serde;
-use serde_json::{Map, Value};
+use indexmap::IndexMap;
+use serde_json::Value;
 
-use super::EvaluateError;
+use super::{Row, complete, describe, not_empty, read_text};
+use crate::evaluate::EvaluateError;
 
-/// A row of a data set.
-#[derive(Debug, Clone)]
-pub(super) struct Document {
-    /// Values by column.
-    pub(super) columns: Map<String, Value>,
-    /// The same as variables of templates.
-    pub(super) variables: minijinja::Value,
-}
-
-impl Document {
-    /// A document with these columns.
-    pub(super) fn new(columns: Map<String, Value>) -> Document {
-        let variables = minijinja::Value::from(Serde(&columns));
-        Document { columns, variables }
+/// Reads files one after the other. `field` is the key of the rows in files that hold one object.
+pub(super) fn read(paths: &[PathBuf], field: Option<&str>) -> Result<Vec<Row>, EvaluateError> {
+    let mut rows = Vec::new();
+    for path in paths {
+        rows.append(&mut read_rows(path, field)?);
     }
-}
-
-/// Two documents are equal when all their columns are.
-impl PartialEq for Document {
-    fn eq(&self, other: &Document) -> bool {
-        self.columns == other.columns
+    let mut rows = complete(rows);
+    let columns: Vec<String> = rows.first().map_or(Vec::new(), |row| row.keys().cloned().collect());
+    for name in &columns {
+        unify(rows.iter_mut().filter_map(|row| row.get_mut(name)).collect());
     }
+    Ok(rows)
 }
 
-/// The rows of one split, and the names of its columns.
-#[derive(Debug, Clone)]
-pub(super) struct Split {
-    pub(super) documents: Vec<Document>,
-    pub(super) columns: HashSet<String>,
-}
-
-impl Split {
-    /// Reads the files of a split one after the other. `field` is the key of the rows in files
-    /// that hold one object.
-    pub(super) fn read(paths: &[PathBuf], field: Option<&str>) -> Result<Split, EvaluateError> {
-        let mut rows = Vec::new();
-        for path in paths {
-            rows.append(&mut read_rows(path, field)?);
-        }
-        let columns: IndexSet<String> =
-            rows.iter().flat_map(|row: &Map<String, Value>| row.keys().cloned()).collect();
-        // Every row gets every column, in one order: what is equal then also prints alike.
-        let mut rows: Vec<Map<String, Value>> = rows
-            .into_iter()
-            .map(|mut row| {
-                columns
-                    .iter()
-                    .map(|name| (name.clone(), row.swap_remove(name).unwrap_or(Value::Null)))
-                    .collect()
-            })
-            .collect();
-        for name in &columns {
-            unify(rows.iter_mut().filter_map(|row| row.get_mut(name)).collect());
-        }
-        Ok(Split {
-            documents: rows.into_iter().map(Document::new).collect(),
-            columns: columns.into_iter().collect(),
-        })
-    }
-}
-
-fn read_rows(path: &Path, field: Option<&str>) -> Result<Vec<Map<String, Value>>, EvaluateError> {
-    let bytes = std::fs::read(path)
-        .map_err(|source| EvaluateError::Read { path: path.to_owned(), source })?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| EvaluateError::DataNotText { path: path.to_owned() })?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let rows = parse_rows(text, field).map_err(|problem| EvaluateError::Data {
+fn read_rows(path: &Path, field: Option<&str>) -> Result<Vec<Row>, EvaluateError> {
+    let rows = parse_rows(&read_text(path)?, field).map_err(|problem| EvaluateError::Data {
         path: path.to_owned(),
         line: problem.line,
         column: problem.column,
         problem: problem.text,
     })?;
-    if rows.is_empty() {
-        return Err(EvaluateError::NoDocuments { path: path.to_owned() });
-    }
-    Ok(rows)
+    not_empty(path, rows)
 }
 
 /// Where and how a text is no data; lines and columns from 1.
@@ -117,7 +60,7 @@ impl DataProblem {
     }
 }
 
-fn parse_rows(text: &str, field: Option<&str>) -> Result<Vec<Map<String, Value>>, DataProblem> {
+fn parse_rows(text: &str, field: Option<&str>) -> Result<Vec<Row>, DataProblem> {
     let start = text.trim_start();
     if field.is_none() && !start.starts_with('[') {
         return text
@@ -226,20 +169,6 @@ fn time(text: &str) -> Option<String> {
     is_date.then(|| format!("{date} {of_day}"))
 }
 
-/// A value in a message: short ones as they are, long ones by their kind.
-pub(super) fn describe(value: &Value) -> String {
-    let shown = value.to_string();
-    if shown.chars().count() <= 60 {
-        return format!("`{shown}`");
-    }
-    match value {
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
-        _ => "a long text",
-    }
-    .to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -248,16 +177,12 @@ mod tests {
     use super::*;
 
     fn write(text: &str) -> (tempfile::TempDir, PathBuf) {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("data.jsonl");
-        std::fs::write(&path, text).expect("written");
-        (directory, path)
+        super::super::testing::write("data.jsonl", text.as_bytes())
     }
 
     fn rows(text: &str, field: Option<&str>) -> Vec<Value> {
         let (_directory, path) = write(text);
-        let split = Split::read(&[path], field).expect("data");
-        split.documents.into_iter().map(|document| Value::Object(document.columns)).collect()
+        read(&[path], field).expect("data").into_iter().map(Value::Object).collect()
     }
 
     #[test]
@@ -296,12 +221,10 @@ mod tests {
     #[test]
     fn a_broken_line_is_named() {
         let (_directory, path) = write("{\"a\": 1}\n{\"a\": }\n");
-        let message =
-            Split::read(std::slice::from_ref(&path), None).expect_err("broken").to_string();
+        let message = read(std::slice::from_ref(&path), None).expect_err("broken").to_string();
         assert_eq!(message, format!("{}:2:7: not valid data: expected value", path.display()));
         let (_directory, path) = write("{\"a\": 1}\n7\n");
-        let message =
-            Split::read(std::slice::from_ref(&path), None).expect_err("no object").to_string();
+        let message = read(std::slice::from_ref(&path), None).expect_err("no object").to_string();
         assert_eq!(
             message,
             format!("{}:2:1: not valid data: expected an object, found `7`", path.display())
@@ -311,7 +234,7 @@ mod tests {
     #[test]
     fn an_empty_file_is_an_error() {
         let (_directory, path) = write("\n\n");
-        assert!(matches!(Split::read(&[path], None), Err(EvaluateError::NoDocuments { .. })));
+        assert!(matches!(read(&[path], None), Err(EvaluateError::NoDocuments { .. })));
     }
 
     proptest! {
@@ -319,8 +242,8 @@ mod tests {
         fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let (_directory, path) = write("");
             std::fs::write(&path, bytes).expect("written");
-            let _ = Split::read(std::slice::from_ref(&path), None);
-            let _ = Split::read(&[path], Some("a"));
+            let _ = read(std::slice::from_ref(&path), None);
+            let _ = read(&[path], Some("a"));
         }
     }
 

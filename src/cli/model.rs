@@ -1,0 +1,260 @@
+//! Models that commands run: from a directory, the Hub or a merge config into memory.
+
+use std::env;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use indexmap::IndexMap;
+use indicatif::DecimalBytes;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::hub::hub;
+use super::options::{memory_limit, thread_count, useful_threads};
+use super::{Failure, Talk, cancelled_by_ctrl_c, warnings};
+use crate::config::{ConfigFile, MergeConfig, ModelEntry, ModelReference, Recipe};
+use crate::engine::{Engine, EngineError, EngineOptions, write_small_files};
+use crate::evaluate::{ChatTemplate, Tokenizer};
+use crate::lm::{Decoder, DecoderOptions, DecoderSkeleton, Storage, StoredTensor};
+use crate::plan::{MergePlan, ModelStore, PlanError, PlanOptions};
+
+/// A `model_max_length` from here on says that a tokenizer has no limit.
+const NO_LIMIT: u64 = 1 << 40;
+
+/// Which model runs, and how.
+#[derive(Debug, Args)]
+pub(super) struct ModelArguments {
+    /// A model directory, a model of the Hub, `organisation/name`, with an adapter `MODEL+ADAPTER`, or a
+    /// merge config, `FILE.yml`, whose merge is made in memory
+    #[arg(value_name = "MODEL")]
+    pub(super) model: PathBuf,
+
+    /// Directory with another tokenizer, and chat template, than the model's own
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(super) tokenizer: Option<PathBuf>,
+
+    /// Most tokens that the model sees at once; as its config says if not given
+    #[arg(long, value_name = "N")]
+    pub(super) max_length: Option<NonZeroUsize>,
+
+    /// How weights are kept: exactly, in 16 bits, or in blocks of 8 or 4 bits; arithmetic is in 32 bits
+    #[arg(long, value_name = "TYPE", default_value = "f32")]
+    #[arg(value_parser = PossibleValuesParser::new(Storage::NAMES.map(|(name, _)| name)))]
+    pub(super) dtype: String,
+
+    /// Cache for models of the Hub; if not given, as HF_HUB_CACHE and HF_HOME say
+    #[arg(long, value_name = "PATH")]
+    transformers_cache: Option<PathBuf>,
+
+    /// Threads to use; all cores if not given
+    #[arg(short = 'j', long, visible_alias = "num-threads", value_name = "N")]
+    #[arg(value_parser = thread_count)]
+    threads: Option<NonZeroUsize>,
+
+    /// Most bytes of memory for the weights and for reading them, with k, m or b for 10^3, 10^6 or 10^9
+    #[arg(long, value_name = "SIZE", value_parser = memory_limit)]
+    memory_limit: Option<u64>,
+}
+
+/// A model whose weights are still where they were, and what tells texts from tokens.
+pub(super) struct PreparedModel {
+    plan: MergePlan,
+    threads: usize,
+    memory_limit: Option<u64>,
+    max_length: Option<usize>,
+    storage: Storage,
+    pub(super) tokenizer: Tokenizer,
+    /// Where the tokenizer is from.
+    files: SmallFiles,
+}
+
+/// A directory with a model's tokenizer.
+enum SmallFiles {
+    /// As it is on the disk.
+    Own(PathBuf),
+    /// Made for a merge that has another tokenizer than its models.
+    Made(TempDir),
+}
+
+impl SmallFiles {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Own(path) => path,
+            Self::Made(directory) => directory.path(),
+        }
+    }
+}
+
+/// A model that can be asked.
+pub(super) struct RunningModel {
+    pub(super) decoder: Decoder,
+    /// Where it runs.
+    pub(super) threads: ThreadPool,
+}
+
+impl ModelArguments {
+    /// Opens the model, fetching it where it is on the Hub, without reading its weights.
+    pub(super) fn prepare(&self, talk: Talk) -> Result<PreparedModel, Failure> {
+        let hub = hub(self.transformers_cache.as_deref(), talk, cancelled_by_ctrl_c())?;
+        let store = ModelStore::new().with_hub(hub);
+        let plan = match self.merge_config() {
+            Some(path) => {
+                let file = ConfigFile::read(path)?;
+                let plan = whole_plan(&file.config, &store);
+                let warned = plan.as_ref().map(MergePlan::warnings).unwrap_or_default();
+                warnings::show(&file, warned, talk);
+                plan.map_err(|error| Failure::in_config(error, &file))?
+            }
+            None => whole_plan(&passthrough(self.reference()?), &store)?,
+        };
+        let files = match &self.tokenizer {
+            Some(directory) => SmallFiles::Own(directory.clone()),
+            None if plan.tokenizer().is_some() || plan.chat_template().is_some() => {
+                let unwritable = |source| EngineError::Write { path: env::temp_dir(), source };
+                let directory = tempfile::tempdir().map_err(unwritable)?;
+                write_small_files(&plan, directory.path(), true)?;
+                SmallFiles::Made(directory)
+            }
+            None => SmallFiles::Own(plan.donor().directory.clone()),
+        };
+        Ok(PreparedModel {
+            threads: self.threads.map_or(0, |threads| useful_threads(threads, talk).get()),
+            memory_limit: self.memory_limit,
+            storage: self.dtype.parse().unwrap_or_default(),
+            max_length: self
+                .max_length
+                .map(NonZeroUsize::get)
+                .or_else(|| limit_of_tokenizer(plan.model_config(), files.path())),
+            tokenizer: Tokenizer::open(files.path())?,
+            files,
+            plan,
+        })
+    }
+
+    fn merge_config(&self) -> Option<&Path> {
+        let is_yaml = self.model.extension().is_some_and(|end| end == "yml" || end == "yaml");
+        Some(self.model.as_path()).filter(|path| is_yaml && !path.is_dir())
+    }
+
+    /// A path that exists is taken literally, whatever is in its name.
+    fn reference(&self) -> Result<ModelReference, Failure> {
+        let text = self.model.to_string_lossy();
+        if self.model.exists() {
+            return Ok(ModelReference::new(text));
+        }
+        text.parse::<ModelReference>().map_err(|problem| {
+            Failure::refused(format!("model `{text}` {problem}"), problem.hint())
+        })
+    }
+}
+
+/// Plans a merge, with all weights here.
+fn whole_plan(config: &MergeConfig, store: &ModelStore) -> Result<MergePlan, PlanError> {
+    let options = PlanOptions::default();
+    let plan = MergePlan::new(config, store, &options)?;
+    match store.fetch_weights()? {
+        true => MergePlan::new(config, store, &options),
+        false => Ok(plan),
+    }
+}
+
+/// The merge that is one model as it is.
+fn passthrough(model: ModelReference) -> MergeConfig {
+    MergeConfig {
+        merge_method: "passthrough".to_owned(),
+        recipe: Recipe::Models(vec![ModelEntry { model, parameters: IndexMap::new() }]),
+        base_model: None,
+        parameters: IndexMap::new(),
+        dtype: None,
+        out_dtype: None,
+        tokenizer: None,
+        chat_template: None,
+    }
+}
+
+/// What the tokenizer in `directory` allows, for models whose config has no limit.
+fn limit_of_tokenizer(config: &Value, directory: &Path) -> Option<usize> {
+    let config = config.get("text_config").unwrap_or(config);
+    let names = ["n_positions", "max_position_embeddings", "n_ctx"];
+    if names.iter().any(|name| config.get(name).is_some_and(|value| !value.is_null())) {
+        return None;
+    }
+    let text = std::fs::read_to_string(directory.join("tokenizer_config.json")).ok()?;
+    let fields: Value = serde_json::from_str(&text).ok()?;
+    let limit = fields["model_max_length"].as_u64().filter(|&limit| limit < NO_LIMIT)?;
+    usize::try_from(limit).ok()
+}
+
+impl PreparedModel {
+    /// The chat template of the model, or of the tokenizer given in its place.
+    pub(super) fn chat_template(&self) -> Result<ChatTemplate, Failure> {
+        let found = ChatTemplate::of_model(self.files.path())?;
+        found.ok_or_else(|| {
+            Failure::refused(
+                format!("there is no chat template in `{}`", self.files.path().display()),
+                "ask without one, or name a directory with a tokenizer that has one by `--tokenizer`",
+            )
+        })
+    }
+
+    /// Number of parameters.
+    pub(super) fn parameters(&self) -> u64 {
+        self.plan.tensors().iter().map(|tensor| tensor.info.elements() as u64).sum()
+    }
+
+    /// Reads the weights, and says how that went.
+    pub(super) fn load(self, talk: Talk) -> Result<RunningModel, Failure> {
+        let started = Instant::now();
+        let bytes = self.storage.bytes(self.parameters() as usize);
+        let working = self.working_memory(bytes)?;
+        let engine = Engine::new(EngineOptions {
+            threads: (self.threads > 0).then_some(self.threads),
+            memory_limit: working,
+            cancelled: cancelled_by_ctrl_c(),
+            ..EngineOptions::default()
+        })?;
+        let options = DecoderOptions {
+            max_length: self.max_length,
+            memory_limit: working,
+            ..DecoderOptions::default()
+        };
+        let skeleton = DecoderSkeleton::new(self.plan.model_config(), &options)?;
+        let bar = talk.spinner(&format!("reading {}", DecimalBytes(bytes)));
+        let tensors = engine.merge_to_memory_as(&self.plan, |name, tensor| {
+            StoredTensor::convert(name, &tensor, self.storage)
+        });
+        bar.finish_and_clear();
+        let threads = ThreadPoolBuilder::new()
+            .num_threads(engine.threads())
+            .thread_name(|index| format!("model-{index}"))
+            .build()
+            .map_err(EngineError::from)?;
+        let decoder = skeleton.load(tensors?)?;
+        talk.detail(&format_args!(
+            "model of {} in memory after {:.1} s",
+            DecimalBytes(bytes),
+            started.elapsed().as_secs_f64()
+        ));
+        Ok(RunningModel { decoder, threads })
+    }
+
+    /// What of a memory limit is left for the engine beside weights of so many bytes.
+    fn working_memory(&self, weights: u64) -> Result<Option<u64>, Failure> {
+        let Some(limit) = self.memory_limit else { return Ok(None) };
+        match limit.checked_sub(weights) {
+            Some(rest) if rest > 0 => Ok(Some(rest)),
+            _ => Err(Failure::refused(
+                format!(
+                    "the model's weights take {} of memory, but the limit is {}",
+                    DecimalBytes(weights),
+                    DecimalBytes(limit)
+                ),
+                "raise `--memory-limit`, or leave it out",
+            )),
+        }
+    }
+}

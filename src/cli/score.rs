@@ -1,0 +1,454 @@
+//! `mergekit score`: a model on tasks of lm-evaluation-harness.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use clap::{ArgAction, Args};
+use serde_json::{Map, Value, json};
+
+use super::interrupt::end_on_ctrl_c;
+use super::model::{ModelArguments, PreparedModel};
+use super::terminal::print;
+use super::{Failure, Talk, Verbosity};
+use crate::checkpoint::OutputDirectory;
+use crate::engine::EngineError;
+use crate::evaluate::{
+    BOOTSTRAP_ITERATIONS, ChatOptions, Limit, Samples, SelectedTask, TaskLibrary, TaskOptions,
+    sha256,
+};
+use crate::files::write_atomically;
+use crate::lm::{Decoder, GenerateRequest, LanguageModel, LmError, Score, ScoreRequest, StopRule};
+use crate::report::{
+    OutputError, ScoredTask, Scores, count, duration_words, scores_json, scores_text,
+};
+
+/// The file with all figures.
+const RESULTS_FILE: &str = "results.json";
+
+/// The seeds of the harness for Python, NumPy, PyTorch and the draw of examples.
+const DEFAULT_SEEDS: [u64; 4] = [0, 1234, 1234, 1234];
+
+/// Score a model on tasks, as lm-evaluation-harness does
+///
+/// Task files, prompts, figures and files are those of lm-evaluation-harness 0.4.13; docs/score.md says
+/// what agrees to the last digit and what is not done.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  mergekit score examples/demo/base --tasks evaluators/demo --include-path evaluators
+      all tasks with a tag, or of a group, from a directory of task files
+  mergekit score model --tasks my_task.yaml --limit 100 --output results/my_task
+      a task file by its path; the first 100 documents; figures and samples to files
+  mergekit score model --tasks a,b --include-path tasks --apply-chat-template --num-fewshot 3
+      examples as earlier turns of a conversation
+  mergekit score merge.yml --tasks a --include-path tasks --json
+      a merge that is only made in memory; figures as JSON
+
+Exit code: 0 when all tasks are scored, 1 when the machine failed, 2 when something that
+was given has to be changed, 130 after Ctrl-C.")]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+
+    /// Tasks, groups and tags by name, and task files by path, separated by commas
+    #[arg(long, value_name = "NAME,…", required = true, value_delimiter = ',', num_args = 1..)]
+    tasks: Vec<String>,
+
+    /// Directory with task files; may be repeated, a later one overriding an earlier
+    #[arg(long, value_name = "DIRECTORY", alias = "include_path")]
+    include_path: Vec<PathBuf>,
+
+    /// Score the first N documents of each task only, or below 1 this share of them
+    #[arg(short = 'L', long, value_name = "N", value_parser = limit)]
+    limit: Option<Limit>,
+
+    /// Examples in front of each document, in place of the task's own number unless that is 0
+    #[arg(short = 'f', long, value_name = "N", alias = "num_fewshot")]
+    num_fewshot: Option<usize>,
+
+    /// Ask in conversations, as the model's chat template frames them
+    #[arg(long, alias = "apply_chat_template")]
+    apply_chat_template: bool,
+
+    /// Whether examples are turns of the conversation, or text in front of the question
+    #[arg(
+        long,
+        alias = "fewshot_as_multiturn",
+        value_name = "BOOL",
+        requires = "apply_chat_template"
+    )]
+    #[arg(default_value_t = true, action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, default_missing_value = "true")]
+    fewshot_as_multiturn: bool,
+
+    /// What the model is told before everything else
+    #[arg(long, value_name = "TEXT", alias = "system_instruction")]
+    system_instruction: Option<String>,
+
+    /// Accepted as in the harness; sequences are packed by their tokens, and scores do not depend on it
+    #[arg(short, long, value_name = "auto|N", default_value = "auto", alias = "batch_size")]
+    #[arg(value_parser = batch_size)]
+    batch_size: String,
+
+    /// Seed of the draw of examples; of four numbers, as the harness takes them, the last
+    #[arg(long, value_name = "N", value_delimiter = ',', num_args = 1)]
+    seed: Vec<u64>,
+
+    /// How often items are drawn again for errors of metrics that are not means; 0 for no errors
+    #[arg(long, value_name = "N", default_value_t = BOOTSTRAP_ITERATIONS, alias = "bootstrap_iters")]
+    bootstrap_iters: usize,
+
+    /// Write results.json, and samples_TASK.jsonl for each task, into this directory
+    #[arg(short, long, value_name = "DIRECTORY", alias = "output_path")]
+    output: Option<PathBuf>,
+
+    /// Replace results that are there
+    #[arg(long, requires = "output")]
+    overwrite: bool,
+
+    /// Print the contents of results.json in place of the table
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    verbosity: Verbosity,
+}
+
+/// Runs the command.
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let started = Instant::now();
+    let date = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let talk = Talk::new(arguments.verbosity);
+    if let Some(output) = &arguments.output {
+        check_output(output, arguments.overwrite)?;
+    }
+    let library = TaskLibrary::new(&arguments.include_path)?;
+    let model = arguments.model.prepare(talk)?;
+    let options = arguments.task_options(&model, talk)?;
+    let names: Vec<&str> = arguments.tasks.iter().map(|name| name.trim()).collect();
+    let selection = library.select(&names)?;
+    let load = |task: &SelectedTask| task.load(&model.tokenizer, &options);
+    let tasks = selection.tasks.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+    for warning in tasks.iter().flat_map(|task| task.warnings()) {
+        talk.warn(warning, None);
+    }
+    let described = description(arguments, &model, &options);
+    let parameters = model.parameters();
+    let model = model.load(talk)?;
+    tasks.iter().try_for_each(|task| task.check_length(model.decoder.max_length()))?;
+
+    end_on_ctrl_c();
+    let bar = talk.count_progress(tasks.len());
+    let mut scored = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        let n_items = count(task.n_items(), "item");
+        bar.set_message(format!("{}: {n_items}", task.name()));
+        let since = Instant::now();
+        let watched = Watched::new(&model.decoder);
+        let items: Vec<usize> = (0..task.n_items()).collect();
+        let scores = model.threads.install(|| task.evaluate(&watched, &items));
+        let scores = scores.inspect_err(|_| bar.finish_and_clear())?;
+        let (requests, cut_requests) = (watched.requests.into_inner(), watched.cut.into_inner());
+        let seconds = since.elapsed().as_secs_f64();
+        bar.suspend(|| {
+            let asked = count(requests, "request");
+            talk.detail(&format_args!("{}: {n_items}, {asked} in {seconds:.2} s", task.name()));
+        });
+        bar.inc(1);
+        scored.push(ScoredTask { task, scores, requests, cut_requests });
+    }
+    bar.finish_and_clear();
+
+    let scores = Scores::new(selection, scored, arguments.bootstrap_iters);
+    let samples: Vec<(String, Samples)> = match arguments.output {
+        Some(_) => scores
+            .tasks
+            .iter()
+            .map(|task| (task.task.name().to_owned(), Samples::new(&*task.task, &task.scores)))
+            .collect(),
+        None => Vec::new(),
+    };
+    let mut results = scores_json(&scores);
+    results.insert("config".to_owned(), run_config(arguments, parameters));
+    results.insert("date".to_owned(), json!(date.as_secs_f64()));
+    results.insert("mergekit_version".to_owned(), json!(env!("CARGO_PKG_VERSION")));
+    results.insert("max_length".to_owned(), json!(model.decoder.max_length()));
+    results.extend(described);
+    let hashes = samples.iter().map(|(name, samples)| (name.clone(), json!(samples.digest)));
+    results.insert("task_hashes".to_owned(), Value::Object(hashes.collect()));
+    let seconds = started.elapsed().as_secs_f64().to_string();
+    results.insert("total_evaluation_time_seconds".to_owned(), json!(seconds));
+    let results = format!("{:#}\n", Value::Object(results));
+
+    if let Some(output) = &arguments.output {
+        write_output(output, arguments.overwrite, &results, &samples)?;
+        talk.say(&format_args!("wrote `{}`", output.join(RESULTS_FILE).display()));
+    }
+    for task in scores.tasks.iter().filter(|task| task.cut_requests > 0) {
+        let (name, cut, all) = (task.task.name(), task.cut_requests, task.requests);
+        let text = format_args!(
+            "task `{name}`: {cut} of {all} prompts are longer than the context of {} tokens and lost \
+             their beginning, as in the harness",
+            model.decoder.max_length()
+        );
+        talk.warn(&text, None);
+    }
+    if arguments.json {
+        return print(&results);
+    }
+    print(&scores_text(&scores))?;
+    let took = duration_words(started.elapsed());
+    talk.say(&format_args!("scored `{}` in {took}", arguments.model.model.display()));
+    Ok(())
+}
+
+impl Arguments {
+    fn task_options(&self, model: &PreparedModel, talk: Talk) -> Result<TaskOptions, Failure> {
+        let chat = match self.apply_chat_template {
+            false => None,
+            true => {
+                let template = Arc::new(model.chat_template()?);
+                if template.depends_on_date() {
+                    let text = "the chat template tells the model today's date (that of UTC), so \
+                                scores change from day to day";
+                    talk.warn(&text, None);
+                }
+                Some(ChatOptions { template, multiturn: self.fewshot_as_multiturn })
+            }
+        };
+        Ok(TaskOptions {
+            limit: self.limit,
+            num_fewshot: self.num_fewshot,
+            fewshot_seed: self.seeds()?[3],
+            sampling_seed: self.seeds()?[2],
+            system_instruction: self.system_instruction.clone(),
+            chat,
+            records: self.output.is_some(),
+        })
+    }
+
+    /// For Python, NumPy, PyTorch and the draw of examples.
+    fn seeds(&self) -> Result<[u64; 4], Failure> {
+        match *self.seed.as_slice() {
+            [] => Ok(DEFAULT_SEEDS),
+            [seed] => Ok([seed; 4]),
+            [python, numpy, torch, fewshot] => Ok([python, numpy, torch, fewshot]),
+            _ => Err(Failure::refused(
+                format!("`--seed` has {} numbers", self.seed.len()),
+                "give one number, or four: for Python, NumPy, PyTorch and the draw of examples",
+            )),
+        }
+    }
+}
+
+/// A model that counts what it is asked, and which prompts lose their beginning.
+struct Watched<'a> {
+    decoder: &'a Decoder,
+    requests: AtomicUsize,
+    cut: AtomicUsize,
+}
+
+impl<'a> Watched<'a> {
+    fn new(decoder: &'a Decoder) -> Self {
+        Self { decoder, requests: AtomicUsize::new(0), cut: AtomicUsize::new(0) }
+    }
+
+    fn count(&self, requests: usize, cut: usize) {
+        self.requests.fetch_add(requests, Ordering::Relaxed);
+        self.cut.fetch_add(cut, Ordering::Relaxed);
+    }
+}
+
+impl LanguageModel for Watched<'_> {
+    fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<Score>, LmError> {
+        // The last token is only predicted.
+        let seen = |request: &&ScoreRequest| request.context.len() + request.continuation.len() - 1;
+        let cut = requests.iter().filter(|request| seen(request) > self.max_length()).count();
+        self.count(requests.len(), cut);
+        self.decoder.score(requests)
+    }
+
+    fn generate(
+        &self,
+        requests: &[GenerateRequest],
+        stop: StopRule<'_>,
+    ) -> Result<Vec<Vec<u32>>, LmError> {
+        let needed = |request: &&GenerateRequest| request.prompt.len() + request.max_new_tokens;
+        let cut = requests.iter().filter(|request| needed(request) > self.max_length()).count();
+        self.count(requests.len(), cut);
+        self.decoder.generate(requests, stop)
+    }
+
+    fn max_length(&self) -> usize {
+        self.decoder.max_length()
+    }
+}
+
+/// What the harness notes as `config`: the model and how it was run.
+fn run_config(arguments: &Arguments, parameters: u64) -> Value {
+    let mut model_args = Map::new();
+    let mut note = |name: &str, value: Value| model_args.insert(name.to_owned(), value);
+    note("pretrained", json!(arguments.model.model.display().to_string()));
+    if let Some(tokenizer) = &arguments.model.tokenizer {
+        note("tokenizer", json!(tokenizer.display().to_string()));
+    }
+    if let Some(max_length) = arguments.model.max_length {
+        note("max_length", json!(max_length.get()));
+    }
+    let seeds = arguments.seeds().unwrap_or(DEFAULT_SEEDS);
+    json!({
+        "model": "mergekit",
+        "model_args": model_args,
+        "model_num_parameters": parameters,
+        "model_dtype": arguments.model.dtype,
+        "batch_size": arguments.batch_size,
+        "device": "cpu",
+        "limit": match arguments.limit {
+            None => Value::Null,
+            Some(Limit::Items(items)) => json!(items as f64),
+            Some(Limit::Share(share)) => json!(share),
+        },
+        "bootstrap_iters": arguments.bootstrap_iters,
+        "gen_kwargs": Value::Null,
+        "random_seed": seeds[0],
+        "numpy_seed": seeds[1],
+        "torch_seed": seeds[2],
+        "fewshot_seed": seeds[3],
+    })
+}
+
+/// What the harness notes of tokenizer and prompts.
+fn description(
+    arguments: &Arguments,
+    model: &PreparedModel,
+    options: &TaskOptions,
+) -> Map<String, Value> {
+    let name = arguments.model.model.display().to_string();
+    let sanitized: String = sanitized(&name);
+    let instruction = arguments.system_instruction.as_deref();
+    let template = options.chat.as_ref().map(|chat| chat.template.text());
+    let fields = json!({
+        "tokenizer_bos_token": token(model.tokenizer.bos()),
+        "tokenizer_eos_token": token(model.tokenizer.eos()),
+        "eot_token_id": model.tokenizer.eos().map(|(_, id)| id),
+        "model_source": "mergekit",
+        "model_name": name,
+        "model_name_sanitized": sanitized,
+        "system_instruction": instruction,
+        "system_instruction_sha": instruction.map(sha256),
+        "fewshot_as_multiturn": options.chat.as_ref().map(|chat| chat.multiturn),
+        "chat_template": template,
+        "chat_template_sha": template.map(sha256),
+    });
+    match fields {
+        Value::Object(fields) => fields,
+        _ => unreachable!("the macro is given an object"),
+    }
+}
+
+/// Text and id of a token, both as text.
+fn token(token: Option<(&str, u32)>) -> Value {
+    token.map_or(Value::Null, |(text, id)| json!([text, id.to_string()]))
+}
+
+/// A name without what cannot be in the name of a file.
+fn sanitized(name: &str) -> String {
+    let mut out = String::new();
+    let mut replaced = false;
+    for c in name.chars() {
+        let is_special = "\"<>:/|\\?*[]".contains(c);
+        match (is_special, replaced) {
+            (true, false) => out.push_str("__"),
+            (true, true) => {}
+            (false, _) => out.push(c),
+        }
+        replaced = is_special;
+    }
+    out
+}
+
+/// Refuses a directory that has results already, before any work is done.
+fn check_output(output: &Path, overwrite: bool) -> Result<(), Failure> {
+    let shown = output.display();
+    if output.exists() && !output.is_dir() {
+        return Err(Failure::refused(
+            format!("cannot write results to `{shown}`: it is no directory"),
+            "give `--output` the name of a directory",
+        ));
+    }
+    let entries = fs::read_dir(output).into_iter().flatten().flatten();
+    let found = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    match found.filter(|name| is_result(name)).min() {
+        Some(name) if !overwrite => Err(Failure::refused(
+            format!("`{shown}` already holds `{name}`"),
+            "choose another directory for `--output`, or replace what is there with `--overwrite`",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a file is one that [`write_output`] writes.
+fn is_result(name: &str) -> bool {
+    name == RESULTS_FILE || (name.starts_with("samples_") && name.ends_with(".jsonl"))
+}
+
+/// Writes all files. A new directory appears with all of them; in one that exists each file is replaced
+/// as a whole, the results last.
+fn write_output(
+    output: &Path,
+    overwrite: bool,
+    results: &str,
+    samples: &[(String, Samples)],
+) -> Result<(), Failure> {
+    let is_new = fs::read_dir(output).map_or(true, |mut entries| entries.next().is_none());
+    let mut files: Vec<(String, String)> = samples
+        .iter()
+        .map(|(task, samples)| {
+            let lines = samples.lines.iter().map(|line| format!("{line}\n")).collect();
+            (format!("samples_{}.jsonl", sanitized(task)), lines)
+        })
+        .collect();
+    files.push((RESULTS_FILE.to_owned(), results.to_owned()));
+    let write = |directory: &Path| -> Result<(), Failure> {
+        for (name, text) in &files {
+            let path = directory.join(name);
+            write_atomically(&path, text.as_bytes())
+                .map_err(|source| OutputError::Write { path, source })?;
+        }
+        Ok(())
+    };
+    match is_new {
+        true => {
+            let directory = OutputDirectory::create(output, false).map_err(EngineError::from)?;
+            write(directory.path())?;
+            directory.commit().map_err(EngineError::from)?;
+            Ok(())
+        }
+        false => {
+            check_output(output, overwrite)?;
+            write(output)
+        }
+    }
+}
+
+/// Reads `--limit`.
+fn limit(text: &str) -> Result<Limit, String> {
+    let number: Option<f64> = text.trim().parse().ok().filter(|number: &f64| number.is_finite());
+    match number {
+        Some(share) if share > 0.0 && share < 1.0 => Ok(Limit::Share(share)),
+        Some(items) if items >= 1.0 && items.fract() == 0.0 => Ok(Limit::Items(items as usize)),
+        _ => Err("write a whole number, 1 or more, or a share between 0 and 1".to_owned()),
+    }
+}
+
+/// Reads `--batch-size`.
+fn batch_size(text: &str) -> Result<String, String> {
+    let number = text.split(':').next().unwrap_or_default();
+    match number == "auto" || text.parse::<usize>().is_ok_and(|size| size > 0) {
+        true => Ok(text.to_owned()),
+        false => Err("write `auto`, or a whole number, 1 or more".to_owned()),
+    }
+}

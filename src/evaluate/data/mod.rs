@@ -1,0 +1,171 @@
+//! Documents of a task, from JSON, CSV or Parquet files, as the `datasets` library reads them.
+//!
+//! Every row has every column; a value that a row lacks is null. Which type a column has is worked out
+//! from all its values, format by format, and shows in prompts: `1` prints as `1.0` beside fractions.
+//! Documents are numbered from 0 in the order of the files.
+
+mod csv;
+mod json;
+mod parquet;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexSet;
+use minijinja::value::Serde;
+use serde_json::{Map, Value};
+
+use self::csv::CsvOptions;
+use super::EvaluateError;
+use crate::config::yaml::Node;
+
+/// How data files are written.
+#[derive(Debug, Clone)]
+pub(super) enum Format {
+    /// Lines with an object each, or an array of objects; `field` is the key of the rows in files that
+    /// hold one object.
+    Json {
+        /// The key.
+        field: Option<String>,
+    },
+    /// Values between separators.
+    Csv(CsvOptions),
+    /// Columns in Apache Parquet.
+    Parquet,
+}
+
+/// Options of a task that say where its files are, not how they are read.
+const COMMON_OPTIONS: [&str; 2] = ["data_files", "trust_remote_code"];
+
+impl Format {
+    /// Reads `dataset_path`, the format's name, and the options in `dataset_kwargs`.
+    pub(super) fn parse(name: &Node<'_>, options: &Node<'_>) -> Result<Format, EvaluateError> {
+        let fields = options.fields()?;
+        match name.text()? {
+            "json" => {
+                fields.only(&[&COMMON_OPTIONS[..], &["field"]].concat())?;
+                let field = fields.get("field").map(|node| node.text().map(str::to_owned));
+                Ok(Format::Json { field: field.transpose()? })
+            }
+            "csv" => {
+                fields.only(&[&COMMON_OPTIONS[..], &csv::OPTIONS].concat())?;
+                Ok(Format::Csv(CsvOptions::parse(&fields)?))
+            }
+            "parquet" => {
+                fields.only(&COMMON_OPTIONS)?;
+                Ok(Format::Parquet)
+            }
+            other => {
+                let known = vec!["json", "csv", "parquet"];
+                Err(EvaluateError::unsupported(name, "dataset", other, known))
+            }
+        }
+    }
+}
+
+/// A row of a data set.
+#[derive(Debug, Clone)]
+pub(super) struct Document {
+    /// Values by column.
+    pub(super) columns: Map<String, Value>,
+    /// The same as variables of templates.
+    pub(super) variables: minijinja::Value,
+}
+
+impl Document {
+    /// A document with these columns.
+    pub(super) fn new(columns: Map<String, Value>) -> Document {
+        let variables = minijinja::Value::from(Serde(&columns));
+        Document { columns, variables }
+    }
+}
+
+/// Two documents are equal when all their columns are.
+impl PartialEq for Document {
+    fn eq(&self, other: &Document) -> bool {
+        self.columns == other.columns
+    }
+}
+
+/// The rows of one split, and the names of its columns.
+#[derive(Debug, Clone)]
+pub(super) struct Split {
+    pub(super) documents: Vec<Document>,
+    pub(super) columns: HashSet<String>,
+}
+
+impl Split {
+    /// Reads the files of a split one after the other.
+    pub(super) fn read(paths: &[PathBuf], format: &Format) -> Result<Split, EvaluateError> {
+        let rows = match format {
+            Format::Json { field } => json::read(paths, field.as_deref())?,
+            Format::Csv(options) => csv::read(paths, options)?,
+            Format::Parquet => parquet::read(paths)?,
+        };
+        let columns = rows.first().map(|row| row.keys().cloned().collect()).unwrap_or_default();
+        Ok(Split { documents: rows.into_iter().map(Document::new).collect(), columns })
+    }
+}
+
+/// A row before it is a document.
+type Row = Map<String, Value>;
+
+/// Gives every row every column of any row, in one order: what is equal then also prints alike.
+fn complete(rows: Vec<Row>) -> Vec<Row> {
+    let columns: IndexSet<String> = rows.iter().flat_map(|row| row.keys().cloned()).collect();
+    let complete = |mut row: Row| {
+        let mut value = |name: &String| row.swap_remove(name).unwrap_or(Value::Null);
+        columns.iter().map(|name| (name.clone(), value(name))).collect()
+    };
+    rows.into_iter().map(complete).collect()
+}
+
+/// The contents of a file.
+fn read_bytes(path: &Path) -> Result<Vec<u8>, EvaluateError> {
+    std::fs::read(path).map_err(|source| EvaluateError::Read { path: path.to_owned(), source })
+}
+
+/// The contents of a file of text, without a byte order mark.
+fn read_text(path: &Path) -> Result<String, EvaluateError> {
+    let text = String::from_utf8(read_bytes(path)?)
+        .map_err(|_| EvaluateError::DataNotText { path: path.to_owned() })?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(text) => text.to_owned(),
+        None => text,
+    })
+}
+
+/// Rows, of which there has to be one.
+fn not_empty(path: &Path, rows: Vec<Row>) -> Result<Vec<Row>, EvaluateError> {
+    match rows.is_empty() {
+        true => Err(EvaluateError::NoDocuments { path: path.to_owned() }),
+        false => Ok(rows),
+    }
+}
+
+/// A value in a message: short ones as they are, long ones by their kind.
+pub(super) fn describe(value: &Value) -> String {
+    let shown = value.to_string();
+    if shown.chars().count() <= 60 {
+        return format!("`{shown}`");
+    }
+    match value {
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+        _ => "a long text",
+    }
+    .to_owned()
+}
+
+#[cfg(test)]
+mod testing {
+    use super::*;
+
+    /// A file with some contents, in a directory that is removed with it.
+    pub(super) fn write(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join(name);
+        std::fs::write(&path, bytes).expect("written");
+        (directory, path)
+    }
+}
