@@ -5,9 +5,13 @@
 mod harness;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::Device;
-use mergekit::evaluate::{EvaluateError, Evaluator, Limit, TaskLibrary, TaskOptions, Tokenizer};
+use mergekit::evaluate::{
+    ChatOptions, ChatTemplate, EvaluateError, Evaluator, Limit, RequestRecord, TaskLibrary,
+    TaskOptions, Tokenizer,
+};
 use mergekit::lm::{
     Decoder, DecoderOptions, GenerateRequest, LanguageModel, LmError, Score, ScoreRequest, StopRule,
 };
@@ -62,9 +66,27 @@ impl TaskFile {
     }
 
     fn load(&self) -> Result<Box<dyn Evaluator>, EvaluateError> {
+        self.load_with(&TaskOptions::default())
+    }
+
+    fn load_with(&self, options: &TaskOptions) -> Result<Box<dyn Evaluator>, EvaluateError> {
         let tokenizer = Tokenizer::open(&golden().join("model")).expect("a tokenizer");
         let library = TaskLibrary::new(&[self.directory.path().to_owned()])?;
-        library.load("t", &tokenizer, &TaskOptions::default())
+        library.load("t", &tokenizer, options)
+    }
+
+    /// Loads the task for conversations framed by a template of its own.
+    fn load_for_chat(&self, template: &str, multiturn: bool) -> Box<dyn Evaluator> {
+        self.write("chat_template.jinja", template.as_bytes());
+        let template = ChatTemplate::of_model(self.directory.path()).expect("a valid template");
+        let template = Arc::new(template.expect("a template"));
+        let options = TaskOptions {
+            chat: Some(ChatOptions { template, multiturn }),
+            system_instruction: Some("Be brief.".to_owned()),
+            records: true,
+            ..TaskOptions::default()
+        };
+        self.load_with(&options).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The message without the directory, which differs from run to run.
@@ -109,6 +131,37 @@ fn data_is_found_from_anywhere() {
 }
 
 #[test]
+fn data_may_be_a_folder_or_match_a_pattern() {
+    let text = GENERATION.replace("dataset_kwargs: {data_files: {test: t.jsonl}}\n", "");
+    let file = TaskFile::new(&text.replace("path: json", "path: org/name\ndataset_name: one"));
+    std::fs::create_dir_all(file.directory.path().join("org/name/one/data")).expect("a directory");
+    file.write("org/name/one/README.md", b"Data.");
+    file.write("org/name/one/data/train-0.csv", b"q,a\n2+2=,4\n");
+    file.write("org/name/one/data/test-1.csv", b"q,a\n2+3=,5\n");
+    file.write("org/name/one/data/test-0.csv", b"q,a\n1+2=,3\n");
+    let task = file.load().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!([task.prompt(0), task.prompt(1)], ["1+2=", "2+3="]);
+    assert_eq!(task.n_items(), 2);
+
+    let options =
+        "dataset_kwargs: {data_files: {test: one/data/train-0.csv}, header: null, names: [a, q]}";
+    let file_text = text.replace("path: json", &format!("path: org/name\n{options}"));
+    file.write("t.yaml", file_text.as_bytes());
+    let task = file.load().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!([task.prompt(0), task.prompt(1)], ["a", "4"]);
+
+    let file = TaskFile::new(&GENERATION.replace("t.jsonl", "'[t]?.*'"));
+    assert_eq!(
+        file.message(),
+        "t.yaml:3:37: dataset_kwargs.data_files.test: there is no data file `[t]?.*`"
+    );
+    let file = TaskFile::new(&GENERATION.replace("t.jsonl", "'*.jsonl'"));
+    file.write("a.jsonl", b"{\"q\": \"0+1=\", \"a\": \"1\"}\n");
+    let task = file.load().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!([task.prompt(0), task.prompt(1)], ["0+1=", "1+1="]);
+}
+
+#[test]
 fn examples_may_look_different_from_the_question() {
     let config = "num_fewshot: 1
 description: \"D\\n\"
@@ -128,6 +181,61 @@ fewshot_config:
     // An example without an answer ends with what the answer starts with.
     assert_eq!(prompt(&config.replace("a: A1", "a: ''")), "D\nEx: Q1=>So1+1= So");
     assert_eq!(prompt(&config.replace("gen_prefix: So", "")), "D\nEx: Q1=>A1--1+1=");
+}
+
+const TURNS: &str = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}\
+                     {% if add_generation_prompt %}<assistant>{% endif %}";
+
+#[test]
+fn conversations_have_examples_as_turns_and_answers_that_are_begun() {
+    let config = "num_fewshot: 1
+description: \"Add.\"
+fewshot_config: {sampler: first_n, samples: [{q: Q1, a: A1}]}
+";
+    let prompt = |config: &str, multiturn| {
+        let task = TaskFile::new(&format!("{GENERATION}{config}")).load_for_chat(TURNS, multiturn);
+        assert!(task.warnings().is_empty(), "{:?}", task.warnings());
+        task.prompt(0).to_owned()
+    };
+    let system = "<system>Be brief.\n\nAdd.</>";
+    let turns = "<user>Q1</><assistant>A1</><user>1+1=</>";
+    assert_eq!(prompt(config, true), format!("{system}{turns}<assistant>"));
+    let one = "<user>Q1 A1\n\n1+1=</>";
+    assert_eq!(prompt(config, false), format!("{system}{one}<assistant>"));
+    let begun = format!("{config}gen_prefix: So\n");
+    let turns = "<user>Q1</><assistant>So A1</><user>1+1=</>";
+    assert_eq!(prompt(&begun, true), format!("{system}{turns}<assistant>So"));
+    let one = "<user>Q1So A1\n\n1+1=</>".replace("Q1So", "Q1 So");
+    assert_eq!(prompt(&begun, false), format!("{system}{one}<assistant>So"));
+}
+
+#[test]
+fn choices_follow_a_template_without_a_delimiter_unless_the_answer_is_begun() {
+    let text = GENERATION.replace("doc_to_target: a", "doc_to_target: 1\ndoc_to_choice: c");
+    let text = format!("{text}output_type: multiple_choice\n");
+    let continuation = |more: &str| {
+        let task = TaskFile::new(&format!("{text}{more}")).load_for_chat(TURNS, true);
+        match &task.record(0).expect("records are kept").requests[0] {
+            RequestRecord::LogLikelihood { continuation, .. } => continuation.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(continuation(""), "1");
+    assert_eq!(continuation("gen_prefix: So\n"), " 1");
+    assert_eq!(continuation("gen_prefix: 'So '\n"), "1");
+}
+
+#[test]
+fn a_template_that_refuses_system_messages_goes_without_and_says_so() {
+    let template = TURNS.replacen(
+        "<{{",
+        "{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}<{{",
+        1,
+    );
+    let task = TaskFile::new(GENERATION).load_for_chat(&template, true);
+    assert_eq!(task.prompt(0), "<user>1+1=</><assistant>");
+    let [warning] = task.warnings() else { panic!("{:?}", task.warnings()) };
+    assert!(warning.contains("the chat template refuses system messages"), "{warning}");
 }
 
 /// A model that writes the same text whatever it is asked, until it is stopped.
@@ -184,6 +292,29 @@ filter_list:
 }
 
 #[test]
+fn answers_are_drawn_anew_each_time_but_not_in_each_run() {
+    let config = "generation_kwargs: {until: [], temperature: 1.5, max_gen_toks: 8}\nrepeats: 3\n";
+    let file = TaskFile::new(&format!("{GENERATION}{config}"));
+    file.write("t.jsonl", b"{\"q\": \"1+1=\", \"a\": \"2\"}\n{\"q\": \"1+1=\", \"a\": \"2\"}\n");
+    let tokenizer = Tokenizer::open(&golden().join("model")).expect("a tokenizer");
+    let model = decoder(None);
+    let said = |seed: u64, items: &[usize]| {
+        let library = TaskLibrary::new(&[file.directory.path().to_owned()]).expect("tasks");
+        let options = TaskOptions { records: true, sampling_seed: seed, ..TaskOptions::default() };
+        let task = library.load("t", &tokenizer, &options).expect("a task");
+        let responses = task.evaluate(&model, items).expect("scores").responses;
+        let texts = responses.into_iter().flat_map(|item| item.responses.into_iter().flatten());
+        texts.map(|response| format!("{response:?}")).collect::<Vec<_>>()
+    };
+    let all = said(1, &[0, 1]);
+    assert_eq!(all.len(), 6);
+    let different: std::collections::HashSet<&String> = all.iter().collect();
+    assert_eq!(different.len(), 6, "{all:?}");
+    assert_eq!(said(1, &[1]), all[3..]);
+    assert_ne!(said(2, &[1]), all[3..]);
+}
+
+#[test]
 fn what_makes_figures_doubtful_is_said() {
     let text = GENERATION.replace("test_split", "fewshot_split: test\nvalidation_split");
     let task = TaskFile::new(&format!("{text}num_fewshot: 1\n")).load().expect("a task");
@@ -226,8 +357,8 @@ fn mistakes_say_where_they_are() {
         "t.yaml:7:24: metric_list[0].metric: metric `acc` is not supported"
     );
     assert_eq!(
-        with("generation_kwargs: {do_sample: true}"),
-        "t.yaml:7:32: generation_kwargs.do_sample: option `do_sample` is not supported"
+        with("generation_kwargs: {num_beams: 2}"),
+        "t.yaml:7:32: generation_kwargs.num_beams: option `num_beams` is not supported"
     );
     assert_eq!(
         with("fewshot_split: train"),

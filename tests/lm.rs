@@ -318,7 +318,7 @@ fn absurd_configs_never_panic() {
                "high_freq_factor": 1, "original_max_position_embeddings": 1}),
     ];
     let extra = ["rope_theta", "rope_scaling", "rope_parameters", "dtype", "n_positions"];
-    let text: Vec<u32> = (0..40).collect();
+    let text: Vec<u32> = (0..9).collect();
     let mut families = HashSet::new();
     for golden in goldens::<Golden>() {
         // One of each family is enough.
@@ -334,7 +334,7 @@ fn absurd_configs_never_panic() {
                 let model = Decoder::new(&config, tensors.clone(), &DecoderOptions::default());
                 if let Ok(model) = model {
                     // Whether it works is not the question.
-                    let _ = model.score(&[request(&text[..20], &text[20..])]);
+                    let _ = model.score(&[request(&text[..5], &text[5..])]);
                 }
             }
         }

@@ -8,12 +8,15 @@ use mergekit::lm::{
     Decoder, DecoderOptions, GenerateRequest, LanguageModel, Sampling, ScoreRequest,
 };
 use serde::Deserialize;
+use serde_json::Value;
 
 /// What transformers made of a model.
 #[derive(Deserialize)]
 struct Reference {
     #[serde(flatten)]
     golden: Golden,
+    /// The config as transformers saves it, unless it does not know the family.
+    saved_config: Option<Value>,
     /// Whether RoPE turns differently in longer texts, so that beginnings of texts are not shared.
     depends_on_length: bool,
     /// Of each text's tokens from the second on, given those before them.
@@ -25,17 +28,20 @@ struct Reference {
 /// Largest difference of a log-probability.
 const TOLERANCE: f64 = 1e-4;
 
+/// Texts are longer than some models were trained on.
+fn long() -> DecoderOptions {
+    DecoderOptions { max_length: Some(128), ..DecoderOptions::default() }
+}
+
 /// Runs a check on every model and reports all that fail, with what the check says of each.
 fn check_all(check: impl Fn(&Reference, &Decoder) -> Result<String, String>) {
-    // Texts are longer than some models were trained on.
-    let options = DecoderOptions { max_length: Some(128), ..DecoderOptions::default() };
     let mut failures = Vec::new();
     let references = goldens::<Reference>();
     for reference in &references {
         let golden = &reference.golden;
         // A panic in one family should not hide what the others do.
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let model = Decoder::new(&golden.config, tensors(golden), &options);
+            let model = Decoder::new(&golden.config, tensors(golden), &long());
             check(reference, &model.map_err(|error| error.to_string())?)
         }));
         match result.unwrap_or_else(|_| Err("panicked".to_owned())) {
@@ -105,6 +111,26 @@ fn tokens_score_after_any_beginning_as_in_the_whole_text() {
         }
         let found = scores.iter().map(|score| score.log_likelihood);
         within_tolerance(largest_difference(found, &reference.log_probabilities[0]))
+    });
+}
+
+#[test]
+fn configs_that_transformers_saves_mean_the_same() {
+    check_all(|reference, model| {
+        let Some(config) = &reference.saved_config else {
+            return Ok("not known to transformers".to_owned());
+        };
+        let golden = &reference.golden;
+        let saved = Decoder::new(config, tensors(golden), &long());
+        let saved = saved.map_err(|error| error.to_string())?;
+        let whole = |text: &Vec<u32>| request(&text[..1], &text[1..]);
+        let requests: Vec<_> = golden.texts.iter().map(whole).collect();
+        match (model.score(&requests), saved.score(&requests)) {
+            (Ok(scores), Ok(of_saved)) if scores == of_saved => {
+                Ok("scores are the same".to_owned())
+            }
+            (scores, of_saved) => Err(format!("{scores:?} became {of_saved:?}")),
+        }
     });
 }
 

@@ -49,6 +49,10 @@ Examples:
       search for the best merge; the same as mergekit-evolve
   mergekit diff one another --base base
       how two models differ, layer by layer, to choose weights by
+  mergekit score merged --tasks addition --include-path evaluators
+      how well a model does on tasks of lm-evaluation-harness
+  mergekit generate merged --prompt 'Once upon a time'
+      what it writes
   mergekit merge --help
       all options of a command, with more examples")]
 struct Arguments {

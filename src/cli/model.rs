@@ -37,6 +37,11 @@ pub(super) struct ModelArguments {
     #[arg(long, value_name = "DIRECTORY")]
     pub(super) tokenizer: Option<PathBuf>,
 
+    /// Whether the beginning-of-sequence token stands in front of texts; as the tokenizer does by itself if
+    /// not given
+    #[arg(long, value_name = "BOOL", alias = "add_bos_token")]
+    pub(super) add_bos_token: Option<bool>,
+
     /// Most tokens that the model sees at once; as its config says if not given
     #[arg(long, value_name = "N")]
     pub(super) max_length: Option<NonZeroUsize>,
@@ -111,6 +116,8 @@ impl ModelArguments {
             }
             None => whole_plan(&passthrough(self.reference()?), &store)?,
         };
+        // What cannot run is refused before its weights are read.
+        DecoderSkeleton::new(plan.model_config(), &DecoderOptions::default())?;
         let files = match &self.tokenizer {
             Some(directory) => SmallFiles::Own(directory.clone()),
             None if plan.tokenizer().is_some() || plan.chat_template().is_some() => {
@@ -121,6 +128,10 @@ impl ModelArguments {
             }
             None => SmallFiles::Own(plan.donor().directory.clone()),
         };
+        let mut tokenizer = Tokenizer::open(files.path())?;
+        if let Some(adds_bos) = self.add_bos_token {
+            tokenizer.set_adds_bos(adds_bos);
+        }
         Ok(PreparedModel {
             threads: self.threads.map_or(0, |threads| useful_threads(threads, talk).get()),
             memory_limit: self.memory_limit,
@@ -129,7 +140,7 @@ impl ModelArguments {
                 .max_length
                 .map(NonZeroUsize::get)
                 .or_else(|| limit_of_tokenizer(plan.model_config(), files.path())),
-            tokenizer: Tokenizer::open(files.path())?,
+            tokenizer,
             files,
             plan,
         })

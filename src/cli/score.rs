@@ -28,6 +28,9 @@ use crate::report::{
 /// The file with all figures.
 const RESULTS_FILE: &str = "results.json";
 
+/// Where task files are looked for if nothing is said, as by searches.
+const DEFAULT_DIRECTORY: &str = "evaluators";
+
 /// The seeds of the harness for Python, NumPy, PyTorch and the draw of examples.
 const DEFAULT_SEEDS: [u64; 4] = [0, 1234, 1234, 1234];
 
@@ -38,8 +41,8 @@ const DEFAULT_SEEDS: [u64; 4] = [0, 1234, 1234, 1234];
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  mergekit score examples/demo/base --tasks evaluators/demo --include-path evaluators
-      all tasks with a tag, or of a group, from a directory of task files
+  mergekit score examples/demo/adder --tasks addition,sorting --include-path evaluators
+      tasks by name, from a directory of task files
   mergekit score model --tasks my_task.yaml --limit 100 --output results/my_task
       a task file by its path; the first 100 documents; figures and samples to files
   mergekit score model --tasks a,b --include-path tasks --apply-chat-template --num-fewshot 3
@@ -57,7 +60,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME,…", required = true, value_delimiter = ',', num_args = 1..)]
     tasks: Vec<String>,
 
-    /// Directory with task files; may be repeated, a later one overriding an earlier
+    /// Directory with task files; may be repeated, a later one overriding an earlier. `evaluators` if not
+    /// given
     #[arg(long, value_name = "DIRECTORY", alias = "include_path")]
     include_path: Vec<PathBuf>,
 
@@ -93,7 +97,8 @@ pub(super) struct Arguments {
     #[arg(value_parser = batch_size)]
     batch_size: String,
 
-    /// Seed of the draw of examples; of four numbers, as the harness takes them, the last
+    /// Seed of drawn answers and of the draw of examples; of four numbers, as the harness takes them, the
+    /// third and the fourth
     #[arg(long, value_name = "N", value_delimiter = ',', num_args = 1)]
     seed: Vec<u64>,
 
@@ -125,7 +130,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(output) = &arguments.output {
         check_output(output, arguments.overwrite)?;
     }
-    let library = TaskLibrary::new(&arguments.include_path)?;
+    let library = arguments.library()?;
     let model = arguments.model.prepare(talk)?;
     let options = arguments.task_options(&model, talk)?;
     let names: Vec<&str> = arguments.tasks.iter().map(|name| name.trim()).collect();
@@ -206,6 +211,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 impl Arguments {
+    /// The task files there are.
+    fn library(&self) -> Result<TaskLibrary, Failure> {
+        if !self.include_path.is_empty() {
+            return Ok(TaskLibrary::new(&self.include_path)?);
+        }
+        let default = PathBuf::from(DEFAULT_DIRECTORY);
+        if default.is_dir() {
+            return Ok(TaskLibrary::new(&[default])?);
+        }
+        match self.tasks.iter().find(|name| !Path::new(name.trim()).is_file()) {
+            None => Ok(TaskLibrary::new(&[])?),
+            Some(name) => Err(Failure::refused(
+                format!("there is no task file `{name}`, and no directory to look for tasks in"),
+                "name a directory with task files by `--include-path`",
+            )),
+        }
+    }
+
     fn task_options(&self, model: &PreparedModel, talk: Talk) -> Result<TaskOptions, Failure> {
         let chat = match self.apply_chat_template {
             false => None,
@@ -294,6 +317,9 @@ fn run_config(arguments: &Arguments, parameters: u64) -> Value {
     note("pretrained", json!(arguments.model.model.display().to_string()));
     if let Some(tokenizer) = &arguments.model.tokenizer {
         note("tokenizer", json!(tokenizer.display().to_string()));
+    }
+    if let Some(adds_bos) = arguments.model.add_bos_token {
+        note("add_bos_token", json!(adds_bos));
     }
     if let Some(max_length) = arguments.model.max_length {
         note("max_length", json!(max_length.get()));

@@ -2,9 +2,13 @@
 
 use indexmap::IndexMap;
 use serde::Serialize;
+use serde_json::Value;
 
+use super::choice_filter::ChoiceSearch;
+use super::data::{Document, describe};
+use super::error::Row;
 use super::python::{Pattern, strip};
-use crate::config::yaml::{Fields, YamlError};
+use crate::config::yaml::{Fields, Place, YamlError};
 use crate::evaluate::EvaluateError;
 
 /// The pipeline of a task that names none.
@@ -16,7 +20,21 @@ const FILTERS: &[(&str, &[&str], ReadFilter)] = &[
     ("take_first", &[], |_| Ok(Filter::TakeFirst)),
     ("take_first_k", &["k"], |fields| Ok(Filter::TakeFirstK(fields.require("k")?.count()?))),
     ("majority_vote", &[], |_| Ok(Filter::MajorityVote)),
-    ("regex", &["regex_pattern", "group_select", "fallback"], read_regex),
+    ("regex", &["regex_pattern", "group_select", "fallback"], |fields| {
+        Ok(Filter::Regex(Box::new(read_regex(fields)?)))
+    }),
+    (
+        "multi_choice_regex",
+        &[
+            "regex_pattern",
+            "group_select",
+            "fallback",
+            "ignore_case",
+            "ignore_punctuation",
+            "regexes_to_ignore",
+        ],
+        read_choice_regex,
+    ),
     ("remove_whitespace", &[], |_| Ok(Filter::RemoveWhitespace)),
     ("lowercase", &[], |_| Ok(Filter::Lowercase)),
     ("uppercase", &[], |_| Ok(Filter::Uppercase)),
@@ -24,6 +42,9 @@ const FILTERS: &[(&str, &[&str], ReadFilter)] = &[
 ];
 
 type ReadFilter = fn(&Fields<'_>) -> Result<Filter, EvaluateError>;
+
+/// The column that one filter needs.
+const CHOICES: &str = "choices";
 
 /// What the regex filter looks for when a task does not say.
 const DEFAULT_PATTERN: &str = r"#### (\-?[0-9\.\,]+)";
@@ -44,10 +65,20 @@ enum Filter {
     TakeFirstK(usize),
     MajorityVote,
     Regex(Box<RegexFilter>),
+    ChoiceRegex {
+        regex: Box<RegexFilter>,
+        choices: ChoiceSearch,
+        /// The filter, for messages.
+        #[serde(skip)]
+        at: Box<Place>,
+    },
     RemoveWhitespace,
     Lowercase,
     Uppercase,
-    Map { mapping: IndexMap<String, String>, default: Option<String> },
+    Map {
+        mapping: IndexMap<String, String>,
+        default: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -104,18 +135,43 @@ impl Pipeline {
         matches!(self.filters.as_slice(), [Filter::TakeFirst])
     }
 
-    /// What the pipeline makes of the responses to one document; there is at least one.
-    pub(super) fn apply(&self, responses: &[String]) -> String {
+    /// The choices of a document as [`Pipeline::apply`] wants them: those in its column of that name,
+    /// if a filter needs them.
+    pub(super) fn choices(
+        &self,
+        document: &Document,
+        row: Row,
+    ) -> Result<Vec<String>, EvaluateError> {
+        let place = self.filters.iter().find_map(|filter| match filter {
+            Filter::ChoiceRegex { at, .. } => Some(at),
+            _ => None,
+        });
+        let Some(at) = place else { return Ok(Vec::new()) };
+        let found = document.columns.get(CHOICES).unwrap_or(&Value::Null);
+        let texts = found.as_array().and_then(|items| {
+            items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
+        });
+        texts.ok_or_else(|| EvaluateError::Value {
+            at: at.clone(),
+            row,
+            expected: "a list of texts in the column `choices`",
+            found: describe(found),
+        })
+    }
+
+    /// What the pipeline makes of the responses to one document, of which there is at least one;
+    /// `choices` are those of the document.
+    pub(super) fn apply(&self, responses: &[String], choices: &[String]) -> String {
         let mut responses = responses.to_vec();
         for filter in &self.filters {
-            responses = filter.apply(responses);
+            responses = filter.apply(responses, choices);
         }
         responses.into_iter().next().unwrap_or_default()
     }
 }
 
 impl Filter {
-    fn apply(&self, mut responses: Vec<String>) -> Vec<String> {
+    fn apply(&self, mut responses: Vec<String>, choices: &[String]) -> Vec<String> {
         let each = |responses: Vec<String>, change: &dyn Fn(&str) -> String| {
             responses.iter().map(|response| change(response)).collect()
         };
@@ -129,7 +185,14 @@ impl Filter {
                 responses
             }
             Filter::MajorityVote => majority(responses),
-            Filter::Regex(filter) => each(responses, &|text| filter.extract(text)),
+            Filter::Regex(filter) => each(responses, &|text| {
+                filter.extract(text).unwrap_or_else(|| filter.fallback.clone())
+            }),
+            Filter::ChoiceRegex { regex, choices: search, .. } => each(responses, &|text| {
+                let own = regex.extract(text).filter(|found| !found.is_empty());
+                let found = own.or_else(|| search.find(text, choices));
+                found.unwrap_or_else(|| regex.fallback.clone())
+            }),
             Filter::RemoveWhitespace => each(responses, &|text| strip(text).to_owned()),
             Filter::Lowercase => each(responses, &|text| text.to_lowercase()),
             Filter::Uppercase => each(responses, &|text| text.to_uppercase()),
@@ -141,7 +204,8 @@ impl Filter {
 }
 
 impl RegexFilter {
-    fn extract(&self, text: &str) -> String {
+    /// What is found in a text.
+    fn extract(&self, text: &str) -> Option<String> {
         let matches = self.pattern.find_all(text);
         let index = match usize::try_from(self.select) {
             Ok(index) => Some(index),
@@ -152,7 +216,7 @@ impl RegexFilter {
             Some(groups) => groups.iter().find(|group| !group.is_empty()),
             None => None,
         };
-        found.map_or(self.fallback.as_str(), |text| strip(text)).to_owned()
+        found.map(|text| strip(text).to_owned())
     }
 }
 
@@ -171,13 +235,9 @@ fn majority(responses: Vec<String>) -> Vec<String> {
         .collect()
 }
 
-fn read_regex(fields: &Fields<'_>) -> Result<Filter, EvaluateError> {
+fn read_regex(fields: &Fields<'_>) -> Result<RegexFilter, EvaluateError> {
     let pattern = match fields.get("regex_pattern") {
-        Some(node) => Pattern::new(node.text()?).map_err(|problem| EvaluateError::Syntax {
-            at: node.place().into(),
-            what: "regular expression",
-            problem,
-        })?,
+        Some(node) => Pattern::read(&node)?,
         None => Pattern::new(DEFAULT_PATTERN).expect("the default pattern is valid"),
     };
     let select = fields.get("group_select").map_or(Ok(0), |node| node.whole())?;
@@ -185,7 +245,20 @@ fn read_regex(fields: &Fields<'_>) -> Result<Filter, EvaluateError> {
         Some(node) => node.text()?.to_owned(),
         None => DEFAULT_FALLBACK.to_owned(),
     };
-    Ok(Filter::Regex(Box::new(RegexFilter { pattern, select, fallback })))
+    Ok(RegexFilter { pattern, select, fallback })
+}
+
+fn read_choice_regex(fields: &Fields<'_>) -> Result<Filter, EvaluateError> {
+    let flag = |name| fields.get(name).map_or(Ok(false), |node| node.boolean());
+    let regex = read_regex(fields)?;
+    let choices = ChoiceSearch {
+        removed: Pattern::read_list(fields.get("regexes_to_ignore").as_ref())?,
+        ignore_case: flag("ignore_case")?,
+        ignore_punctuation: flag("ignore_punctuation")?,
+        select: regex.select,
+    };
+    let at = fields.node().place().into();
+    Ok(Filter::ChoiceRegex { regex: Box::new(regex), choices, at })
 }
 
 fn read_map(fields: &Fields<'_>) -> Result<Filter, EvaluateError> {
@@ -202,17 +275,19 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::yaml::Document;
+    use crate::config::yaml;
 
     fn pipeline(steps: &str) -> Result<Pipeline, EvaluateError> {
         let text = format!("name: p\nfilter: {steps}\n");
-        let document = Document::parse(&text, Path::new("task.yaml"))?;
+        let document = yaml::Document::parse(&text, Path::new("task.yaml"))?;
         Pipeline::parse(&document.root().fields()?)
     }
 
     fn apply(steps: &str, responses: &[&str]) -> String {
         let responses: Vec<String> = responses.iter().map(|&text| text.to_owned()).collect();
-        pipeline(steps).unwrap_or_else(|error| panic!("{error}")).apply(&responses)
+        pipeline(steps)
+            .unwrap_or_else(|error| panic!("{error}"))
+            .apply(&responses, &["up".to_owned(), "down".to_owned()])
     }
 
     #[test]
@@ -222,6 +297,11 @@ mod tests {
         assert_eq!(apply(&format!("[{regex}, {take}]"), &["a1 B 7"]), "7");
         assert_eq!(apply(&format!("[{regex}, {take}]"), &["none"]), "[invalid]");
         assert_eq!(apply(&format!("[{{function: regex}}, {take}]"), &["so #### 12,5"]), "12,5");
+        let choice = "{function: multi_choice_regex, regex_pattern: 'is ([A-Z])'}";
+        let by_choice = |answer| apply(&format!("[{choice}, {take}]"), &[answer]);
+        assert_eq!(by_choice("it is A, not down"), "A");
+        assert_eq!(by_choice("not A but down"), "(B)");
+        assert_eq!(by_choice("left"), "[invalid]");
         assert_eq!(
             apply(
                 &format!("[{{function: remove_whitespace}}, {{function: lowercase}}, {take}]"),

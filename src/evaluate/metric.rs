@@ -322,20 +322,8 @@ pub(super) struct Normalization {
 impl Normalization {
     fn parse(fields: &Fields<'_>) -> Result<Normalization, EvaluateError> {
         let flag = |name| fields.get(name).map_or(Ok(false), |node| node.boolean());
-        let mut removed = Vec::new();
-        if let Some(list) = fields.get("regexes_to_ignore") {
-            for node in list.items()? {
-                let pattern =
-                    Pattern::new(node.text()?).map_err(|problem| EvaluateError::Syntax {
-                        at: node.place().into(),
-                        what: "regular expression",
-                        problem,
-                    })?;
-                removed.push(pattern);
-            }
-        }
         Ok(Normalization {
-            removed,
+            removed: Pattern::read_list(fields.get("regexes_to_ignore").as_ref())?,
             ignore_case: flag("ignore_case")?,
             ignore_punctuation: flag("ignore_punctuation")?,
             ignore_numbers: flag("ignore_numbers")?,

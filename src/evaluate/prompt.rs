@@ -13,11 +13,12 @@ use super::chat::{
     ChatOptions, ChatProblem, Message, Role, plain_text, single_turn, without_system,
 };
 use super::data::{Document, Split};
+use super::dataset::SplitName;
 use super::error::Row;
 use super::field::{Field, Fields, as_index};
 use super::python::{PythonRandom, is_whitespace};
 use super::record::{ItemRecord, RequestRecord, TaskInfo};
-use super::task::{FewShotConfig, PromptConfig, Sampler, SplitName, TaskConfig};
+use super::task::{FewShotConfig, PromptConfig, Sampler, TaskConfig};
 use super::{EvaluateError, TaskOptions};
 
 /// A task with its documents.

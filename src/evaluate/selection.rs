@@ -126,7 +126,7 @@ impl TaskLibrary {
 }
 
 /// Whether a text is as a pattern says, where `*` stands for any characters and `?` for any one.
-fn matches(pattern: &str, text: &str) -> bool {
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let mut rest = pattern.chars();
     match rest.next() {
         None => text.is_empty(),

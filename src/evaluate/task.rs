@@ -1,19 +1,16 @@
 //! A task file as typed values: what is asked of which data, and how answers are judged.
 
-use std::path::{Path, PathBuf};
-
-use indexmap::IndexMap;
 use serde_json::Map;
 
 use super::EvaluateError;
-use super::data::Format;
+use super::dataset::{DataConfig, SplitName, split_name};
 use super::document::{TaskDocument, find_function};
 use super::field::{Field, Fields};
 use super::filter::Pipeline;
 use super::generation::GenerationOptions;
 use super::metric::{GENERATE_UNTIL, MULTIPLE_CHOICE, Metric};
 use super::registry;
-use crate::config::yaml::{Node, Place, YamlError};
+use crate::config::yaml::{Node, Place};
 
 /// Fields that are read here.
 const READ: &[&str] = &[
@@ -67,9 +64,6 @@ const REFUSED: &[&str] = &[
 /// The version of tasks without one, as the harness reports it.
 const VERSION: &str = "Yaml";
 
-/// The split of data files that are not assigned to one.
-const DEFAULT_SPLIT: &str = "train";
-
 /// A task as its file describes it.
 #[derive(Debug, Clone)]
 pub(super) struct TaskConfig {
@@ -88,24 +82,6 @@ pub(super) struct TaskConfig {
     pub(super) generation: GenerationOptions,
     pub(super) pipelines: Vec<Pipeline>,
     pub(super) repeats: usize,
-}
-
-/// Where the documents are.
-#[derive(Debug, Clone)]
-pub(super) struct DataConfig {
-    /// Existing files by split.
-    pub(super) files: IndexMap<String, Vec<PathBuf>>,
-    pub(super) format: Format,
-    pub(super) training: Option<SplitName>,
-    pub(super) validation: Option<SplitName>,
-    pub(super) test: Option<SplitName>,
-}
-
-/// A split as a task names it.
-#[derive(Debug, Clone)]
-pub(super) struct SplitName {
-    pub(super) name: String,
-    pub(super) at: Place,
 }
 
 /// How a document becomes a prompt.
@@ -248,67 +224,6 @@ fn parse_pipelines(
         pipelines.push(pipeline);
     }
     Ok(pipelines)
-}
-
-impl DataConfig {
-    fn parse(document: &TaskDocument) -> Result<DataConfig, EvaluateError> {
-        let options = document.require("dataset_kwargs")?;
-        let format = Format::parse(&document.require("dataset_path")?, &options)?;
-        let options = options.fields()?;
-        let data_files = options.require("data_files")?;
-        let mut files = IndexMap::new();
-        if data_files.value().is_mapping() {
-            for (split, node) in data_files.fields()?.all()? {
-                files.insert(split.to_owned(), find_files(&node)?);
-            }
-        } else {
-            files.insert(DEFAULT_SPLIT.to_owned(), find_files(&data_files)?);
-        }
-        let split = |name| split_name(document.get(name));
-        let data = DataConfig {
-            files,
-            format,
-            training: split("training_split")?,
-            validation: split("validation_split")?,
-            test: split("test_split")?,
-        };
-        if data.test.is_none() && data.validation.is_none() {
-            document.require("test_split")?;
-        }
-        Ok(data)
-    }
-}
-
-fn split_name(node: Option<Node<'_>>) -> Result<Option<SplitName>, YamlError> {
-    let Some(node) = node else { return Ok(None) };
-    Ok(Some(SplitName { name: node.text()?.to_owned(), at: node.place() }))
-}
-
-/// The files of a split.
-fn find_files(node: &Node<'_>) -> Result<Vec<PathBuf>, EvaluateError> {
-    let nodes = if node.value().is_string() { vec![node.clone()] } else { node.items()? };
-    if nodes.is_empty() {
-        return Err(node.wrong_type("a path or a list of paths").into());
-    }
-    nodes.iter().map(find_file).collect()
-}
-
-/// A data file. A relative path starts at the working directory, as in the harness; if nothing is
-/// there, at the directory of the file that names it or the nearest one above, so that tasks can be
-/// used from anywhere.
-fn find_file(node: &Node<'_>) -> Result<PathBuf, EvaluateError> {
-    let path = PathBuf::from(node.text()?);
-    let at = node.place();
-    let file = at.file.clone().unwrap_or_default();
-    let folder = std::path::absolute(&file).unwrap_or(file);
-    let folder = folder.parent().unwrap_or(Path::new("")).to_owned();
-    if path.is_file() {
-        return Ok(path);
-    }
-    match folder.ancestors().map(|above| above.join(&path)).find(|path| path.is_file()) {
-        Some(found) => Ok(found),
-        None => Err(EvaluateError::NoDataFile { at: at.into(), path, folder }),
-    }
 }
 
 impl PromptConfig {

@@ -1,6 +1,7 @@
 //! Translation edit rate (Snover et al. 2006) as Tercom and sacrebleu compute it by default:
 //! insertions, deletions, replacements and shifts of blocks of words, found greedily.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::python::is_whitespace;
@@ -151,6 +152,9 @@ fn distances(answer: &[usize], wanted: &[usize]) -> Vec<Vec<Cell>> {
     rows
 }
 
+/// How good a shift is: edits that it saves, the block's length, where it is from and where it goes.
+type Rank = (isize, usize, Reverse<usize>, Reverse<usize>);
+
 /// The answer after the shift that helps most; `None` if none helps. Of equally good ones the longest
 /// block counts, then the one that stands first, then the nearest to the beginning that it goes to.
 fn best_shift(
@@ -159,9 +163,7 @@ fn best_shift(
     alignment: &Alignment,
     candidates: &mut usize,
 ) -> Option<Vec<usize>> {
-    use std::cmp::Reverse;
-
-    let mut best: Option<((isize, usize, Reverse<usize>, Reverse<usize>), Vec<usize>)> = None;
+    let mut best: Option<(Rank, Vec<usize>)> = None;
     for (from, to, length) in blocks(answer, wanted) {
         let is_right =
             |errors: &[bool], start: usize| !errors[start..start + length].contains(&true);

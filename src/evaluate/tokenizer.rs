@@ -138,6 +138,16 @@ impl Tokenizer {
         })
     }
 
+    /// Puts the beginning-of-sequence token in front of texts, or frames them by no tokens at all,
+    /// whatever the tokenizer does by itself.
+    pub fn set_adds_bos(&mut self, adds_bos: bool) {
+        let eos = match self.special_tokens {
+            SpecialTokens::Configured { eos, .. } => eos && adds_bos,
+            SpecialTokens::PostProcessor => false,
+        };
+        self.special_tokens = SpecialTokens::Configured { bos: adds_bos, eos };
+    }
+
     /// The tokens of a text, framed by special tokens as the tokenizer does by itself, unless the
     /// text begins with the beginning-of-sequence token already.
     pub fn encode(&self, text: &str) -> Vec<u32> {

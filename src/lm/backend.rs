@@ -244,6 +244,13 @@ pub(super) struct KvWidths {
     pub(super) values: usize,
 }
 
+impl KvWidths {
+    /// Elements of a head of values.
+    pub(super) fn value_dim(&self) -> usize {
+        self.values * self.key_dim / self.keys
+    }
+}
+
 /// Attention of one layer.
 #[derive(Debug)]
 pub(super) struct Attention<'a, S> {

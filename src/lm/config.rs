@@ -231,10 +231,17 @@ pub(super) struct Routing {
 }
 
 /// What a router's logits are taken for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum RouterScores {
     Softmax,
     Sigmoid,
+    /// The best expert's weight is its share among those nearly as good, by softmax; the next expert's
+    /// likewise without the first (Liu et al. 2023, <https://arxiv.org/abs/2310.00811>). An expert
+    /// with the logit `x` is nearly as good as the best with `b` if `(b − x) / max(|x|, b)` is at
+    /// most the tolerance.
+    Sparsemixer {
+        tolerance: f32,
+    },
 }
 
 /// Routing by groups of experts.

@@ -7,6 +7,9 @@
 mod attention;
 mod kv;
 mod matrix;
+mod product;
+mod tiles;
+mod values;
 mod vector;
 
 use std::borrow::Cow;
@@ -20,10 +23,11 @@ use super::error::LmError;
 use super::layout::{Pass, Query};
 use super::rotary::RotaryTable;
 use super::storage::StoredTensor;
-use attention::{Attend, Keep};
+use attention::Keep;
 use kv::KvStore;
 use matrix::{Matrix, Vector};
-use vector::{Activate, Limit, Loop, Normalize, Output, Summarize, add_to_rows, run_widened};
+use product::Output;
+use vector::{Activate, Limit, Loop, Normalize, Summarize, add_to_rows, run_widened};
 
 /// The processor's share of a pass.
 #[derive(Debug, Clone, Copy)]
@@ -265,7 +269,7 @@ impl Backend for Cpu {
     ) -> Result<(), LmError> {
         out.width = attention.config.result_width();
         out.values.resize(attention.queries.len() * out.width, 0.0);
-        run_widened(Attend { attention, rows: &queries.values, out: &mut out.values });
+        attention::attend(attention, &queries.values, &mut out.values, self.threads);
         Ok(())
     }
 

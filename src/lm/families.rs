@@ -83,6 +83,7 @@ const FAMILIES: &[Family] = &[
     family("Qwen2MoeForCausalLM", "qwen2_moe", experts::qwen2_moe),
     family("Qwen3MoeForCausalLM", "qwen3_moe", experts::qwen3_moe),
     family("OlmoeForCausalLM", "olmoe", experts::olmoe),
+    family("PhimoeForCausalLM", "phimoe", experts::phimoe),
     family("DeepseekV2ForCausalLM", "deepseek_v2", experts::deepseek_v2),
     family("DeepseekV3ForCausalLM", "deepseek_v3", experts::deepseek_v3),
 ];
@@ -101,9 +102,14 @@ pub(super) fn read(config: &Value) -> Result<Blueprint, LmError> {
         .and_then(|names| names.first())
         .and_then(Value::as_str);
     let model_type = fields.get("model_type").and_then(Value::as_str);
+    let of_type = FAMILIES.iter().find(|family| Some(family.model_type) == model_type);
     let found = match (architecture, model_type) {
-        (Some(name), _) => FAMILIES.iter().find(|family| family.architecture == name),
-        (None, Some(name)) => FAMILIES.iter().find(|family| family.model_type == name),
+        // transformers runs EXAONE 3 with Llama's class, which is what it then saves.
+        (Some(name), _) => FAMILIES
+            .iter()
+            .find(|family| family.architecture == name)
+            .map(|family| of_type.unwrap_or(family)),
+        (None, Some(_)) => of_type,
         (None, None) => return Err(fields.missing("architectures")),
     };
     match found {
@@ -135,7 +141,10 @@ impl Sizes {
     ) -> Result<Self, LmError> {
         let hidden = config.size("hidden_size")?;
         let heads = config.size("num_attention_heads")?;
-        let kv_heads = config.size_or("num_key_value_heads", kv_heads.unwrap_or(heads))?;
+        let kv_heads = match config.mentions("num_key_value_heads") {
+            true => config.size_or("num_key_value_heads", heads)?,
+            false => kv_heads.unwrap_or(heads),
+        };
         let head_dim = match (config.optional_size("head_dim")?, head_dim) {
             (Some(own), _) => own,
             (None, Some(default)) => default,
@@ -164,6 +173,7 @@ impl Sizes {
             pairing: Pairing::Halves,
             max_length: self.max_length,
             restarts: false,
+            reads_mscales: false,
         }
     }
 

@@ -99,6 +99,14 @@ impl<'a> Fields<'a> {
             .transpose()
     }
 
+    /// The same, where 0 counts as absent, too.
+    pub(super) fn nonzero(&self, field: &str) -> Result<Option<f64>, LmError> {
+        match self.get(field).and_then(Value::as_f64) {
+            Some(0.0) => Ok(None),
+            _ => self.optional_positive(field),
+        }
+    }
+
     /// A list of `length` finite numbers above 0 that has to be there.
     pub(super) fn positive_list(&self, field: &str, length: usize) -> Result<Vec<f64>, LmError> {
         let value = self.get(field).ok_or_else(|| self.missing(field))?;

@@ -61,13 +61,25 @@ pub(super) struct ExpertNames {
     pub(super) router: &'static str,
     /// What is added to the router's scores for the choice; a whole name.
     pub(super) correction: &'static str,
-    /// Experts, without their number; also what holds all of them in one tensor.
+    /// Experts, without their number.
     pub(super) experts: &'static str,
     /// Of one expert.
     pub(super) mlp: MlpNames,
+    /// Experts whose matrices lie in two tensors, as transformers holds them.
+    pub(super) packed: PackedExpertNames,
     /// The network that all tokens use, without the names of its matrices.
     pub(super) shared: &'static str,
     pub(super) shared_gate: &'static str,
+}
+
+/// Names of the parts of a layer with experts that lie in two tensors.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PackedExpertNames {
+    pub(super) router: &'static str,
+    /// All experts' gates and up matrices; a whole name.
+    pub(super) gate_up: &'static str,
+    /// All experts' down matrices; a whole name.
+    pub(super) down: &'static str,
 }
 
 /// Llama's names of a network's matrices, without the network's own.
@@ -118,6 +130,11 @@ impl Default for Names {
                 correction: "mlp.gate.e_score_correction_bias",
                 experts: "mlp.experts",
                 mlp: PROJECTIONS,
+                packed: PackedExpertNames {
+                    router: "mlp.gate",
+                    gate_up: "mlp.experts.gate_up_proj",
+                    down: "mlp.experts.down_proj",
+                },
                 shared: "mlp.shared_expert",
                 shared_gate: "mlp.shared_expert_gate",
             },

@@ -48,6 +48,18 @@ pub(super) struct RotaryDefaults {
     /// Whether a sequence is computed anew when it grows beyond the original length of `longrope`,
     /// so that all its keys are turned alike; otherwise earlier keys stay as they were turned.
     pub(super) restarts: bool,
+    /// Whether `short_mscale` and `long_mscale` are what `longrope` multiplies cosines and sines by.
+    pub(super) reads_mscales: bool,
+}
+
+/// The object with the parameters of rotary embeddings, and its name: `rope_parameters`, unless
+/// there is `rope_scaling`, its first name.
+pub(super) fn section(config: Fields<'_>) -> (&'static str, Option<&Value>) {
+    let is_empty = |value: &Value| value.as_object().is_some_and(serde_json::Map::is_empty);
+    match config.get("rope_scaling").filter(|value| !is_empty(value)) {
+        Some(value) => ("rope_scaling", Some(value)),
+        None => ("rope_parameters", config.get("rope_parameters")),
+    }
 }
 
 /// A rotary embedding.
@@ -64,10 +76,7 @@ impl Rotary {
         config: Fields<'_>,
         defaults: &RotaryDefaults,
     ) -> Result<Self, LmError> {
-        let (section, value) = match config.get("rope_parameters") {
-            Some(value) => ("rope_parameters", Some(value)),
-            None => ("rope_scaling", config.get("rope_scaling")),
-        };
+        let (section, value) = section(config);
         Self::from_section(config, section, value, defaults)
     }
 
@@ -131,7 +140,7 @@ impl Rotary {
             });
         }
         Ok(Self {
-            scaling: Scaling::parse(config, parameters, theta, dim, defaults.max_length)?,
+            scaling: Scaling::parse(config, parameters, theta, dim, defaults)?,
             pairing: defaults.pairing,
             restarts: defaults.restarts,
         })
@@ -248,7 +257,7 @@ impl RotaryTable {
 
     fn extend(&mut self, rotary: &Rotary, regime: Regime, end: usize) {
         let frequencies = rotary.frequencies(regime);
-        let factor = rotary.scaling.amplitude();
+        let factor = rotary.scaling.amplitude(regime);
         for position in self.first + self.cosines.len() / self.half..end {
             for frequency in frequencies.iter() {
                 let angle = f64::from(position as f32 * frequency);

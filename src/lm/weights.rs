@@ -10,7 +10,7 @@ use super::config::{
     LayerConfig, Mlp, Norm, NormedPart, Projections,
 };
 use super::error::LmError;
-use super::names::{ExpertNames, MlpNames, Names, shared_mlp};
+use super::names::{ExpertNames, MlpNames, Names, PackedExpertNames, shared_mlp};
 use super::storage::StoredTensor;
 use tensors::Tensors;
 
@@ -313,18 +313,20 @@ impl<B: Backend> LayerTensors<'_, '_, B> {
     }
 
     fn experts(&mut self, config: &Experts) -> Result<FeedForwardWeights<B>, LmError> {
-        let ExpertNames { router, correction, experts, mlp, shared, shared_gate } =
+        let ExpertNames { router, correction, experts, mlp, packed, shared, shared_gate } =
             self.names.experts;
         let correction = match config.routing.correction {
             true => Some(self.tensors.vector(&self.name(correction), config.count)?),
             false => None,
         };
         let at = self.name(experts);
-        let list = match self.tensors.has(&format!("{at}.{}", mlp.gate_up)) {
-            true => self.packed_experts(config, &at, &mlp)?,
-            false => (0..config.count)
-                .map(|index| self.mlp(&config.mlp, &format!("{at}.{index}"), &mlp))
-                .collect::<Result<_, _>>()?,
+        let (router, list) = match self.tensors.has(&self.name(packed.gate_up)) {
+            true => (packed.router, self.packed_experts(config, &packed)?),
+            false => {
+                let list = (0..config.count)
+                    .map(|index| self.mlp(&config.mlp, &format!("{at}.{index}"), &mlp));
+                (router, list.collect::<Result<_, _>>()?)
+            }
         };
         let (shared, shared_gate) = match config.shared {
             None => (None, None),
@@ -346,12 +348,11 @@ impl<B: Backend> LayerTensors<'_, '_, B> {
     fn packed_experts(
         &mut self,
         config: &Experts,
-        at: &str,
-        names: &MlpNames,
+        names: &PackedExpertNames,
     ) -> Result<Vec<MlpWeights<B>>, LmError> {
         let (count, hidden, intermediate) = (config.count, self.hidden, config.mlp.intermediate);
-        let mut take = |name, outputs, inputs| {
-            self.tensors.packed(&format!("{at}.{name}"), count, outputs, inputs)
+        let mut take = |name: &str, outputs, inputs| {
+            self.tensors.packed(&format!("{}.{name}", self.at), count, outputs, inputs)
         };
         let gate_up = take(names.gate_up, 2 * intermediate, hidden)?;
         let down = take(names.down, hidden, intermediate)?;

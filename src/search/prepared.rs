@@ -118,7 +118,7 @@ impl PreparedSearch {
             remember_statistics: true,
             ..EngineOptions::default()
         })?;
-        let model = ModelForm::new(storage, memory.running(workers));
+        let model = ModelForm::new(storage, file.evaluation.device, memory.running(workers));
         check_merge(&model, &engine, &plan, &tasks)?;
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)

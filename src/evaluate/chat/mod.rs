@@ -224,6 +224,8 @@ pub(super) fn without_system(messages: &[Message]) -> Vec<Message> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn message(role: Role, content: &str, suffix: &str) -> Message {
@@ -306,6 +308,19 @@ mod tests {
                     }
                     (found, text, error) => panic!("{place}: {found:?} {text:?} {error:?}"),
                 }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_templates_do_not_panic(
+            text in "(\\{%-? ?|-?%\\}|\\{\\{|\\}\\}|for m in messages|endfor|if m|endif|generation|set x = |m\\.content|\\|tojson|\\|trim|\\[-1\\]|strftime_now\\('%[a-zA-Z-]'\\)|'[a-z%]*'| |[a-z~+]){0,20}",
+        ) {
+            if let Ok(template) = ChatTemplate::new(&text, []) {
+                let messages = [message(Role::User, "q", ""), message(Role::Assistant, "a", "")];
+                let _ = template.render(&messages, true);
+                let _ = template.render(&messages, false);
             }
         }
     }

@@ -31,7 +31,19 @@ pub(in crate::evaluate) struct CsvOptions {
     has_header: bool,
 }
 
+impl Default for CsvOptions {
+    fn default() -> Self {
+        Self { separator: b',', names: None, has_header: true }
+    }
+}
+
 impl CsvOptions {
+    /// The same, but for tabs where commas would divide values.
+    pub(super) fn with_tabs(self) -> CsvOptions {
+        let separator = if self.separator == b',' { b'\t' } else { self.separator };
+        CsvOptions { separator, ..self }
+    }
+
     /// Reads the options of a task.
     pub(super) fn parse(fields: &Fields<'_>) -> Result<CsvOptions, EvaluateError> {
         let separator = match fields.get("sep").or_else(|| fields.get("delimiter")) {

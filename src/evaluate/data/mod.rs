@@ -38,28 +38,62 @@ pub(super) enum Format {
 const COMMON_OPTIONS: [&str; 2] = ["data_files", "trust_remote_code"];
 
 impl Format {
-    /// Reads `dataset_path`, the format's name, and the options in `dataset_kwargs`.
-    pub(super) fn parse(name: &Node<'_>, options: &Node<'_>) -> Result<Format, EvaluateError> {
-        let fields = options.fields()?;
-        match name.text()? {
+    /// A format by its name in `dataset_path`, with the options in `dataset_kwargs`; `None` if there is
+    /// no such format.
+    pub(super) fn named(
+        name: &str,
+        options: Option<&Node<'_>>,
+    ) -> Result<Option<Format>, EvaluateError> {
+        let fields = options.map(Node::fields).transpose()?;
+        let only = |known: &[&str]| match &fields {
+            Some(fields) => fields.only(&[&COMMON_OPTIONS[..], known].concat()),
+            None => Ok(()),
+        };
+        Ok(Some(match name {
             "json" => {
-                fields.only(&[&COMMON_OPTIONS[..], &["field"]].concat())?;
-                let field = fields.get("field").map(|node| node.text().map(str::to_owned));
-                Ok(Format::Json { field: field.transpose()? })
+                only(&["field"])?;
+                let field = fields.and_then(|fields| fields.get("field"));
+                Format::Json {
+                    field: field.map(|node| node.text().map(str::to_owned)).transpose()?,
+                }
             }
             "csv" => {
-                fields.only(&[&COMMON_OPTIONS[..], &csv::OPTIONS].concat())?;
-                Ok(Format::Csv(CsvOptions::parse(&fields)?))
+                only(&csv::OPTIONS)?;
+                let options = fields.as_ref().map(CsvOptions::parse).transpose()?;
+                Format::Csv(options.unwrap_or_default())
             }
             "parquet" => {
-                fields.only(&COMMON_OPTIONS)?;
-                Ok(Format::Parquet)
+                only(&[])?;
+                Format::Parquet
             }
-            other => {
-                let known = vec!["json", "csv", "parquet"];
-                Err(EvaluateError::unsupported(name, "dataset", other, known))
-            }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// The format that the name of a file says it has, with the options in `dataset_kwargs`.
+    pub(super) fn of_file(
+        path: &Path,
+        options: Option<&Node<'_>>,
+    ) -> Result<Option<Format>, EvaluateError> {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        match extension.unwrap_or_default() {
+            "json" | "jsonl" => Format::named("json", options),
+            "tsv" => Format::named("csv", options).map(|format| format.map(Format::with_tabs)),
+            other => Format::named(other, options),
         }
+    }
+
+    /// The same, but for tabs where commas would divide values.
+    fn with_tabs(self) -> Format {
+        match self {
+            Format::Csv(options) => Format::Csv(options.with_tabs()),
+            other => other,
+        }
+    }
+
+    /// Whether both are read alike, options aside.
+    pub(super) fn is_same_kind(&self, other: &Format) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 }
 

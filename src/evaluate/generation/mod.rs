@@ -50,6 +50,8 @@ struct Item {
     right: Vec<String>,
     /// What each metric compares an answer with.
     gold: Vec<Gold>,
+    /// What filters look for, if one needs it.
+    choices: Vec<String>,
 }
 
 impl Generation {
@@ -187,11 +189,16 @@ impl Item {
             return Err(target.wrong_value(Row::Item(index), "a single text", &found));
         }
         let gold = metrics.iter().map(|metric| Gold::new(metric, &right)).collect();
+        let mut choices = Vec::new();
+        for pipeline in &data.config.pipelines {
+            let wanted = pipeline.choices(&data.documents[index], Row::Item(index))?;
+            choices = if wanted.is_empty() { choices } else { wanted };
+        }
         let record = data.record(index, options, || {
             let options = data.config.generation.written.clone();
             vec![RequestRecord::Generation { context: prompt.clone(), options }]
         })?;
-        Ok(Item { prompt, record, tokens, right, gold })
+        Ok(Item { prompt, record, tokens, right, gold, choices })
     }
 }
 
@@ -227,8 +234,8 @@ impl Evaluator for Generation {
     }
 
     fn fingerprint(&self, item: usize) -> String {
-        let Item { prompt, tokens, right, .. } = &self.items[item];
-        format!("{prompt}\n{tokens:?} {right:?}")
+        let Item { prompt, tokens, right, choices, .. } = &self.items[item];
+        format!("{prompt}\n{tokens:?} {right:?} {choices:?}")
     }
 
     fn warnings(&self) -> &[String] {
@@ -260,8 +267,11 @@ impl Evaluator for Generation {
         let mut values = IndexMap::new();
         let mut responses = self.responses(items, &answers);
         for pipeline in &self.pipelines {
-            let filtered: Vec<String> =
-                answers.iter().map(|answers| pipeline.apply(answers)).collect();
+            let filtered: Vec<String> = items
+                .iter()
+                .zip(&answers)
+                .map(|(&item, answers)| pipeline.apply(answers, &self.items[item].choices))
+                .collect();
             let mut columns = self.metrics.columns();
             for (&item, answer) in items.iter().zip(&filtered) {
                 let gold = self.items[item].gold.iter();

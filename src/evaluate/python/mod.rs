@@ -12,7 +12,7 @@ mod random;
 
 pub(super) use json::{JsonStyle, dump, dump_json};
 pub(super) use literal::parse_literal;
-pub(super) use pattern::Pattern;
+pub(super) use pattern::{Pattern, remove_punctuation};
 pub(super) use print::{float_text, repr, to_text};
 pub(super) use random::PythonRandom;
 

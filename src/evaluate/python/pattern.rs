@@ -1,8 +1,13 @@
 //! Python's regular expressions on `fancy-regex`: the dialect is translated, and `findall` and
 //! `sub` walk over matches as Python does.
 
+use std::sync::LazyLock;
+
 use fancy_regex::{Captures, Regex};
 use serde::{Serialize, Serializer};
+
+use crate::config::yaml::Node;
+use crate::evaluate::EvaluateError;
 
 /// A regular expression in Python's dialect.
 #[derive(Debug, Clone)]
@@ -25,6 +30,23 @@ impl Pattern {
             Ok(regex) => Ok(Pattern { source: pattern.to_owned(), regex }),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// Reads a field that is a pattern.
+    pub(in crate::evaluate) fn read(node: &Node<'_>) -> Result<Pattern, EvaluateError> {
+        Pattern::new(node.text()?).map_err(|problem| EvaluateError::Syntax {
+            at: node.place().into(),
+            what: "regular expression",
+            problem,
+        })
+    }
+
+    /// Reads a field that is a list of patterns.
+    pub(in crate::evaluate) fn read_list(
+        node: Option<&Node<'_>>,
+    ) -> Result<Vec<Pattern>, EvaluateError> {
+        let nodes = node.map_or(Ok(Vec::new()), Node::items)?;
+        nodes.iter().map(Pattern::read).collect()
     }
 
     /// All matches from left to right; each gives its groups (an unmatched one is empty), or the
@@ -68,6 +90,15 @@ impl Pattern {
                 position += text[position..].chars().next().map_or(1, char::len_utf8);
             }
         }
+    }
+}
+
+/// The text without characters that Unicode counts as punctuation.
+pub(in crate::evaluate) fn remove_punctuation(text: &str) -> String {
+    static PUNCTUATION: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\p{P}+").ok());
+    match &*PUNCTUATION {
+        Some(punctuation) => punctuation.replace_all(text, "").into_owned(),
+        None => text.to_owned(),
     }
 }
 

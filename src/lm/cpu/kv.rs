@@ -1,14 +1,11 @@
 //! Where keys and values lie.
 //!
-//! Inside a block keys lie transposed, `[head, head_dim, capacity]`, so that one query's products
-//! with successive keys fill successive lanes; values lie `[position, head, head_dim]`.
+//! Inside a block keys lie transposed, `[head, key_dim, capacity]`, so that a query's products with
+//! successive keys fill successive lanes; values lie `[head, capacity, value_dim]`.
 
+use super::tiles::READ_AHEAD;
 use crate::lm::backend::KvWidths;
 use crate::lm::layout::Block;
-
-/// Lanes of the widest inner loop. Loops may read this far past a block's last key, and discard
-/// what they find there.
-pub(super) const READ_AHEAD: usize = 32;
 
 /// Keys and values of one layer.
 #[derive(Debug, Clone)]
@@ -37,7 +34,7 @@ impl KvStore {
             let wanted = positions * widths.keys + READ_AHEAD;
             if keys.len() < wanted {
                 keys.resize(wanted, 0.0);
-                values.resize(positions * widths.values, 0.0);
+                values.resize(positions * widths.values + READ_AHEAD, 0.0);
             }
         }
     }
@@ -61,8 +58,13 @@ impl KvStore {
         debug_assert!(index < block.capacity);
         let kept = layer % self.layers.len();
         let LayerKv { keys, values, widths } = &mut self.layers[kept];
-        let row = (block.offset + index) * widths.values;
-        values[row..row + widths.values].copy_from_slice(value);
+        let value_dim = widths.value_dim();
+        let start = block.offset * widths.values;
+        let heads = values[start..start + block.capacity * widths.values]
+            .chunks_exact_mut(block.capacity * value_dim);
+        for (head, value) in heads.zip(value.chunks_exact(value_dim)) {
+            head[index * value_dim..][..value_dim].copy_from_slice(value);
+        }
         let start = block.offset * widths.keys;
         let columns =
             keys[start..start + block.capacity * widths.keys].chunks_exact_mut(block.capacity);

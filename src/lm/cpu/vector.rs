@@ -1,4 +1,4 @@
-//! The decoder's loops over slices, and its one matrix product.
+//! The decoder's loops over slices.
 //!
 //! Each loop keeps a fixed number of lanes and a fixed order of additions, and never fuses a
 //! multiplication with an addition, so that results do not depend on the width of the machine's
@@ -7,26 +7,11 @@
 
 use std::f32::consts::FRAC_1_SQRT_2;
 
-use faer::linalg::matmul::matmul;
-use faer::traits::pulp;
-use faer::{Accum, MatMut, MatRef, Par};
-
 use crate::lm::backend::RowSummary;
 use crate::lm::config::{Activation, Norm};
 
 /// Partial sums of a reduction.
 const LANES: usize = 16;
-
-/// Products smaller than this (in multiply-adds) stay on one thread. It is a tenth of a millisecond
-/// of work, against some microseconds for handing a part of it to another thread.
-const SMALLEST_SHARED_PRODUCT: usize = 4 << 20;
-
-/// Whether a product replaces what stands in its output or adds to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Output {
-    Replace,
-    Add,
-}
 
 /// A loop over slices, with what it works on.
 ///
@@ -52,67 +37,6 @@ impl<L: Loop> pulp::WithSimd for Widened<L> {
 /// Runs a loop as compiled for the machine's widest registers.
 pub(super) fn run_widened<L: Loop>(work: L) -> L::Output {
     pulp::Arch::new().dispatch(Widened(work))
-}
-
-/// `output[rows, outputs] (+)= input[rows, inputs] · weightᵀ`, `weight` being `[outputs, inputs]`.
-///
-/// Each output element depends only on its row of the input and its row of the weight, bit for bit,
-/// whatever the number of rows or threads: single rows, for which the product has a path of its
-/// own, are computed as two.
-pub(super) fn multiply(
-    output: &mut [f32],
-    input: &[f32],
-    weight: &[f32],
-    inputs: usize,
-    mode: Output,
-    threads: usize,
-) {
-    let rows = input.len() / inputs;
-    let outputs = weight.len() / inputs;
-    debug_assert_eq!(output.len(), rows * outputs);
-    if rows == 0 {
-        return;
-    }
-    if rows == 1 {
-        let doubled = [input, input].concat();
-        let mut both = [&*output, &*output].concat();
-        multiply(&mut both, &doubled, weight, inputs, mode, threads);
-        output.copy_from_slice(&both[..outputs]);
-        return;
-    }
-    let parts = if rows * inputs * outputs >= SMALLEST_SHARED_PRODUCT { threads } else { 1 };
-    let accumulate = match mode {
-        Output::Replace => Accum::Replace,
-        Output::Add => Accum::Add,
-    };
-    multiply_parts(
-        MatMut::from_row_major_slice_mut(output, rows, outputs),
-        MatRef::from_row_major_slice(input, rows, inputs),
-        MatRef::from_row_major_slice(weight, outputs, inputs),
-        accumulate,
-        parts,
-    );
-}
-
-/// The product in `parts` tasks, each of which reads its own share of the weight.
-fn multiply_parts(
-    output: MatMut<'_, f32>,
-    input: MatRef<'_, f32>,
-    weight: MatRef<'_, f32>,
-    accumulate: Accum,
-    parts: usize,
-) {
-    let middle = (weight.nrows() / 2).next_multiple_of(LANES);
-    if parts < 2 || middle >= weight.nrows() {
-        matmul(output, accumulate, input, weight.transpose(), 1.0, Par::Seq);
-        return;
-    }
-    let (left, right) = output.split_at_col_mut(middle);
-    let (upper, lower) = weight.split_at_row(middle);
-    rayon::join(
-        || multiply_parts(left, input, upper, accumulate, parts.div_ceil(2)),
-        || multiply_parts(right, input, lower, accumulate, parts / 2),
-    );
 }
 
 /// Adds `bias` to every row.
@@ -411,41 +335,6 @@ mod tests {
         assert_eq!(exp(0.0), 1.0);
         assert!(exp(f32::NAN).is_nan());
         assert!(exp(f32::NEG_INFINITY) < 2e-38);
-    }
-
-    #[test]
-    fn products_agree_with_candle_and_do_not_depend_on_the_number_of_rows() {
-        use candle_core::{Device, Tensor};
-        let (rows, inputs, outputs) = (37, 50, 203);
-        let input: Vec<f32> = (0..rows * inputs).map(|i| (i as f32 * 0.37).sin()).collect();
-        let weight: Vec<f32> = (0..outputs * inputs).map(|i| (i as f32 * 0.71).cos()).collect();
-        let mut all = vec![0.0; rows * outputs];
-        multiply(&mut all, &input, &weight, inputs, Output::Replace, 1);
-        let theirs = Tensor::from_slice(&input, (rows, inputs), &Device::Cpu)
-            .and_then(|input| {
-                let weight = Tensor::from_slice(&weight, (outputs, inputs), &Device::Cpu)?;
-                input.matmul(&weight.t()?)?.flatten_all()?.to_vec1::<f32>()
-            })
-            .expect("shapes agree");
-        for (ours, theirs) in all.iter().zip(&theirs) {
-            assert!((ours - theirs).abs() < 1e-5);
-        }
-        for count in [1, 2, 3, 16] {
-            let mut few = vec![0.0; count * outputs];
-            multiply(&mut few, &input[..count * inputs], &weight, inputs, Output::Replace, 2);
-            assert_eq!(few, all[..count * outputs]);
-        }
-        for (count, parts) in [(2, 2), (37, 5)] {
-            let mut divided = vec![1.0; count * outputs];
-            multiply_parts(
-                MatMut::from_row_major_slice_mut(&mut divided, count, outputs),
-                MatRef::from_row_major_slice(&input[..count * inputs], count, inputs),
-                MatRef::from_row_major_slice(&weight, outputs, inputs),
-                Accum::Replace,
-                parts,
-            );
-            assert_eq!(divided, all[..count * outputs]);
-        }
     }
 
     fn summarized(logits: &[f32]) -> RowSummary {

@@ -3,7 +3,7 @@
 use super::llama::{Variant, decoder, window_of_all};
 use super::qwen::{qwen2, qwen3};
 use super::windows::{Kind, kinds_of_layers};
-use super::{Blueprint, Sizes, activation, rms_norm};
+use super::{Blueprint, Sizes, activation, layer_norm, rms_norm};
 use crate::lm::config::{
     Activation, ExpertGroups, Experts, FeedForward, Gating, HeadNorm, Latent, Mlp, Norm,
     NormedPart, Positions, Projections, RouterScores, Routing, SharedExpert,
@@ -11,7 +11,7 @@ use crate::lm::config::{
 use crate::lm::error::LmError;
 use crate::lm::json::Fields;
 use crate::lm::names::{ExpertNames, MlpNames};
-use crate::lm::rotary::{Pairing, Rotary, RotaryDefaults, yarn_mscale};
+use crate::lm::rotary::{self, Pairing, Rotary, RotaryDefaults, yarn_mscale};
 
 /// Softmax over all experts; the chosen ones' scores are the weights.
 const SOFTMAX: Routing = Routing {
@@ -56,14 +56,52 @@ pub(super) fn mixtral(config: Fields<'_>) -> Result<Blueprint, LmError> {
     let experts = experts(config, count, per_token, config.size("intermediate_size")?, routing)?;
     let window = window_of_all(config, None)?;
     let mut blueprint = Blueprint::new(decoder(config, &variant)?);
-    blueprint.names.experts = ExpertNames {
-        router: "block_sparse_moe.gate",
-        experts: "block_sparse_moe.experts",
-        mlp: MlpNames { gate: "w1", up: "w3", down: "w2", gate_up: "gate_up_proj" },
-        ..blueprint.names.experts
-    };
+    blueprint.names.experts = mixtral_names(blueprint.names.experts);
     Ok(blueprint.each_layer(|_, layer| {
         layer.feed_forward = FeedForward::Experts(experts.clone());
+        layer.attention.window = window;
+    }))
+}
+
+/// Mixtral's names of experts.
+fn mixtral_names(others: ExpertNames) -> ExpertNames {
+    ExpertNames {
+        router: "block_sparse_moe.gate",
+        experts: "block_sparse_moe.experts",
+        mlp: MlpNames { gate: "w1", up: "w3", down: "w2", ..others.mlp },
+        ..others
+    }
+}
+
+/// Phi-3.5-MoE (<https://arxiv.org/abs/2404.14219>): Mixtral's layers with LayerNorm, biases, LongRoPE,
+/// and sparsemixer's routing.
+pub(super) fn phimoe(config: Fields<'_>) -> Result<Blueprint, LmError> {
+    let sizes = Sizes::read(config, Some(8), None)?;
+    let norm = layer_norm(config, "rms_norm_eps", 1e-5)?;
+    let layer = sizes.layer(norm, activation(config, "hidden_act", Activation::Silu)?);
+    let defaults =
+        RotaryDefaults { restarts: true, reads_mscales: true, ..sizes.rotary(1_000_000.0) };
+    let rotary = Rotary::from_config(config, &defaults)?;
+    let tied = config.flag("tie_word_embeddings", false)?;
+    let jitter = match config.get("router_jitter_noise") {
+        Some(_) => config.nonzero("router_jitter_noise")?.unwrap_or(0.0),
+        None => 0.01,
+    };
+    let scores = RouterScores::Sparsemixer { tolerance: 2.0 * jitter as f32 };
+    let count = config.size_or("num_local_experts", 16)?;
+    let per_token = config.size_or("num_experts_per_tok", 2)?;
+    let routing = Routing { scores, ..SOFTMAX };
+    let experts = experts(config, count, per_token, sizes.intermediate, routing)?;
+    let bias = config.flag("attention_bias", false)?;
+    let window = window_of_all(config, None)?;
+    let mut blueprint = Blueprint::new(sizes.decoder(layer, vec![rotary], tied));
+    blueprint.config.head.bias = config.flag("lm_head_bias", false)?;
+    blueprint.names.experts = mixtral_names(blueprint.names.experts);
+    blueprint.names.experts.packed.router = "mlp.router";
+    Ok(blueprint.each_layer(|_, layer| {
+        layer.feed_forward = FeedForward::Experts(experts.clone());
+        layer.attention.query_key_value_bias = bias;
+        layer.attention.output_bias = bias;
         layer.attention.window = window;
     }))
 }
@@ -165,7 +203,7 @@ fn deepseek(
     config: Fields<'_>,
     experts: &Experts,
     pairing: Pairing,
-    default_query_rank: Option<usize>,
+    default_first: usize,
 ) -> Result<Blueprint, LmError> {
     let heads = config.size("num_attention_heads")?;
     let rotary_dim = config.size_or("qk_rope_head_dim", 64)?;
@@ -185,12 +223,12 @@ fn deepseek(
     let norm = rms_norm(config, "rms_norm_eps", 1e-6)?;
     let activation = activation(config, "hidden_act", Activation::Silu)?;
     let tied = config.flag("tie_word_embeddings", false)?;
-    let first = config.count_or("first_k_dense_replace", 0)?;
+    let first = config.count_or("first_k_dense_replace", default_first)?;
     let bias = config.flag("attention_bias", false)?;
     let value_dim = config.size_or("v_head_dim", 128)?;
     let query_rank = match config.mentions("q_lora_rank") {
         true => config.optional_size("q_lora_rank")?,
-        false => default_query_rank,
+        false => Some(1536),
     };
     let latent = Latent {
         query_rank,
@@ -219,12 +257,11 @@ fn deepseek(
 /// The scale of latent attention: with rescaled rotary embeddings it has YaRN's temperature, too.
 fn latent_scale(config: Fields<'_>, head_dim: usize) -> Result<f32, LmError> {
     let mut scale = 1.0 / (head_dim as f64).sqrt();
-    let parameters = config.get("rope_parameters").or_else(|| config.get("rope_scaling"));
-    if let Some(value) = parameters {
+    if let (_, Some(value)) = rotary::section(config) {
         let parameters = Fields::inside(value, "rope_parameters.");
         let kind = parameters.get("rope_type").or_else(|| parameters.get("type"));
         let is_scaled = kind.is_some_and(|kind| kind.as_str() != Some("default"));
-        if let (true, Some(mscale)) = (is_scaled, parameters.optional_positive("mscale_all_dim")?) {
+        if let (true, Some(mscale)) = (is_scaled, parameters.nonzero("mscale_all_dim")?) {
             let factor = parameters.positive_or("factor", 1.0)?;
             scale *= yarn_mscale(factor, mscale).powi(2);
         }
@@ -232,13 +269,24 @@ fn latent_scale(config: Fields<'_>, head_dim: usize) -> Result<f32, LmError> {
     Ok(scale as f32)
 }
 
-/// Experts of a DeepSeek model; all tokens use some of them, which are one network.
-fn deepseek_experts(config: Fields<'_>, routing: Routing) -> Result<Experts, LmError> {
+/// Experts of a DeepSeek model; all tokens use `n_shared_experts` of them, which are one network.
+fn deepseek_experts(
+    config: Fields<'_>,
+    routing: Routing,
+    default_per_token: Option<usize>,
+    default_shared: usize,
+) -> Result<Experts, LmError> {
     let count = config.size_of(&["n_routed_experts", "num_local_experts"])?;
-    let per_token = config.size("num_experts_per_tok")?;
+    let per_token = match default_per_token {
+        Some(default) => config.size_or("num_experts_per_tok", default)?,
+        None => config.size("num_experts_per_tok")?,
+    };
     let intermediate = config.size("moe_intermediate_size")?;
     let mut experts = experts(config, count, per_token, intermediate, routing)?;
-    let shared = config.count_or("n_shared_experts", 0)?;
+    let shared = match config.mentions("n_shared_experts") {
+        true => config.count_or("n_shared_experts", 0)?,
+        false => default_shared,
+    };
     if shared > 0 {
         let mlp = Mlp { intermediate: intermediate.saturating_mul(shared), ..experts.mlp };
         experts.shared = Some(SharedExpert { mlp, gated: false });
@@ -269,8 +317,8 @@ pub(super) fn deepseek_v2(config: Fields<'_>) -> Result<Blueprint, LmError> {
         Some(other) => return Err(config.unsupported("topk_method", &other.into())),
     };
     let scale = config.positive_or("routed_scaling_factor", 1.0)? as f32;
-    let experts = deepseek_experts(config, Routing { groups, scale, ..SOFTMAX })?;
-    deepseek(config, &experts, Pairing::Neighbours, Some(1536))
+    let experts = deepseek_experts(config, Routing { groups, scale, ..SOFTMAX }, None, 2)?;
+    deepseek(config, &experts, Pairing::Neighbours, 0)
 }
 
 /// DeepSeek V3 (<https://arxiv.org/abs/2412.19437>): sigmoid scores with a correction.
@@ -291,6 +339,6 @@ pub(super) fn deepseek_v3(config: Fields<'_>) -> Result<Blueprint, LmError> {
         true => Pairing::Neighbours,
         false => Pairing::Halves,
     };
-    let experts = deepseek_experts(config, routing)?;
-    deepseek(config, &experts, pairing, Some(1536))
+    let experts = deepseek_experts(config, routing, Some(8), 1)?;
+    deepseek(config, &experts, pairing, 3)
 }

@@ -194,8 +194,10 @@ fn turned_layers(
     })
 }
 
-/// EXAONE 3 (<https://arxiv.org/abs/2408.03541>): Llama under GPT-2-like names.
+/// EXAONE 3 (<https://arxiv.org/abs/2408.03541>): Llama under GPT-2-like names. Its config has some of
+/// its own, in place of which transformers saves Llama's.
 pub(super) fn exaone(config: Fields<'_>) -> Result<Blueprint, LmError> {
+    let either = |own, usual| if config.get(own).is_some() { own } else { usual };
     let hidden = config.size("hidden_size")?;
     let heads = config.size("num_attention_heads")?;
     let kv_heads = config.size_or("num_key_value_heads", heads)?;
@@ -204,10 +206,7 @@ pub(super) fn exaone(config: Fields<'_>) -> Result<Blueprint, LmError> {
         vocabulary: config.size("vocab_size")?,
         hidden,
         intermediate: config.size_or("intermediate_size", 4 * hidden)?,
-        layers: super::layers(
-            config,
-            if config.get("num_layers").is_some() { "num_layers" } else { "num_hidden_layers" },
-        )?,
+        layers: super::layers(config, either("num_layers", "num_hidden_layers"))?,
         heads,
         kv_heads,
         head_dim: match config.optional_size("head_dim")? {
@@ -216,9 +215,10 @@ pub(super) fn exaone(config: Fields<'_>) -> Result<Blueprint, LmError> {
         },
         max_length: super::max_length(config)?,
     };
-    let norm = rms_norm(config, "layer_norm_epsilon", 1e-5)?;
-    let layer = sizes.layer(norm, activation(config, "activation_function", Activation::Silu)?);
-    let rotary = Rotary::from_config(config, &sizes.rotary(10_000.0))?;
+    let norm = rms_norm(config, either("layer_norm_epsilon", "rms_norm_eps"), 1e-5)?;
+    let activation_field = either("activation_function", "hidden_act");
+    let layer = sizes.layer(norm, activation(config, activation_field, Activation::Silu)?);
+    let rotary = Rotary::from_config(config, &sizes.rotary(500_000.0))?;
     let tied = config.flag("tie_word_embeddings", false)?;
     let mut blueprint = Blueprint::new(sizes.decoder(layer, vec![rotary], tied));
     let names = Names::default();
@@ -246,12 +246,10 @@ pub(super) fn exaone4(config: Fields<'_>) -> Result<Blueprint, LmError> {
     let mut blueprint = Blueprint::new(decoder(config, &variant)?);
     blueprint.names.norms = NORMS_AFTER;
     let layers = blueprint.config.layers.len();
-    let window = config.optional_size("sliding_window")?;
+    let window = window_of_all(config, Some(4096))?;
     let pattern = config.get("sliding_window_pattern");
     let kinds = kinds_of_layers(config, layers, |layer| {
-        // The last layer is always full.
         let slides = match pattern {
-            _ if layer + 1 == layers => false,
             Some(serde_json::Value::String(letters)) => {
                 letters.chars().nth(layer % letters.chars().count().max(1)) == Some('L')
             }

@@ -2,7 +2,7 @@
 
 use super::{FeedForwardBuffers, widen};
 use crate::lm::backend::Backend;
-use crate::lm::config::{ExpertGroups, Experts, RouterScores, Routing};
+use crate::lm::config::{ExpertGroups, Experts, RouterScores};
 use crate::lm::error::LmError;
 use crate::lm::weights::FeedForwardWeights;
 
@@ -70,24 +70,55 @@ fn shares(config: &Experts, logits: &[f32], correction: Option<&[f32]>) -> Vec<S
     let mut shares = vec![Share::default(); config.count];
     let mut scores = vec![0.0; config.count];
     for (row, logits) in logits.chunks_exact(config.count).enumerate() {
-        score(config.routing.scores, logits, &mut scores);
-        let chosen = choose(config, &scores, correction);
-        let sum: f32 = chosen.iter().map(|expert| scores[*expert]).sum();
-        let Routing { normalized, scale, .. } = config.routing;
-        for expert in chosen {
-            let weight = match normalized {
-                Some(least) => scores[expert] / (sum + least),
-                None => scores[expert],
-            };
+        let chosen = match config.routing.scores {
+            RouterScores::Sparsemixer { tolerance } => {
+                scores.copy_from_slice(logits);
+                sparsemixer(&mut scores, config.per_token, tolerance)
+            }
+            _ => by_scores(config, logits, correction, &mut scores),
+        };
+        for (expert, weight) in chosen {
             shares[expert].rows.push(row);
-            shares[expert].weights.push(weight * scale);
+            shares[expert].weights.push(weight * config.routing.scale);
         }
     }
     shares
 }
 
+/// A token's experts and their weights by sparsemixer's rule; `logits` are used up.
+fn sparsemixer(logits: &mut [f32], per_token: usize, tolerance: f32) -> Vec<(usize, f32)> {
+    let mut chosen = Vec::with_capacity(per_token);
+    for expert in best(logits, per_token) {
+        let most = logits[expert];
+        let near = |logit: &&f32| (most - **logit) / logit.abs().max(most) <= tolerance;
+        let sum: f32 = logits.iter().filter(near).map(|logit| (logit - most).exp()).sum();
+        // The best is near itself, but for a logit of 0, which is divided by itself.
+        chosen.push((expert, 1.0 / sum.max(1.0)));
+        logits[expert] = f32::NEG_INFINITY;
+    }
+    chosen
+}
+
+/// A token's experts and their weights by what the router's scores say.
+fn by_scores(
+    config: &Experts,
+    logits: &[f32],
+    correction: Option<&[f32]>,
+    scores: &mut [f32],
+) -> Vec<(usize, f32)> {
+    score(config.routing.scores, logits, scores);
+    let chosen = choose(config, scores, correction);
+    let sum: f32 = chosen.iter().map(|expert| scores[*expert]).sum();
+    let weight = |expert: usize| match config.routing.normalized {
+        Some(least) => scores[expert] / (sum + least),
+        None => scores[expert],
+    };
+    chosen.into_iter().map(|expert| (expert, weight(expert))).collect()
+}
+
 fn score(kind: RouterScores, logits: &[f32], scores: &mut [f32]) {
     match kind {
+        RouterScores::Sparsemixer { .. } => unreachable!("it has no scores of single experts"),
         RouterScores::Sigmoid => {
             scores.iter_mut().zip(logits).for_each(|(score, logit)| *score = sigmoid(*logit));
         }

@@ -5,7 +5,7 @@ use std::f64::consts::PI;
 
 use serde_json::Value;
 
-use super::Regime;
+use super::{Regime, RotaryDefaults};
 use crate::lm::error::LmError;
 use crate::lm::json::Fields;
 
@@ -16,9 +16,16 @@ pub(super) enum Scaling {
     Fixed { frequencies: Vec<f32>, amplitude: f32 },
     /// Others for sequences of more than `original` tokens (LongRoPE, Ding et al. 2024,
     /// <https://arxiv.org/abs/2402.13753>).
-    Long { original: usize, short: Vec<f32>, long: Vec<f32>, amplitude: f32 },
+    Long { original: usize, short: Vec<f32>, long: Vec<f32>, amplitudes: ShortAndLong },
     /// For more than `original` tokens they depend on how many there are (dynamic NTK).
     Dynamic { original: usize, theta: f64, factor: f64, usual: Vec<f32> },
+}
+
+/// What cosines and sines are multiplied by, in sequences up to the original length and beyond.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct ShortAndLong {
+    short: f32,
+    long: f32,
 }
 
 impl Scaling {
@@ -28,8 +35,9 @@ impl Scaling {
         parameters: Fields<'_>,
         theta: f64,
         dim: usize,
-        max_length: usize,
+        defaults: &RotaryDefaults,
     ) -> Result<Self, LmError> {
+        let max_length = defaults.max_length;
         let usual = frequencies(theta, dim);
         let fixed = |frequencies, amplitude| Self::Fixed { frequencies, amplitude };
         let kind = kind(parameters);
@@ -55,7 +63,7 @@ impl Scaling {
                     yarn(parameters, &usual, theta, original, max_length)?;
                 fixed(frequencies, amplitude)
             }
-            Some("longrope" | "su") => longrope(parameters, theta, dim, original, max_length)?,
+            Some("longrope" | "su") => longrope(parameters, theta, dim, original, defaults)?,
             _ => {
                 let field =
                     if parameters.get("rope_type").is_some() { "rope_type" } else { "type" };
@@ -97,10 +105,12 @@ impl Scaling {
     }
 
     /// What cosines and sines are multiplied by.
-    pub(super) fn amplitude(&self) -> f32 {
-        match self {
-            Self::Fixed { amplitude, .. } | Self::Long { amplitude, .. } => *amplitude,
-            Self::Dynamic { .. } => 1.0,
+    pub(super) fn amplitude(&self, regime: Regime) -> f32 {
+        match (self, regime) {
+            (Self::Fixed { amplitude, .. }, _) => *amplitude,
+            (Self::Long { amplitudes, .. }, Regime::Long) => amplitudes.long,
+            (Self::Long { amplitudes, .. }, _) => amplitudes.short,
+            (Self::Dynamic { .. }, _) => 1.0,
         }
     }
 }
@@ -182,16 +192,10 @@ fn yarn(
     };
     let amplitude = match parameters.optional_positive("attention_factor")? {
         Some(amplitude) => amplitude,
-        None => {
-            let mscales =
-                ["mscale", "mscale_all_dim"].map(|field| parameters.optional_positive(field));
-            match mscales {
-                [Ok(Some(mscale)), Ok(Some(all))] => {
-                    yarn_mscale(factor, mscale) / yarn_mscale(factor, all)
-                }
-                _ => yarn_mscale(factor, 1.0),
-            }
-        }
+        None => match (parameters.nonzero("mscale")?, parameters.nonzero("mscale_all_dim")?) {
+            (Some(mscale), Some(all)) => yarn_mscale(factor, mscale) / yarn_mscale(factor, all),
+            _ => yarn_mscale(factor, 1.0),
+        },
     };
     // The pair that turns so many times within the original length.
     let pair_of =
@@ -224,7 +228,7 @@ fn longrope(
     theta: f64,
     dim: usize,
     original: usize,
-    max_length: usize,
+    defaults: &RotaryDefaults,
 ) -> Result<Scaling, LmError> {
     let rescaled = |field| -> Result<Vec<f32>, LmError> {
         let factors = parameters.positive_list(field, dim / 2)?;
@@ -233,17 +237,24 @@ fn longrope(
     };
     let factor = match parameters.optional_positive("factor")? {
         Some(factor) => factor,
-        None => max_length as f64 / original as f64,
+        None => defaults.max_length as f64 / original as f64,
     };
     let amplitude = match parameters.optional_positive("attention_factor")? {
         Some(amplitude) => amplitude,
         None if factor <= 1.0 => 1.0,
         None => (1.0 + factor.ln() / (original as f64).ln()).sqrt(),
     };
+    let amplitude = |field| {
+        let own = if defaults.reads_mscales { parameters.optional_positive(field)? } else { None };
+        Ok::<_, LmError>(own.unwrap_or(amplitude) as f32)
+    };
     Ok(Scaling::Long {
         original,
         short: rescaled("short_factor")?,
         long: rescaled("long_factor")?,
-        amplitude: amplitude as f32,
+        amplitudes: ShortAndLong {
+            short: amplitude("short_mscale")?,
+            long: amplitude("long_mscale")?,
+        },
     })
 }

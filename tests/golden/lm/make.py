@@ -15,6 +15,7 @@ import safetensors
 import safetensors.torch
 import torch
 import transformers
+from transformers.models.phimoe import modeling_phimoe as phimoe
 
 import variants
 
@@ -113,32 +114,56 @@ def configuration(config):
 
 
 def build(name, config):
-    """The config as it is written, names and shapes on disk, and the model loaded from there."""
+    """Names and shapes on disk, the model loaded from there, and the config as transformers saves it."""
     with tempfile.TemporaryDirectory() as directory:
         path = pathlib.Path(directory, "model.safetensors")
-        loaded_config = config
+        saved_config = None
         if config["model_type"] == "internlm2":
             shapes = internlm2_names(config)
             weights = {key: tensor(key, shape) for key, shape in shapes.items()}
-            loaded_config, weights = internlm2_as_llama(config, weights)
+            config, weights = internlm2_as_llama(config, weights)
         else:
             model = transformers.AutoModelForCausalLM.from_config(configuration(config))
             model.float().save_pretrained(directory, save_original_format=name not in variants.FUSED)
             shapes = names_and_shapes(path)
-            if name.endswith("_as_saved"):
-                config = json.loads(pathlib.Path(directory, "config.json").read_text())
-                loaded_config = config
+            saved_config = json.loads(pathlib.Path(directory, "config.json").read_text())
             if name.endswith("_without_prefix"):
                 shapes = {key.removeprefix("transformer."): shape for key, shape in shapes.items()}
             weights = {key: tensor(key, shape) for key, shape in shapes.items()}
         safetensors.torch.save_file(weights, path, metadata={"format": "pt"})
-        pathlib.Path(directory, "config.json").write_text(json.dumps(loaded_config))
-        model, report = transformers.AutoModelForCausalLM.from_pretrained(
-            directory, dtype=torch.float32, attn_implementation="eager",
-            experts_implementation="eager", output_loading_info=True)
+        model = load(directory, config)
+        if saved_config is not None:
+            text = torch.tensor([tokens(1, 40)])
+            again = load(directory, saved_config)
+            assert torch.equal(model(text).logits, again(text).logits), "saving changes the model"
+            forget_lengths(model)
+    return shapes, model, saved_config
+
+
+def load(directory, config):
+    """The model whose weights are in a directory."""
+    pathlib.Path(directory, "config.json").write_text(json.dumps(config))
+    # Falcon's eager attention counts the bias of ALiBi twice, its default attention once.
+    attention = "sdpa" if config.get("alibi") else "eager"
+    model, report = transformers.AutoModelForCausalLM.from_pretrained(
+        directory, dtype=torch.float32, attn_implementation=attention,
+        experts_implementation="eager", output_loading_info=True)
     for problem in ["missing_keys", "unexpected_keys", "mismatched_keys"]:
-        assert not report[problem], (name, problem, report[problem])
-    return config, shapes, model.eval()
+        assert not report[problem], (directory, problem, report[problem])
+    return model.eval()
+
+
+def phimoe_turns(rotary, x, position_ids=None):
+    """What PhimoeRotaryEmbedding.forward was before transformers 5, and is in the published code: it no
+    longer tells rope_init_fn the length, so that long texts get the short factors."""
+    length = int(position_ids.max()) + 1
+    rope = rotary.config.rope_parameters
+    frequencies, factor = rotary.rope_init_fn(rotary.config, seq_len=length)
+    if rope["rope_type"] != "default":
+        is_long = length > rope["original_max_position_embeddings"]
+        factor = rope["long_mscale" if is_long else "short_mscale"]
+    angles = (position_ids[..., None].float() * frequencies).repeat(1, 1, 2)
+    return angles.cos() * factor, angles.sin() * factor
 
 
 def forget_lengths(model):
@@ -190,25 +215,30 @@ def rounded(values):
 
 
 def evaluate(name, config):
-    config, shapes, model = build(name, config)
+    shapes, model, saved_config = build(name, config)
     rope = model.config.to_dict().get("rope_parameters") or {}
     depends_on_length = any(kind in json.dumps(rope) for kind in LENGTH_DEPENDENT)
-    with torch.no_grad():
-        for salt in range(100):
-            texts = [tokens(hash_of(f"{name}/{salt}/{length}"), length) for length in LENGTHS]
-            prompt = texts[0][:PROMPT_TOKENS]
-            answer, chosen, gap = continuation(model, prompt)
-            if gap > 1e-3 and len(set(answer)) > 8:
-                break
-        alone = [log_probabilities_of(model, [text])[0] for text in texts]
-        together = log_probabilities_of(model, texts)
-        padding = max(float((a - b).abs().max()) for a, b in zip(alone, together))
-        again = log_probabilities_of(model, [prompt + answer])[0][PROMPT_TOKENS - 1:]
-        cache = float((again - chosen).abs().max())
+    for salt in range(100):
+        texts = [tokens(hash_of(f"{name}/{salt}/{length}"), length) for length in LENGTHS]
+        prompt = texts[0][:PROMPT_TOKENS]
+        answer, chosen, gap = continuation(model, prompt)
+        if gap > 1e-3 and len(set(answer)) > 8:
+            break
+    alone = [log_probabilities_of(model, [text])[0] for text in texts]
+    together = log_probabilities_of(model, texts)
+    padding = max(float((a - b).abs().max()) for a, b in zip(alone, together))
+    again = log_probabilities_of(model, [prompt + answer])[0][PROMPT_TOKENS - 1:]
+    cache = float((again - chosen).abs().max())
     every = torch.cat(alone)
+    rounding = 0.0
+    if not config.get("reorder_and_upcast_attn"):
+        # Norms and softmax stay as they are; the rest has twice the digits.
+        exact = [log_probabilities_of(model.double(), [text])[0] for text in texts]
+        rounding = float((torch.cat(exact) - every).abs().max())
     print(f"{name}: log-probability {every.mean():.3f} ± {every.std():.3f}, gap {gap:.1e}, padding "
-          f"{padding:.1e}, cache {cache:.1e}, {len(set(answer))} different tokens, salt {salt}",
-          flush=True)
+          f"{padding:.1e}, cache {cache:.1e}, rounding {rounding:.1e}, {len(set(answer))} "
+          f"different tokens, salt {salt}", flush=True)
+    assert rounding < 3e-5, "the model makes much of rounding"
     assert gap > 1e-3 and len(set(answer)) > 8, "no text leads to a lively and certain answer"
     if depends_on_length:
         assert padding > 0.01 and cache > 0.01, "no text is long enough to matter"
@@ -217,7 +247,8 @@ def evaluate(name, config):
         assert (answer == without_cache(model, prompt)) == drops, "not what the source says"
     assert depends_on_length or (padding < 1e-5 and cache < 1e-4), "company matters"
     assert every.std() > 0.5, "the model says nothing"
-    return dict(name=name, config=config, depends_on_length=depends_on_length, tensors=shapes, texts=texts,
+    return dict(name=name, config=config, saved_config=saved_config,
+        depends_on_length=depends_on_length, tensors=shapes, texts=texts,
         log_probabilities=[rounded(values) for values in alone], prompt=prompt, answer=answer,
         answer_log_probabilities=rounded(chosen))
 
@@ -227,6 +258,8 @@ if __name__ == "__main__":
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    phimoe.PhimoeRotaryEmbedding.forward = phimoe_turns
     path = pathlib.Path(__file__).with_name("families.json")
     kept = {}
     if len(sys.argv) > 1 and path.exists():

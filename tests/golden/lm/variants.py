@@ -140,7 +140,9 @@ VARIANTS = {
     "llama_longrope_attention_factor": dict(LLAMA, max_position_embeddings=64,
         original_max_position_embeddings=24, rope_theta=1000.0,
         rope_scaling=longrope(4, rope_type="longrope", attention_factor=0.9)),
-    "llama_as_saved": dict(LLAMA, rope_theta=500000.0, head_dim=12, rope_scaling=LLAMA3_SCALING),
+    # rope_scaling wins, and does not take rope_theta from what it replaces.
+    "llama_both_spellings": dict(LLAMA, rope_scaling={"type": "linear", "factor": 2.0},
+        rope_parameters={"rope_type": "default", "rope_theta": 100.0}),
 
     "mistral_window": dict(MISTRAL, sliding_window=7),
     "mistral_no_window": dict(MISTRAL, sliding_window=None, head_dim=16),
@@ -149,15 +151,13 @@ VARIANTS = {
 
     "qwen2": dict(QWEN2, tie_word_embeddings=True, use_sliding_window=False, sliding_window=None),
     "qwen2_unused_window": dict(QWEN2, use_sliding_window=False, sliding_window=5,
-        max_window_layers=1, rope_theta=1000000.0),
+        max_window_layers=1, rope_theta=1000000.0, num_key_value_heads=None),
     # Layers from max_window_layers on have the window.
     "qwen2_window": dict(QWEN2, use_sliding_window=True, sliding_window=6, max_window_layers=1),
     "qwen2_layer_types": dict(QWEN2, use_sliding_window=True, sliding_window=6,
         layer_types=["sliding_attention", "full_attention"]),
     "qwen2_yarn": dict(QWEN2, max_position_embeddings=16, rope_theta=1000.0,
         rope_scaling={"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}),
-    "qwen2_window_as_saved": dict(QWEN2, use_sliding_window=True, sliding_window=4,
-        max_window_layers=1),
     "qwen3": dict(QWEN3, head_dim=10),
     "qwen3_window": dict(QWEN3, head_dim=8, attention_bias=True, use_sliding_window=True,
         sliding_window=5, layer_types=["sliding_attention", "full_attention"]),
@@ -172,8 +172,8 @@ VARIANTS = {
     # Scores are divided by sqrt(query_pre_attn_scalar), then capped: c * tanh(score / c), then masked.
     "gemma2": GEMMA2,
     "gemma2_no_caps": dict(GEMMA2, attn_logit_softcapping=None, final_logit_softcapping=None,
-        layer_types=["full_attention", "sliding_attention"] * 2),
-    "gemma2_as_saved": dict(GEMMA2, rope_theta=500.0, final_logit_softcapping=3.0),
+        layer_types=["full_attention", "sliding_attention"] * 2, rope_theta=500.0,
+        attention_bias=True, query_pre_attn_scalar=40),
     # rope_scaling counts in layers with full attention only; the others have rope_local_base_freq.
     # attn_logit_softcapping is accepted, but never applied.
     "gemma3": dict(GEMMA3, rope_theta=1000.0, rope_local_base_freq=10.0, sliding_window_pattern=3,
@@ -182,11 +182,10 @@ VARIANTS = {
         "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 500.0},
         "sliding_attention": {"rope_type": "default", "rope_theta": 50.0}},
         layer_types=["sliding_attention", "full_attention"] * 2, attn_logit_softcapping=2.0,
-        final_logit_softcapping=5.0),
-    "gemma3_defaults": dict(GEMMA3, num_hidden_layers=7, num_attention_heads=2, head_dim=8,
-        intermediate_size=24),
-    "gemma3_as_saved": dict(GEMMA3, rope_theta=1000.0, rope_local_base_freq=10.0,
-        sliding_window_pattern=2),
+        final_logit_softcapping=5.0, attention_bias=True),
+    "gemma3_defaults": dict({field: value for field, value in GEMMA3.items()
+        if field != "query_pre_attn_scalar"}, num_hidden_layers=7, num_attention_heads=2,
+        head_dim=8, intermediate_size=24),
 
     "phi": dict(PHI, num_key_value_heads=4, partial_rotary_factor=0.5),
     "phi_qk_norm": dict(PHI, qk_layernorm=True, hidden_act="gelu", num_key_value_heads=4,
@@ -205,8 +204,6 @@ VARIANTS = {
     "phi3_su_partial": dict(PHI3, max_position_embeddings=64, original_max_position_embeddings=16,
         partial_rotary_factor=0.75, rope_theta=1000.0,
         rope_scaling=longrope(3, type="su", original_max_position_embeddings=16)),
-    "phi3_longrope_as_saved": dict(PHI3, max_position_embeddings=64,
-        original_max_position_embeddings=24, rope_scaling=longrope(4, type="longrope")),
 
     "stablelm_1": dict(STABLELM, num_key_value_heads=4, partial_rotary_factor=0.25),
     "stablelm_2": dict(STABLELM, use_qkv_bias=True, rope_theta=1000.0),
@@ -238,8 +235,8 @@ VARIANTS = {
         alibi=False, parallel_attn=True, rope_theta=100.0),
     "falcon_11b": dict(FALCON, new_decoder_architecture=True, num_kv_heads=2, ffn_hidden_size=40,
         num_ln_in_parallel_attn=1, tie_word_embeddings=False),
-    # The bias of a key is slope * position, both of them and the product rounded to bfloat16, and is
-    # added before scores are divided by sqrt(head_dim).
+    # The bias of a key is slope * position, both of them and the product rounded to bfloat16, divided by
+    # sqrt(head_dim) as scores are.
     "falcon_rw": dict(FALCON, hidden_size=48, num_attention_heads=12, alibi=True, bias=True,
         multi_query=False, parallel_attn=False, new_decoder_architecture=False),
     "falcon_alibi_multi_query": dict(FALCON, alibi=True, bias=False, multi_query=True),
@@ -247,7 +244,8 @@ VARIANTS = {
 
     # Norms have neither weight nor bias; eps is always 1e-5.
     "olmo": dict(OLMO, clip_qkv=1.5),
-    "olmo_unclipped": dict(OLMO, clip_qkv=None, tie_word_embeddings=True, rope_theta=100.0),
+    "olmo_unclipped": dict(OLMO, clip_qkv=None, tie_word_embeddings=True, rope_theta=100.0,
+        attention_bias=True),
     # Only the outputs of attention and MLP are normed; q and k are normed over all heads together.
     "olmo2": OLMO2,
     "olmo2_theta": dict(OLMO2, rope_theta=20.0, attention_bias=True, num_key_value_heads=4),
@@ -260,16 +258,17 @@ VARIANTS = {
 
     # Pairs of dimensions that turn together are neighbours.
     "cohere": COHERE,
-    "cohere_qk_norm": dict(COHERE, use_qk_norm=True, rope_theta=100.0, tie_word_embeddings=False),
+    "cohere_qk_norm": dict(COHERE, use_qk_norm=True, rope_theta=100.0, tie_word_embeddings=False,
+        attention_bias=True),
     # Layers with full attention have no RoPE.
     "cohere2": dict(COHERE2, sliding_window_pattern=2),
     "cohere2_default_pattern": COHERE2,
-    "cohere2_as_saved": dict(COHERE2, rope_theta=50000.0,
+    "cohere2_layer_types": dict(COHERE2, rope_theta=50000.0, attention_bias=True,
         layer_types=["full_attention"] + ["sliding_attention"] * 3),
 
     "smollm3": dict(SMOLLM3, no_rope_layers=[1, 0, 1, 1], rope_theta=1000.0),
     "smollm3_interval": dict(SMOLLM3, no_rope_layer_interval=2, tie_word_embeddings=False,
-        use_sliding_window=True, sliding_window=6),
+        use_sliding_window=True, sliding_window=6, attention_bias=True, mlp_bias=True),
     "smollm3_defaults": SMOLLM3,
 
     "glm": GLM,
@@ -279,10 +278,12 @@ VARIANTS = {
         "rope_type": "default", "rope_theta": 100.0, "partial_rotary_factor": 0.34}),
 
     "exaone": dict(EXAONE, rope_theta=500000, rope_scaling=None),
+    "exaone_defaults": dict(EXAONE, num_key_value_heads=4),
     "exaone_llama3_rope": dict(EXAONE, rope_theta=1000.0, rope_scaling=LLAMA3_SCALING,
         tie_word_embeddings=True),
     # RoPE turns the layers with a window only, or all if there is no window at all.
     "exaone4": dict(EXAONE4, sliding_window=6, sliding_window_pattern=4),
+    "exaone4_defaults": dict(EXAONE4, num_hidden_layers=5, intermediate_size=24),
     "exaone4_letters": dict(EXAONE4, sliding_window=6, sliding_window_pattern="LG",
         layer_types=["sliding_attention", "full_attention"] * 2),
     "exaone4_no_window": dict(EXAONE4, sliding_window=None, num_hidden_layers=2,
@@ -294,7 +295,7 @@ VARIANTS = {
     "mixtral": MIXTRAL,
     "mixtral_window": dict(MIXTRAL, sliding_window=7, num_experts_per_tok=3, rope_theta=1000.0),
     "mixtral_fused": dict(MIXTRAL, tie_word_embeddings=True),
-    "mixtral_as_saved": dict(MIXTRAL, num_local_experts=4, num_experts_per_tok=1),
+    "mixtral_one_expert": dict(MIXTRAL, num_local_experts=4, num_experts_per_tok=1),
     "qwen2_moe": dict(QWEN2_MOE, norm_topk_prob=False),
     "qwen2_moe_sparse_step": dict(QWEN2_MOE, norm_topk_prob=True, num_hidden_layers=4,
         decoder_sparse_step=2, mlp_only_layers=[3], qkv_bias=False),
@@ -310,8 +311,8 @@ VARIANTS = {
     "olmoe": OLMOE,
     "olmoe_options": dict(OLMOE, clip_qkv=1.2, norm_topk_prob=True, attention_bias=True),
     "phimoe": PHIMOE,
-    # Frequencies have the short factors whatever the length; cos and sin are multiplied by long_mscale
-    # if the longest position in the call + 1 is above the original length, else by short_mscale.
+    # cos and sin are multiplied by long_mscale if the longest position in the call + 1 is above the
+    # original length, else by short_mscale. make.py gives transformers its long factors back.
     "phimoe_longrope": dict(PHIMOE, lm_head_bias=False, attention_bias=False,
         max_position_embeddings=64, original_max_position_embeddings=24, rope_theta=1000.0,
         rope_scaling=longrope(4, type="longrope", short_mscale=1.1, long_mscale=1.4,
@@ -323,10 +324,16 @@ VARIANTS = {
     "deepseek_v2": dict(DEEPSEEK_V2, q_lora_rank=16, topk_method="group_limited_greedy",
         n_group=3, topk_group=2, num_experts_per_tok=3, routed_scaling_factor=2.0,
         rms_norm_eps=1e-3, norm_topk_prob=True),
-    "deepseek_v2_as_saved": dict(DEEPSEEK_V2, max_position_embeddings=64, rope_theta=1000.0,
-        rope_scaling=dict(DEEPSEEK_YARN, mscale=0.7, mscale_all_dim=0.7), attention_bias=True),
+    # A 0 counts as absent.
+    "deepseek_v2_biases": dict(DEEPSEEK_V2, max_position_embeddings=64, rope_theta=1000.0,
+        rope_scaling=dict(DEEPSEEK_YARN, mscale=0.7, mscale_all_dim=0), attention_bias=True),
     "deepseek_v3": dict(DEEPSEEK_V3, max_position_embeddings=64, rope_theta=1000.0,
         rope_scaling=dict(DEEPSEEK_YARN, mscale=1.0, mscale_all_dim=1.0)),
+    "deepseek_v3_defaults": dict({field: value for field, value in DEEPSEEK_V3.items()
+        if field not in ["first_k_dense_replace", "n_group", "topk_group", "num_experts_per_tok",
+            "n_shared_experts", "routed_scaling_factor", "norm_topk_prob", "topk_method",
+            "scoring_func"]},
+        num_hidden_layers=5, n_routed_experts=16, moe_intermediate_size=6),
     "deepseek_v3_halves": dict(DEEPSEEK_V3, rope_interleave=False, q_lora_rank=None,
         norm_topk_prob=False, first_k_dense_replace=0, num_hidden_layers=2),
 }

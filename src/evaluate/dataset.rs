@@ -1,0 +1,237 @@
+//! Where a task's documents are: files that it names, or those in a folder.
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+
+use super::EvaluateError;
+use super::data::Format;
+use super::document::TaskDocument;
+use super::selection::matches;
+use crate::config::yaml::{Node, Place, YamlError};
+
+/// The split of data files that are not assigned to one.
+const DEFAULT_SPLIT: &str = "train";
+
+/// Words in the names of files that stand for a split, as in the `datasets` library.
+const SPLIT_WORDS: [&[&str]; 3] = [
+    &["train", "training"],
+    &["validation", "valid", "dev", "val"],
+    &["test", "testing", "eval", "evaluation"],
+];
+
+/// Where the documents are.
+#[derive(Debug, Clone)]
+pub(super) struct DataConfig {
+    /// Existing files by split.
+    pub(super) files: IndexMap<String, Vec<PathBuf>>,
+    pub(super) format: Format,
+    pub(super) training: Option<SplitName>,
+    pub(super) validation: Option<SplitName>,
+    pub(super) test: Option<SplitName>,
+}
+
+/// A split as a task names it.
+#[derive(Debug, Clone)]
+pub(super) struct SplitName {
+    pub(super) name: String,
+    pub(super) at: Place,
+}
+
+impl DataConfig {
+    /// Reads `dataset_path`, `dataset_kwargs` and the names of splits.
+    pub(super) fn parse(document: &TaskDocument) -> Result<DataConfig, EvaluateError> {
+        let dataset = document.require("dataset_path")?;
+        let options = document.get("dataset_kwargs");
+        let (files, format) = match Format::named(dataset.text()?, options.as_ref())? {
+            Some(format) => {
+                let data_files =
+                    document.require("dataset_kwargs")?.fields()?.require("data_files")?;
+                (named_files(&data_files, None)?, format)
+            }
+            None => files_of_folder(document, &dataset)?,
+        };
+        let split = |name| split_name(document.get(name));
+        let data = DataConfig {
+            files,
+            format,
+            training: split("training_split")?,
+            validation: split("validation_split")?,
+            test: split("test_split")?,
+        };
+        if data.test.is_none() && data.validation.is_none() {
+            document.require("test_split")?;
+        }
+        Ok(data)
+    }
+}
+
+/// A field that names a split.
+pub(super) fn split_name(node: Option<Node<'_>>) -> Result<Option<SplitName>, YamlError> {
+    let Some(node) = node else { return Ok(None) };
+    Ok(Some(SplitName { name: node.text()?.to_owned(), at: node.place() }))
+}
+
+/// The files in `data_files`, by split, in a folder if one is given.
+fn named_files(
+    data_files: &Node<'_>,
+    folder: Option<&Path>,
+) -> Result<IndexMap<String, Vec<PathBuf>>, EvaluateError> {
+    if !data_files.value().is_mapping() {
+        let files = find_files(data_files, folder)?;
+        return Ok(IndexMap::from([(DEFAULT_SPLIT.to_owned(), files)]));
+    }
+    let splits = data_files.fields()?.all()?;
+    splits
+        .iter()
+        .map(|(split, node)| Ok(((*split).to_owned(), find_files(node, folder)?)))
+        .collect()
+}
+
+/// The files of a split.
+fn find_files(node: &Node<'_>, folder: Option<&Path>) -> Result<Vec<PathBuf>, EvaluateError> {
+    let nodes = if node.value().is_string() { vec![node.clone()] } else { node.items()? };
+    if nodes.is_empty() {
+        return Err(node.wrong_type("a path or a list of paths").into());
+    }
+    let files = nodes.iter().map(|node| find_file(node, folder));
+    Ok(files.collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+/// A data file, or those whose names a pattern matches, sorted.
+fn find_file(node: &Node<'_>, folder: Option<&Path>) -> Result<Vec<PathBuf>, EvaluateError> {
+    let path = PathBuf::from(node.text()?);
+    let pattern = path.file_name().and_then(|name| name.to_str());
+    let places = match folder {
+        Some(folder) => vec![folder.join(&path)],
+        None => places(node, &path),
+    };
+    let found = places.into_iter().find_map(|place| match pattern {
+        Some(pattern) if pattern.contains(['*', '?']) => {
+            let names = files_in(place.parent().unwrap_or(Path::new("")));
+            let found: Vec<PathBuf> =
+                names.into_iter().filter(|path| matches(pattern, &file_name(path))).collect();
+            (!found.is_empty()).then_some(found)
+        }
+        _ => place.is_file().then(|| vec![place]),
+    });
+    found.ok_or_else(|| EvaluateError::NoDataFile {
+        at: node.place().into(),
+        path: path.clone(),
+        folder: folder.map_or_else(|| folder_of(node), Path::to_owned),
+    })
+}
+
+/// Where a path may lead. A relative one starts at the working directory, as in the harness; if
+/// nothing is there, at the directory of the file that names it or the nearest one above, so that
+/// tasks can be used from anywhere.
+fn places(node: &Node<'_>, path: &Path) -> Vec<PathBuf> {
+    let folder = folder_of(node);
+    let above = folder.ancestors().map(|above| above.join(path));
+    std::iter::once(path.to_owned()).chain(above).collect()
+}
+
+/// The directory of the file that a value is in.
+fn folder_of(node: &Node<'_>) -> PathBuf {
+    let file = node.place().file.unwrap_or_default();
+    let folder = std::path::absolute(&file).unwrap_or(file);
+    folder.parent().unwrap_or(Path::new("")).to_owned()
+}
+
+/// The files of a folder that `dataset_path` names, and their format: those in `data_files`, or else
+/// those for the splits that the task names, in the folder or one in it that `dataset_name` names.
+fn files_of_folder(
+    document: &TaskDocument,
+    dataset: &Node<'_>,
+) -> Result<(IndexMap<String, Vec<PathBuf>>, Format), EvaluateError> {
+    let name = dataset.text()?;
+    let unsupported = || {
+        let known = vec!["json", "csv", "parquet", "a folder with such files"];
+        EvaluateError::unsupported(dataset, "dataset", name, known)
+    };
+    let folder = places(dataset, Path::new(name)).into_iter().find(|path| path.is_dir());
+    let folder = folder.ok_or_else(unsupported)?;
+    let options = document.get("dataset_kwargs");
+    let format_of = |path: &PathBuf| Format::of_file(path, options.as_ref());
+    let data_files = options.as_ref().and_then(|node| node.fields().ok()?.get("data_files"));
+    if let Some(data_files) = data_files {
+        let files = named_files(&data_files, Some(&folder))?;
+        let first = files.values().flatten().next().ok_or_else(unsupported)?;
+        let format = format_of(first)?.ok_or_else(unsupported)?;
+        return Ok((files, format));
+    }
+    let folder = match document.get("dataset_name") {
+        Some(config) => Some(folder.join(config.text()?)).filter(|path| path.is_dir()),
+        None => None,
+    }
+    .unwrap_or(folder);
+    let mut format = None;
+    let mut found = Vec::new();
+    for path in [files_in(&folder), files_in(&folder.join("data"))].concat() {
+        // Files of other kinds than the first that is data are no data.
+        if let Some(own) = format_of(&path)?
+            && format.get_or_insert_with(|| own.clone()).is_same_kind(&own)
+        {
+            found.push(path);
+        }
+    }
+    let format = format.ok_or_else(unsupported)?;
+
+    let own = ["training_split", "validation_split", "test_split", "fewshot_split"];
+    let own = own.iter().filter_map(|field| document.get(field));
+    let shots = document.get("fewshot_config").and_then(|node| node.fields().ok()?.get("split"));
+    let mut files = IndexMap::new();
+    for split in own.chain(shots) {
+        let split = split.text()?;
+        let of_split: Vec<PathBuf> =
+            found.iter().filter(|path| is_of_split(&file_name(path), split)).cloned().collect();
+        if !of_split.is_empty() {
+            files.insert(split.to_owned(), of_split);
+        }
+    }
+    if files.is_empty() {
+        files.insert(DEFAULT_SPLIT.to_owned(), found);
+    }
+    Ok((files, format))
+}
+
+/// Whether a file's name says that it belongs to a split: it begins with the split's name, or has a
+/// word for it.
+fn is_of_split(name: &str, split: &str) -> bool {
+    let behind = name.strip_prefix(split);
+    if behind.is_some_and(|behind| !behind.starts_with(|c: char| c.is_alphanumeric())) {
+        return true;
+    }
+    let words = SPLIT_WORDS.iter().find(|words| words.contains(&split));
+    let mut parts = name.split(|c: char| !c.is_ascii_alphanumeric());
+    words.is_some_and(|words| parts.any(|part| words.contains(&part.to_lowercase().as_str())))
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The files in a folder, sorted; none if it cannot be read.
+fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    files.sort();
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files_say_their_split() {
+        let is = is_of_split;
+        assert!(is("train-00000-of-00001.parquet", "train") && is("training.csv", "train"));
+        assert!(is("my_dev.jsonl", "validation") && is("dev.jsonl", "dev"));
+        assert!(is("auxiliary_train.parquet", "auxiliary_train"));
+        assert!(!is("test.jsonl", "train") && !is("trainer.jsonl", "train"));
+        assert!(!is("contest.csv", "test"));
+    }
+}
