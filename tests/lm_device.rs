@@ -171,7 +171,7 @@ fn weights_in_other_forms_score_as_on_the_processor() {
             let worst = largest_difference(&found, &expected);
             let rounded = largest_difference(&found, &exact);
             println!("{name} {storage:?}: {worst:.1e}, from f32 {rounded:.1e}");
-            assert!(worst < 1e-3, "{name} {storage:?}: {worst}");
+            assert!(worst < COMPANY, "{name} {storage:?}: {worst}");
             assert!(rounded > worst, "{name} {storage:?} is not rounded");
         }
     }
