@@ -50,7 +50,7 @@ impl Rows {
     }
 
     fn count(&self) -> usize {
-        if self.width == 0 { 0 } else { self.values.len() / self.width }
+        self.values.len().checked_div(self.width).unwrap_or(0)
     }
 
     fn row(&self, index: usize) -> &[f32] {
