@@ -28,7 +28,7 @@ pub(super) fn run_config(arguments: &Arguments, parameters: u64) -> Value {
         "model_num_parameters": parameters,
         "model_dtype": arguments.model.dtype,
         "batch_size": arguments.batch_size,
-        "device": "cpu",
+        "device": arguments.model.device.to_string(),
         "limit": match arguments.limit {
             None => Value::Null,
             Some(Limit::Items(items)) => json!(items as f64),
