@@ -310,6 +310,8 @@ fn what_cannot_be_scored_is_said_in_a_sentence() {
         let limit = score("model", &[&format!("--limit={limit}")]);
         assert!(limit.contains("share between 0 and 1"), "{limit}");
     }
+    let device = score("model", &["--device", "abacus"]);
+    assert!(device.contains("abacus"), "{device}");
     let seeds = score("model", &["--seed", "1,2"]);
     assert!(seeds.contains("`--seed` has 2 numbers"), "{seeds}");
 }

@@ -19,7 +19,7 @@ use super::{Failure, Talk, cancelled_by_ctrl_c, warnings};
 use crate::config::{ConfigFile, MergeConfig, ModelEntry, ModelReference, Recipe};
 use crate::engine::{Engine, EngineError, EngineOptions, write_small_files};
 use crate::evaluate::{ChatTemplate, Tokenizer};
-use crate::lm::{Decoder, DecoderOptions, DecoderSkeleton, Storage, StoredTensor};
+use crate::lm::{Decoder, DecoderOptions, DecoderSkeleton, DeviceChoice, Storage, StoredTensor};
 use crate::plan::{MergePlan, ModelStore, PlanError, PlanOptions};
 
 /// A `model_max_length` from here on says that a tokenizer has no limit.
@@ -51,6 +51,10 @@ pub(super) struct ModelArguments {
     #[arg(value_parser = PossibleValuesParser::new(Storage::NAMES.map(|(name, _)| name)))]
     pub(super) dtype: String,
 
+    /// Where the model runs: `cpu`, `cuda`, `cuda:N` or `metal`; graphics cards need a program built for them
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    pub(super) device: DeviceChoice,
+
     /// Whether beginnings that texts share are computed once. Results are the same; for measurements
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub(super) share_prefixes: bool,
@@ -77,6 +81,7 @@ pub(super) struct PreparedModel {
     max_length: Option<usize>,
     share_prefixes: bool,
     storage: Storage,
+    device: DeviceChoice,
     pub(super) tokenizer: Tokenizer,
     /// Where the tokenizer is from.
     files: SmallFiles,
@@ -122,7 +127,8 @@ impl ModelArguments {
             None => whole_plan(&passthrough(self.reference()?), &store)?,
         };
         // What cannot run is refused before its weights are read.
-        DecoderSkeleton::new(plan.model_config(), &DecoderOptions::default())?;
+        let options = DecoderOptions { device: self.device, ..DecoderOptions::default() };
+        DecoderSkeleton::new(plan.model_config(), &options)?;
         let files = match &self.tokenizer {
             Some(directory) => SmallFiles::Own(directory.clone()),
             None if plan.tokenizer().is_some() || plan.chat_template().is_some() => {
@@ -142,6 +148,7 @@ impl ModelArguments {
             memory_limit: self.memory_limit,
             share_prefixes: self.share_prefixes,
             storage: self.dtype.parse().unwrap_or_default(),
+            device: self.device,
             max_length: self
                 .max_length
                 .map(NonZeroUsize::get)
@@ -237,6 +244,7 @@ impl PreparedModel {
         let options = DecoderOptions {
             max_length: self.max_length,
             memory_limit: working,
+            device: self.device,
             share_prefixes: self.share_prefixes,
             ..DecoderOptions::default()
         };

@@ -145,19 +145,24 @@ fn files_of_folder(
     dataset: &Node<'_>,
 ) -> Result<(IndexMap<String, Vec<PathBuf>>, Format), EvaluateError> {
     let name = dataset.text()?;
-    let unsupported = || {
-        let known = vec!["json", "csv", "parquet", "a folder with such files"];
-        EvaluateError::unsupported(dataset, "dataset", name, known)
-    };
     let folder = places(dataset, Path::new(name)).into_iter().find(|path| path.is_dir());
-    let folder = folder.ok_or_else(unsupported)?;
+    let folder = folder.ok_or_else(|| EvaluateError::NoDataset {
+        at: dataset.place().into(),
+        name: name.to_owned(),
+        folder: folder_of(dataset),
+    })?;
+    let no_data = |folder: &Path| EvaluateError::NoDataInFolder {
+        at: dataset.place().into(),
+        folder: folder.to_owned(),
+    };
     let options = document.get("dataset_kwargs");
     let format_of = |path: &PathBuf| Format::of_file(path, options.as_ref());
     let data_files = options.as_ref().and_then(|node| node.fields().ok()?.get("data_files"));
     if let Some(data_files) = data_files {
         let files = named_files(&data_files, Some(&folder))?;
-        let first = files.values().flatten().next().ok_or_else(unsupported)?;
-        let format = format_of(first)?.ok_or_else(unsupported)?;
+        let first = files.values().flatten().next();
+        let format = first.map(format_of).transpose()?.flatten();
+        let format = format.ok_or_else(|| no_data(&folder))?;
         return Ok((files, format));
     }
     let folder = match document.get("dataset_name") {
@@ -175,7 +180,7 @@ fn files_of_folder(
             found.push(path);
         }
     }
-    let format = format.ok_or_else(unsupported)?;
+    let format = format.ok_or_else(|| no_data(&folder))?;
 
     let own = ["training_split", "validation_split", "test_split", "fewshot_split"];
     let own = own.iter().filter_map(|field| document.get(field));

@@ -222,6 +222,26 @@ pub enum EvaluateError {
         found: String,
     },
 
+    /// A data set is neither a format nor a folder.
+    #[error("{at}: there is no folder of the data set `{name}`, and no data set is downloaded")]
+    NoDataset {
+        /// The field.
+        at: Box<Place>,
+        /// The name.
+        name: String,
+        /// The directory of the task file.
+        folder: PathBuf,
+    },
+
+    /// A folder of a data set has no file in a format that is read.
+    #[error("{at}: `{}` has no files in JSON, CSV or Parquet", folder.display())]
+    NoDataInFolder {
+        /// The field that names the folder.
+        at: Box<Place>,
+        /// The folder.
+        folder: PathBuf,
+    },
+
     /// A data file is neither in the working directory nor beside or above the task file.
     #[error("{at}: there is no data file `{}`", path.display())]
     NoDataFile {
@@ -389,6 +409,11 @@ impl EvaluateError {
             )),
             Self::NoMember { name, known, .. } => Some(did_you_mean(name, known)),
             Self::SelectedTwice { .. } => Some("name one of the two".to_owned()),
+            Self::NoDataset { name, folder, .. } => Some(format!(
+                "put its files into a folder `{name}` in the working directory, in `{}` or in a \
+                 directory above it; or name files with `dataset_path: json`, `csv` or `parquet`",
+                folder.display()
+            )),
             Self::NoSplit { split, known, .. } => Some(did_you_mean(split, known)),
             Self::Function { .. } => {
                 Some("write the value as a Jinja template if it can be one".to_owned())

@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use super::chat::{
-    ChatOptions, ChatProblem, Message, Role, plain_text, single_turn, without_system,
+    ChatOptions, ChatProblem, Message, Role, begun, join, plain_text, prefix_delimiter,
+    single_turn, without_system,
 };
 use super::data::{Document, Split};
 use super::dataset::SplitName;
@@ -405,32 +406,4 @@ fn answer_text(
         (Value::String(text), ..) => Ok(text.clone()),
         _ => Err(fields.target.wrong_value(row, "a text", target)),
     }
-}
-
-/// A question, and what its answer begins with if there is anything.
-fn begun(question: String, prefix: String, delimiter: &str) -> Vec<Message> {
-    let suffix = prefix_delimiter(&question, &prefix, delimiter).to_owned();
-    let question = Message { suffix, ..Message::new(Role::User, question) };
-    let answer = (!prefix.is_empty()).then(|| Message::new(Role::Assistant, prefix));
-    std::iter::once(question).chain(answer).collect()
-}
-
-/// What separates a question from the beginning of its answer that is given with it.
-fn prefix_delimiter<'a>(question: &str, prefix: &str, delimiter: &'a str) -> &'a str {
-    if question.is_empty() || prefix.is_empty() || touches_whitespace(question, prefix) {
-        ""
-    } else {
-        delimiter
-    }
-}
-
-/// Two texts with a delimiter between them where both exist and no whitespace separates them.
-fn join(a: &str, b: &str, delimiter: &str) -> String {
-    let delimiter =
-        if a.is_empty() || b.is_empty() || touches_whitespace(a, b) { "" } else { delimiter };
-    format!("{a}{delimiter}{b}")
-}
-
-fn touches_whitespace(a: &str, b: &str) -> bool {
-    a.ends_with(is_whitespace) || b.starts_with(is_whitespace)
 }

@@ -29,19 +29,22 @@ pub(super) trait Backend: Debug + Send + Sync {
     /// Keys and values.
     type Store: Debug + Send + Sync;
 
+    /// How much it takes to be busy.
+    const HABITS: Habits;
+
     /// What each of some passes runs on that run at the same time.
     fn share(&self, passes: usize) -> Self
     where
         Self: Sized;
 
     /// Takes a weight in, which is stored `[inputs, outputs]` if `transposed`.
-    fn matrix(tensor: StoredTensor, transposed: bool) -> Result<Self::Matrix, LmError>;
+    fn matrix(&self, tensor: StoredTensor, transposed: bool) -> Result<Self::Matrix, LmError>;
 
     /// Some outputs of a weight, without a copy.
     fn outputs(matrix: &Self::Matrix, outputs: Range<usize>) -> Result<Self::Matrix, LmError>;
 
     /// Takes a norm's weights or a bias in.
-    fn vector(tensor: StoredTensor) -> Result<Self::Vector, LmError>;
+    fn vector(&self, tensor: StoredTensor) -> Result<Self::Vector, LmError>;
 
     /// Some elements of a vector, without a copy.
     fn elements(vector: &Self::Vector, elements: Range<usize>) -> Result<Self::Vector, LmError>;
@@ -191,6 +194,19 @@ pub(super) trait Backend: Debug + Send + Sync {
 
     /// Elements of a vector in main memory.
     fn vector_to_host(&self, vector: &Self::Vector) -> Result<Vec<f32>, LmError>;
+}
+
+/// How much a backend computes at once, unless told otherwise.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Habits {
+    /// Tokens that pass through the layers together.
+    pub(super) batch_rows: usize,
+    /// Logits that exist at once, in numbers, unless the vocabulary is very large.
+    pub(super) logits: usize,
+    /// Sequences that a worker continues together.
+    pub(super) sequences: usize,
+    /// Passes that run at the same time, at most.
+    pub(super) passes: usize,
 }
 
 /// A matrix product's weight and its bias, if any.

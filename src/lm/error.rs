@@ -1,5 +1,7 @@
 //! Everything that can go wrong when a model is built or run, and what to do about it.
 
+use super::device::DeviceChoice;
+
 /// Everything that can go wrong when a model is built or run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -13,6 +15,27 @@ pub enum LmError {
     UnsupportedArchitecture {
         /// The architecture as written in the config.
         architecture: String,
+    },
+
+    /// The program was built without support for a kind of device.
+    #[error("cannot run models on `{device}`, because this program was built without {name}")]
+    DeviceNotBuilt {
+        /// The device asked for.
+        device: DeviceChoice,
+        /// What is missing, as people call it.
+        name: &'static str,
+        /// The Cargo feature with which it would be there.
+        feature: &'static str,
+    },
+
+    /// A device cannot be used.
+    #[error("cannot run models on `{device}`: {source}")]
+    DeviceUnavailable {
+        /// The device asked for.
+        device: DeviceChoice,
+        /// What its driver says.
+        #[source]
+        source: candle_core::Error,
     },
 
     /// The config asks for a variant of its family that the decoder does not compute.
@@ -114,6 +137,9 @@ impl LmError {
                 "architectures that can be evaluated: {}",
                 super::families::supported_architectures().join(", ")
             )),
+            Self::DeviceNotBuilt { feature, .. } => {
+                Some(format!("install it with `--features {feature}`, or choose `cpu`"))
+            }
             Self::UnsupportedSetting { field, .. } if field.starts_with("rope") => Some(
                 "rotary embeddings known: default, linear, dynamic, yarn, llama3, longrope"
                     .to_owned(),
@@ -136,6 +162,6 @@ impl LmError {
 
     /// Whether the model or the request is at fault, rather than the machine.
     pub fn is_users_mistake(&self) -> bool {
-        !matches!(self, Self::Candle(_))
+        !matches!(self, Self::Candle(_) | Self::DeviceUnavailable { .. })
     }
 }

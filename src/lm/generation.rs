@@ -26,10 +26,6 @@ pub use sampling::Sampling;
 use sampling::choose;
 use slot::Slot;
 
-/// Sequences that are continued together: enough for products to run at nearly full speed, and few
-/// enough that a few hundred prompts occupy several threads.
-const MOST_SEQUENCES: usize = 64;
-
 /// Continues every prompt; see [`super::LanguageModel::generate`].
 pub(super) fn generate<B: Backend>(
     runner: &Runner<B>,
@@ -54,7 +50,7 @@ pub(super) fn generate<B: Backend>(
     let capacity = lengths.map(|(prompt, request)| prompt.len() + request.max_new_tokens).max();
     let capacity = capacity.unwrap_or(0) - shared;
     let affordable = (network.limits.kv_positions / capacity).max(1);
-    let slots = queue.len().min(MOST_SEQUENCES).min(affordable);
+    let slots = queue.len().min(B::HABITS.sequences).min(affordable);
     let workers = queue.len().div_ceil(slots).min(rayon::current_num_threads());
     let workers = workers.min((affordable / slots).max(1)).min(network.limits.passes);
     let backend = runner.backend(workers);

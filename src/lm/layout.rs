@@ -45,7 +45,7 @@ pub(super) struct Ancestor {
 }
 
 /// Consecutive tokens of a sequence, and what they see.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Segment {
     /// Which of the pass's tokens they are.
     pub(super) tokens: Range<usize>,
@@ -73,7 +73,7 @@ impl Segment {
 }
 
 /// A token whose attention is wanted: its segment, and which of the segment's tokens it is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Query {
     pub(super) segment: usize,
     pub(super) index: usize,

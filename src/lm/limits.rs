@@ -1,16 +1,11 @@
 //! How much is computed and kept at once.
 
+use super::backend::Habits;
 use super::config::{DecoderConfig, FeedForward};
-
-/// Tokens that pass through the layers together. Measured with models 128 to 1024 wide: fewer slow
-/// the products down, more gain little and leave the cache in small models.
-const BATCH_ROWS: usize = 256;
+use super::device::DeviceChoice;
 
 /// A pass may become so many times as large as usual, so that sequences which share much stay together.
 const MOST_BATCHES: usize = 8;
-
-/// Logits that exist at once, in numbers, unless the vocabulary is very large.
-const LOGITS: usize = 1 << 20;
 
 /// Rows that pass through the head together, at least: reading its weights for fewer would cost
 /// more than the arithmetic.
@@ -24,8 +19,8 @@ const MEMORY: u64 = 2 << 30;
 pub struct DecoderOptions {
     /// Most tokens of context and continuation together; `None`: what the model's config says.
     pub max_length: Option<usize>,
-    /// Most tokens that pass through the layers together; `None`: 256, which is fast for small and
-    /// middle-sized models, or fewer if memory is short. Sequences are not cut for scoring, so a
+    /// Most tokens that pass through the layers together; `None`: 256 on a processor, which is fast for
+    /// small and middle-sized models, 2048 on a graphics card, or fewer if memory is short. Sequences are not cut for scoring, so a
     /// longer sequence makes a longer pass. Memory grows with it; results do not change.
     pub batch_rows: Option<usize>,
     /// Bytes that activations, keys and values may take, besides the weights; `None`: 2 GiB. One
@@ -33,11 +28,19 @@ pub struct DecoderOptions {
     pub memory_limit: Option<u64>,
     /// Whether beginnings that several requests share are computed once. Results do not change.
     pub share_prefixes: bool,
+    /// Where the model runs.
+    pub device: DeviceChoice,
 }
 
 impl Default for DecoderOptions {
     fn default() -> Self {
-        Self { max_length: None, batch_rows: None, memory_limit: None, share_prefixes: true }
+        Self {
+            max_length: None,
+            batch_rows: None,
+            memory_limit: None,
+            share_prefixes: true,
+            device: DeviceChoice::Cpu,
+        }
     }
 }
 
@@ -58,15 +61,17 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub(super) fn new(config: &DecoderConfig, options: &DecoderOptions) -> Self {
+    pub(super) fn new(config: &DecoderConfig, options: &DecoderOptions, habits: &Habits) -> Self {
         let memory = options.memory_limit.unwrap_or(MEMORY);
-        let head_rows = (LOGITS / config.vocabulary).max(FEWEST_HEAD_ROWS);
+        // An eighth of the memory at most.
+        let logits = habits.logits.min(memory as usize / 8 / size_of::<f32>());
+        let head_rows = (logits / config.vocabulary).max(FEWEST_HEAD_ROWS);
         let row = (row_elements(config) * size_of::<f32>()) as u64;
         let head = ((head_rows * config.vocabulary) * size_of::<f32>()) as u64;
         // Half for passes, half for keys and values that last.
         let room = (memory / 2).saturating_sub(head);
         let most_rows = (room / row).max(1) as usize;
-        let batch_rows = options.batch_rows.unwrap_or(BATCH_ROWS).clamp(1, most_rows.max(1));
+        let batch_rows = options.batch_rows.unwrap_or(habits.batch_rows).clamp(1, most_rows.max(1));
         let pass = batch_rows as u64 * row + head;
         let position = (config.kv_elements() * size_of::<f32>()) as u64;
         Self {
@@ -74,7 +79,7 @@ impl Limits {
             batch_rows,
             most_rows: (batch_rows * MOST_BATCHES).min(most_rows),
             head_rows,
-            passes: (memory / 2 / pass).max(1) as usize,
+            passes: (memory / 2 / pass).max(1).min(habits.passes as u64) as usize,
             kv_positions: (memory / 2 / position).max(1) as usize,
             share_prefixes: options.share_prefixes,
         }

@@ -10,14 +10,16 @@
 //! - `scoring` and `generation` make passes of requests.
 //!
 //! Sequences lie end to end without padding, shared beginnings are computed once, and the head runs
-//! only where a token is scored. Arithmetic is f32, whatever form weights are stored in; on a CPU a
-//! score is the same, bit for bit, whatever else is asked at the same time and however many threads
-//! there are.
+//! only where a token is scored. Arithmetic is f32, whatever form weights are stored in, but for
+//! products with 16-bit weights on graphics cards; on a CPU a score is the same, bit for bit, whatever
+//! else is asked at the same time and however many threads there are.
 
+mod alibi;
 mod backend;
 mod config;
 mod cpu;
 mod decoder;
+mod device;
 mod error;
 mod families;
 mod generation;
@@ -34,6 +36,7 @@ mod storage;
 mod weights;
 
 pub use decoder::{Decoder, DecoderSkeleton};
+pub use device::DeviceChoice;
 pub use error::LmError;
 pub use generation::Sampling;
 pub use limits::DecoderOptions;

@@ -43,17 +43,18 @@ type Spare<B> = Mutex<Vec<Workspace<B>>>;
 
 impl<B: Backend> Skeleton<B> {
     pub(super) fn new(blueprint: Blueprint, options: &DecoderOptions) -> Self {
-        let limits = Limits::new(&blueprint.config, options);
+        let limits = Limits::new(&blueprint.config, options, &B::HABITS);
         Self { blueprint, limits, spare: Mutex::default() }
     }
 
     /// Takes the weights that the config promises.
     pub(super) fn load(
         self,
+        backend: &B,
         tensors: IndexMap<String, StoredTensor>,
     ) -> Result<Network<B>, LmError> {
         let Self { blueprint: Blueprint { config, names }, limits, spare } = self;
-        let weights = Weights::new(&config, &names, tensors)?;
+        let weights = Weights::new(backend, &config, &names, tensors)?;
         Ok(Network { config, weights, limits, names, spare })
     }
 }

@@ -11,6 +11,7 @@ pub(super) use scaling::yarn_mscale;
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 
@@ -236,17 +237,22 @@ pub(super) fn regimes(rotaries: &[Rotary], length: usize) -> Vec<Regime> {
 /// Cosines and sines `[position, dim / 2]` from some position on.
 #[derive(Debug)]
 pub(super) struct RotaryTable {
+    /// No other table has it; what a table holds of a position never changes.
+    pub(super) id: u64,
     first: usize,
-    half: usize,
-    pairing: Pairing,
+    /// Pairs of elements.
+    pub(super) half: usize,
+    pub(super) pairing: Pairing,
     cosines: Vec<f32>,
     sines: Vec<f32>,
 }
 
 impl RotaryTable {
     fn new(rotary: &Rotary, first: usize) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let (half, pairing) = (rotary.dim() / 2, rotary.pairing);
-        Self { first, half, pairing, cosines: Vec::new(), sines: Vec::new() }
+        Self { id, first, half, pairing, cosines: Vec::new(), sines: Vec::new() }
     }
 
     fn extend(&mut self, rotary: &Rotary, regime: Regime, end: usize) {

@@ -386,6 +386,7 @@ pub(super) fn common_length(a: &[u32], b: &[u32]) -> usize {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "batches are ranges")]
 mod tests {
     use super::*;
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Tensor};
 
-/// The form in which weights are kept. Arithmetic is f32 whatever it is.
+/// The form in which weights are kept. Arithmetic is f32 whatever it is, but for products with
+/// [`Storage::F16`] on a graphics card; see [`DeviceChoice`](super::DeviceChoice).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Storage {
     /// 32 bits; exact.

@@ -97,11 +97,12 @@ pub(super) struct MlpWeights<B: Backend> {
 impl<B: Backend> Weights<B> {
     /// Takes what the config promises; other tensors are left out, as in transformers.
     pub(super) fn new(
+        backend: &B,
         config: &DecoderConfig,
         names: &Names,
         tensors: IndexMap<String, StoredTensor>,
     ) -> Result<Self, LmError> {
-        let mut tensors = Tensors::<B>::new(tensors, config.transposed);
+        let mut tensors = Tensors::new(backend, tensors, config.transposed);
         let (vocabulary, hidden) = (config.vocabulary, config.hidden);
         let embedding = tensors.table(names.embedding, vocabulary, hidden)?;
         let positions = config
@@ -128,15 +129,15 @@ impl<B: Backend> Weights<B> {
 }
 
 /// The tensors of one layer, still to be taken.
-struct LayerTensors<'a, B: Backend> {
-    tensors: &'a mut Tensors<B>,
+struct LayerTensors<'a, 'b, B: Backend> {
+    tensors: &'a mut Tensors<'b, B>,
     /// Name of the layer.
     at: String,
     hidden: usize,
     names: &'a Names,
 }
 
-impl<B: Backend> LayerTensors<'_, B> {
+impl<B: Backend> LayerTensors<'_, '_, B> {
     fn take(&mut self, layer: &LayerConfig) -> Result<LayerWeights<B>, LmError> {
         let names = &self.names.norms;
         let (before, after, second) = match layer.arrangement {

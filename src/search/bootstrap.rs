@@ -141,6 +141,23 @@ mod tests {
     }
 
     #[test]
+    fn the_numbers_of_an_item_are_drawn_together() {
+        let mut model = scores(150);
+        let mut values = MetricValues::new(2);
+        (0..200).for_each(|item| values.push(&[2.0 * f64::from(item), f64::from(item)]));
+        for task in model.tasks.values_mut() {
+            task.items["acc,none"].0 = values.clone();
+        }
+        // A ratio that is the same for every item has no spread.
+        let ratio = |_: &Term, values: &MetricValues| {
+            let sums = values.rows().fold([0.0; 2], |[a, b], row| [a + row[0], b + row[1]]);
+            sums[0] / sums[1]
+        };
+        let estimate = Bootstrap::new(&testing::objective(), &[&model], &ratio, 0).score(0);
+        assert_eq!((estimate.low, estimate.high), (4.0, 4.0));
+    }
+
+    #[test]
     fn draws_depend_on_the_seed_alone() {
         let (model, other) = (scores(150), scores(20));
         let objective = testing::objective();

@@ -18,7 +18,9 @@ use super::split::ItemSplit;
 use crate::config::MergeConfig;
 use crate::engine::{Engine, EngineError};
 use crate::evaluate::{EvaluateError, Evaluator, MetricValues, TaskScores};
-use crate::lm::{Decoder, DecoderOptions, DecoderSkeleton, LmError, Storage, StoredTensor};
+use crate::lm::{
+    Decoder, DecoderOptions, DecoderSkeleton, DeviceChoice, LmError, Storage, StoredTensor,
+};
 use crate::plan::{MergePlan, ModelStore, PlanOptions};
 use crate::space::SearchSpace;
 use crate::tokenizer::TokenizerFile;
@@ -42,9 +44,10 @@ pub(super) struct ModelForm {
 }
 
 impl ModelForm {
-    /// Keeps weights in `storage`; a model may need `memory_limit` bytes to run, besides them.
-    pub(super) fn new(storage: Storage, memory_limit: Option<u64>) -> Self {
-        let options = DecoderOptions { memory_limit, ..DecoderOptions::default() };
+    /// Keeps weights in `storage` on a device; a model may need `memory_limit` bytes to run, besides
+    /// them.
+    pub(super) fn new(storage: Storage, device: DeviceChoice, memory_limit: Option<u64>) -> Self {
+        let options = DecoderOptions { memory_limit, device, ..DecoderOptions::default() };
         Self { storage, options, skeletons: Mutex::default() }
     }
 

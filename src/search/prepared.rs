@@ -24,7 +24,7 @@ use crate::engine::{
 };
 use crate::evaluate::{Evaluator, Limit, TaskLibrary, TaskOptions, Tokenizer};
 use crate::hub::{Hub, Snapshot};
-use crate::lm::LanguageModel;
+use crate::lm::{DeviceChoice, LanguageModel};
 use crate::optimize::{
     CmaEs, CmaOptions, Optimizer, RandomSearch, RandomSearchOptions, Range, Tolerances, Variable,
 };
@@ -36,6 +36,10 @@ const SMALLEST_STEP: f64 = 1e-4;
 
 /// Name of the average in the closing table.
 const UNIFORM_AVERAGE: &str = "uniform average";
+
+/// Candidates at once where a graphics card scores them: one is merged while another is scored, and the
+/// card has to hold both.
+const ON_CARD: usize = 2;
 
 /// What the machine and the person at it decide, beside the search file.
 #[derive(Debug, Clone, Default)]
@@ -92,7 +96,11 @@ impl PreparedSearch {
             plan.tensors().iter().map(|tensor| storage.bytes(tensor.info.elements())).sum();
         let threads = options.threads.map_or_else(available_threads, NonZeroUsize::get);
         let memory = Memory::new(options.memory_limit, candidate_bytes);
-        let workers = threads.min(round_size(&*optimizer)).min(memory.candidates);
+        let at_once = match file.evaluation.device {
+            DeviceChoice::Cpu => memory.candidates,
+            _ => memory.candidates.min(ON_CARD),
+        };
+        let workers = threads.min(round_size(&*optimizer)).min(at_once);
 
         let header = Header {
             format: FORMAT,
@@ -118,7 +126,7 @@ impl PreparedSearch {
             remember_statistics: true,
             ..EngineOptions::default()
         })?;
-        let model = ModelForm::new(storage, memory.running(workers));
+        let model = ModelForm::new(storage, file.evaluation.device, memory.running(workers));
         check_merge(&model, &engine, &plan, &tasks)?;
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)

@@ -35,7 +35,7 @@ pub use benchmarks::is_benchmark;
 pub use error::SpaceError;
 pub use file::SearchFile;
 pub use sections::{
-    Budget, Device, EvaluationOptions, OptimizerKind, OptimizerOptions, TaskRequest, Validation,
+    Budget, EvaluationOptions, OptimizerKind, OptimizerOptions, TaskRequest, Validation,
 };
 pub use variable::Variable;
 pub use warning::Warning;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::SpaceError;
 use crate::config::yaml::{Fields, Node, YamlError, describe};
-use crate::lm::Storage;
+use crate::lm::{DeviceChoice, Storage};
 
 /// Initial step size in the unit cube, as in mergekit-evolve.
 const SIGMA0: f64 = 1.0 / 6.0;
@@ -80,15 +80,7 @@ pub struct EvaluationOptions {
     /// The form in which a candidate's weights are kept while it is scored.
     pub dtype: Storage,
     /// Where models run.
-    pub device: Device,
-}
-
-/// Where models run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Device {
-    /// On the processor.
-    Cpu,
+    pub device: DeviceChoice,
 }
 
 /// `validation:` which items the search does not see.
@@ -190,7 +182,7 @@ impl EvaluationOptions {
             num_fewshot: None,
             batch_size: None,
             dtype: Storage::F32,
-            device: Device::Cpu,
+            device: DeviceChoice::Cpu,
         };
         if let Some(node) = either("limit")? {
             options.limit = Some(limit(&node)?);
@@ -222,17 +214,10 @@ impl EvaluationOptions {
             };
         }
         if let Some(node) = inner("device") {
-            match node.text()? {
-                "cpu" => {}
-                device if device.starts_with("cuda") || device == "metal" => {
-                    return Err(SpaceError::NotSupported {
-                        at: node.place(),
-                        what: format!("device {}", describe(node.value())),
-                        instead: "only `cpu` can be given here",
-                    });
-                }
-                _ => return Err(unknown_word(&node, &["cpu"])),
-            }
+            options.device = node
+                .text()?
+                .parse()
+                .map_err(|_| unknown_word(&node, &["cpu", "cuda", "cuda:N", "metal"]))?;
         }
         Ok(options)
     }

@@ -6,6 +6,7 @@
 
 mod date;
 mod environment;
+mod messages;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,51 +19,14 @@ use super::python::{is_whitespace, strip};
 use super::tokenizer::named_special_tokens;
 use crate::tokenizer::of_model;
 
+pub use messages::{Message, Role};
+pub(super) use messages::{begun, join, plain_text, prefix_delimiter, single_turn, without_system};
+
 /// The name of the only template of an environment.
 const NAME: &str = "chat_template";
 
 /// What is put behind a final message that is to be continued, to find its end in the rendered text.
 const MARKER: &str = "CONTINUE_FINAL_MESSAGE_TAG ";
-
-/// Who says something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// What the model is told about its task.
-    System,
-    /// The one who asks.
-    User,
-    /// The model.
-    Assistant,
-}
-
-impl Role {
-    /// As templates know it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::System => "system",
-            Role::User => "user",
-            Role::Assistant => "assistant",
-        }
-    }
-}
-
-/// Something said.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    /// Who says it.
-    pub role: Role,
-    /// What is said.
-    pub content: String,
-    /// What separates it from the next message where there is no template.
-    pub suffix: String,
-}
-
-impl Message {
-    /// A message without a suffix.
-    pub fn new(role: Role, content: impl Into<String>) -> Message {
-        Message { role, content: content.into(), suffix: String::new() }
-    }
-}
 
 /// How prompts become conversations.
 #[derive(Debug, Clone)]
@@ -195,33 +159,6 @@ impl std::fmt::Display for ChatProblem {
     }
 }
 
-/// The messages as one text.
-pub(super) fn plain_text(messages: &[Message]) -> String {
-    messages.iter().flat_map(|message| [message.content.as_str(), &message.suffix]).collect()
-}
-
-/// The messages with all that is asked, examples included, in one of the user. What the answer
-/// begins with stays a message of its own.
-pub(super) fn single_turn(messages: &[Message]) -> Vec<Message> {
-    let n_system = usize::from(messages.first().is_some_and(|first| first.role == Role::System));
-    let (system, others) = messages.split_at(n_system);
-    let (asked, begun) = match others.split_last() {
-        Some((last, before)) if last.role == Role::Assistant => (before, Some(last)),
-        _ => (others, None),
-    };
-    let mut asked = asked.to_vec();
-    if let Some(last) = asked.last_mut() {
-        last.suffix.clear();
-    }
-    let asked = Message::new(Role::User, plain_text(&asked));
-    system.iter().cloned().chain([asked]).chain(begun.cloned()).collect()
-}
-
-/// The messages but those of the system.
-pub(super) fn without_system(messages: &[Message]) -> Vec<Message> {
-    messages.iter().filter(|message| message.role != Role::System).cloned().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -230,22 +167,6 @@ mod tests {
 
     fn message(role: Role, content: &str, suffix: &str) -> Message {
         Message { suffix: suffix.to_owned(), ..Message::new(role, content) }
-    }
-
-    #[test]
-    fn one_turn_holds_all_that_is_asked() {
-        let messages = [
-            message(Role::System, "S", ""),
-            message(Role::User, "q1", " "),
-            message(Role::Assistant, "a1", "\n\n"),
-            message(Role::User, "q2", " "),
-        ];
-        let expected = [message(Role::System, "S", ""), message(Role::User, "q1 a1\n\nq2", "")];
-        assert_eq!(single_turn(&messages), expected);
-        assert_eq!(plain_text(&messages), "Sq1 a1\n\nq2 ");
-        let begun = [&messages[1..], &[message(Role::Assistant, "So", "")]].concat();
-        let expected = [message(Role::User, "q1 a1\n\nq2", ""), message(Role::Assistant, "So", "")];
-        assert_eq!(single_turn(&begun), expected);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use super::kv::KvStore;
 use super::tiles::{READ_AHEAD, Strided, add_values, score};
 use super::vector::{Loop, exponentiate, tanh};
+use crate::lm::alibi;
 use crate::lm::backend::Attention;
 use crate::lm::config::{AttentionConfig, Positions};
 use crate::lm::layout::{Query, Visible};
@@ -34,7 +35,7 @@ pub(super) fn attend(
 ) {
     let config = attention.config;
     let slopes = match config.positions {
-        Positions::Alibi => alibi_slopes(config.heads),
+        Positions::Alibi => alibi::slopes(config.heads),
         _ => Vec::new(),
     };
     let most = (ROWS / (config.heads / config.kv_heads)).max(1);
@@ -205,7 +206,7 @@ fn softmax(
     let scores = &mut scores[seen];
     if let Some(slope) = slope {
         for (index, score) in scores.iter_mut().enumerate() {
-            *score += alibi(slope, first + index) * config.scale;
+            *score += alibi::score(slope, first + index) * config.scale;
         }
     }
     if let Some(cap) = config.soft_cap {
@@ -213,26 +214,6 @@ fn softmax(
     }
     exponentiate(scores)
 }
-/// The rate at which each head's scores fall with distance: powers of one base for the largest power
-/// of two of heads, and for those beyond it every other power of its square root.
-fn alibi_slopes(heads: usize) -> Vec<f32> {
-    let power = 1 << heads.ilog2();
-    let base = |count: usize| 2.0_f64.powf(-8.0 / count as f64);
-    let first = (1..=power).map(|index| base(power).powi(index as i32));
-    let rest = (0..heads - power).map(|index| base(2 * power).powi(2 * index as i32 + 1));
-    first.chain(rest).map(|slope| to_bf16(slope as f32)).collect()
-}
-
-/// What a head adds to its score of the key at `position`, before scores are scaled. Models that use
-/// it were trained and are run with it rounded to bf16, so that it is part of them.
-fn alibi(slope: f32, position: usize) -> f32 {
-    to_bf16(slope * to_bf16(position as f32))
-}
-
-fn to_bf16(x: f32) -> f32 {
-    half::bf16::from_f32(x).to_f32()
-}
-
 /// Puts the keys and values of rows into the blocks of their segments.
 pub(super) struct Keep<'a> {
     pub(super) keys: &'a [f32],

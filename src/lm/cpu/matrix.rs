@@ -91,7 +91,11 @@ impl Matrix {
                 let outputs = blocks.shape().elem_count() / inputs;
                 return Ok(Self { kept: Kept::Blocks(blocks), part: 0..outputs, inputs });
             }
-            Form::Blocks(blocks) => blocks.dequantize(&Device::Cpu)?.flatten_to(1)?,
+            Form::Blocks(blocks) => {
+                let tensor = blocks.dequantize(&Device::Cpu)?;
+                let last = tensor.dim(tensor.rank() - 1)?;
+                tensor.reshape(((), last))?
+            }
         };
         let tensor = tensor.to_device(&Device::Cpu)?;
         let tensor = match tensor.dtype() {

@@ -1,7 +1,5 @@
 //! The tensors of a checkpoint, taken one by one.
 
-use std::marker::PhantomData;
-
 use candle_core::Tensor;
 use indexmap::IndexMap;
 
@@ -12,16 +10,20 @@ use crate::lm::error::LmError;
 use crate::lm::storage::{Form, StoredTensor};
 
 /// Tensors by name.
-pub(super) struct Tensors<B> {
+pub(super) struct Tensors<'a, B> {
+    backend: &'a B,
     tensors: IndexMap<String, StoredTensor>,
     /// Whether projections are stored `[inputs, outputs]`.
     transposed: bool,
-    backend: PhantomData<B>,
 }
 
-impl<B: Backend> Tensors<B> {
-    pub(super) fn new(tensors: IndexMap<String, StoredTensor>, transposed: bool) -> Self {
-        Self { tensors, transposed, backend: PhantomData }
+impl<'a, B: Backend> Tensors<'a, B> {
+    pub(super) fn new(
+        backend: &'a B,
+        tensors: IndexMap<String, StoredTensor>,
+        transposed: bool,
+    ) -> Self {
+        Self { backend, tensors, transposed }
     }
 
     /// The name under which a tensor is there: its own, or the one that it has where a model was saved
@@ -61,7 +63,8 @@ impl<B: Backend> Tensors<B> {
         rows: usize,
         width: usize,
     ) -> Result<B::Matrix, LmError> {
-        B::matrix(self.take(&format!("{name}.weight"), &[rows, width])?, false)
+        let tensor = self.take(&format!("{name}.weight"), &[rows, width])?;
+        self.backend.matrix(tensor, false)
     }
 
     /// A projection with or without bias.
@@ -77,7 +80,7 @@ impl<B: Backend> Tensors<B> {
             false => [outputs, inputs],
         };
         let weight = self.take(&format!("{name}.weight"), &shape)?;
-        let weight = B::matrix(weight, self.transposed)?;
+        let weight = self.backend.matrix(weight, self.transposed)?;
         let bias = bias.then(|| self.vector(&format!("{name}.bias"), outputs)).transpose()?;
         Ok(Projection { weight, bias })
     }
@@ -95,12 +98,13 @@ impl<B: Backend> Tensors<B> {
             Form::Floats(tensor) => Form::Floats(tensor.reshape((count * outputs, inputs))?),
             blocks => blocks,
         };
-        B::matrix(StoredTensor(flat), false)
+        self.backend.matrix(StoredTensor(flat), false)
     }
 
     /// A vector; `name` is the whole name.
     pub(super) fn vector(&mut self, name: &str, elements: usize) -> Result<B::Vector, LmError> {
-        B::vector(self.take(name, &[elements])?)
+        let tensor = self.take(name, &[elements])?;
+        self.backend.vector(tensor)
     }
 
     /// A norm over `width` elements.
@@ -127,7 +131,7 @@ impl<B: Backend> Tensors<B> {
     ) -> Result<NormWeights<B::Vector>, LmError> {
         let tensor = self.take(&format!("{name}.weight"), &[heads, width])?;
         let weight = floats(tensor)?.flatten_all()?;
-        let weight = Some(B::vector(StoredTensor::new(weight))?);
+        let weight = Some(self.backend.vector(StoredTensor::new(weight))?);
         Ok(NormWeights { norm, weight, bias: None })
     }
 
@@ -142,7 +146,7 @@ impl<B: Backend> Tensors<B> {
         let weights = (0..heads)
             .map(|head| floats(self.take(&format!("{name}.norms.{head}.weight"), &[width])?))
             .collect::<Result<Vec<_>, _>>()?;
-        let weight = Some(B::vector(StoredTensor::new(Tensor::cat(&weights, 0)?))?);
+        let weight = Some(self.backend.vector(StoredTensor::new(Tensor::cat(&weights, 0)?))?);
         Ok(NormWeights { norm, weight, bias: None })
     }
 }

@@ -1,9 +1,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::super::{Budget, Device, EvaluationOptions, OptimizerKind, OptimizerOptions};
+use super::super::{Budget, EvaluationOptions, OptimizerKind, OptimizerOptions};
 use super::*;
-use crate::lm::Storage;
+use crate::lm::{DeviceChoice, Storage};
 
 const MERGE: &str = "
 merge:
@@ -33,7 +33,7 @@ fn sections_have_defaults() {
             num_fewshot: None,
             batch_size: None,
             dtype: Storage::F32,
-            device: Device::Cpu
+            device: DeviceChoice::Cpu
         }
     );
     assert_eq!((file.validation.fraction, file.validation.seed), (0.5, 1));
@@ -131,9 +131,9 @@ fn mistakes_in_sections_have_a_place() {
             "",
         ),
         (
-            "evaluation: {device: cuda}",
-            "8:22: evaluation.device: device `cuda` is not supported yet",
-            "only `cpu` can be given here",
+            "evaluation: {device: cuda:first}",
+            "8:22: evaluation.device: `cuda:first` is not possible",
+            "possible are `cpu`, `cuda`, `cuda:N` and `metal`",
         ),
         (
             "evaluation: {limit: 0.5}",

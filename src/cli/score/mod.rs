@@ -1,32 +1,28 @@
 //! `mergekit score`: a model on tasks of lm-evaluation-harness.
 
-use std::fs;
+mod files;
+mod notes;
+mod watched;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{ArgAction, Args};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::interrupt::end_on_ctrl_c;
 use super::model::{ModelArguments, PreparedModel};
 use super::terminal::print;
 use super::{Failure, Talk, Verbosity};
-use crate::checkpoint::OutputDirectory;
-use crate::engine::EngineError;
 use crate::evaluate::{
     BOOTSTRAP_ITERATIONS, ChatOptions, Limit, Samples, SelectedTask, TaskLibrary, TaskOptions,
-    sha256,
 };
-use crate::files::write_atomically;
-use crate::lm::{Decoder, GenerateRequest, LanguageModel, LmError, Score, ScoreRequest, StopRule};
-use crate::report::{
-    OutputError, ScoredTask, Scores, count, duration_words, scores_json, scores_text,
-};
-
-/// The file with all figures.
-const RESULTS_FILE: &str = "results.json";
+use crate::lm::LanguageModel;
+use crate::report::{ScoredTask, Scores, count, duration_words, scores_json, scores_text};
+use files::{RESULTS_FILE, check_output, write_output};
+use notes::{description, run_config};
+use watched::Watched;
 
 /// Where task files are looked for if nothing is said, as by searches.
 const DEFAULT_DIRECTORY: &str = "evaluators";
@@ -52,7 +48,7 @@ Examples:
 
 Exit code: 0 when all tasks are scored, 1 when the machine failed, 2 when something that
 was given has to be changed, 130 after Ctrl-C.")]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
 
@@ -123,7 +119,7 @@ pub(super) struct Arguments {
 }
 
 /// Runs the command.
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let started = Instant::now();
     let date = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let talk = Talk::new(arguments.verbosity);
@@ -263,199 +259,6 @@ impl Arguments {
                 format!("`--seed` has {} numbers", self.seed.len()),
                 "give one number, or four: for Python, NumPy, PyTorch and the draw of examples",
             )),
-        }
-    }
-}
-
-/// A model that counts what it is asked, and which prompts lose their beginning.
-struct Watched<'a> {
-    decoder: &'a Decoder,
-    requests: AtomicUsize,
-    cut: AtomicUsize,
-}
-
-impl<'a> Watched<'a> {
-    fn new(decoder: &'a Decoder) -> Self {
-        Self { decoder, requests: AtomicUsize::new(0), cut: AtomicUsize::new(0) }
-    }
-
-    fn count(&self, requests: usize, cut: usize) {
-        self.requests.fetch_add(requests, Ordering::Relaxed);
-        self.cut.fetch_add(cut, Ordering::Relaxed);
-    }
-}
-
-impl LanguageModel for Watched<'_> {
-    fn score(&self, requests: &[ScoreRequest]) -> Result<Vec<Score>, LmError> {
-        // The last token is only predicted.
-        let seen = |request: &&ScoreRequest| request.context.len() + request.continuation.len() - 1;
-        let cut = requests.iter().filter(|request| seen(request) > self.max_length()).count();
-        self.count(requests.len(), cut);
-        self.decoder.score(requests)
-    }
-
-    fn generate(
-        &self,
-        requests: &[GenerateRequest],
-        stop: StopRule<'_>,
-    ) -> Result<Vec<Vec<u32>>, LmError> {
-        let needed = |request: &&GenerateRequest| request.prompt.len() + request.max_new_tokens;
-        let cut = requests.iter().filter(|request| needed(request) > self.max_length()).count();
-        self.count(requests.len(), cut);
-        self.decoder.generate(requests, stop)
-    }
-
-    fn max_length(&self) -> usize {
-        self.decoder.max_length()
-    }
-}
-
-/// What the harness notes as `config`: the model and how it was run.
-fn run_config(arguments: &Arguments, parameters: u64) -> Value {
-    let mut model_args = Map::new();
-    let mut note = |name: &str, value: Value| model_args.insert(name.to_owned(), value);
-    note("pretrained", json!(arguments.model.model.display().to_string()));
-    if let Some(tokenizer) = &arguments.model.tokenizer {
-        note("tokenizer", json!(tokenizer.display().to_string()));
-    }
-    if let Some(adds_bos) = arguments.model.add_bos_token {
-        note("add_bos_token", json!(adds_bos));
-    }
-    if let Some(max_length) = arguments.model.max_length {
-        note("max_length", json!(max_length.get()));
-    }
-    let seeds = arguments.seeds().unwrap_or(DEFAULT_SEEDS);
-    json!({
-        "model": "mergekit",
-        "model_args": model_args,
-        "model_num_parameters": parameters,
-        "model_dtype": arguments.model.dtype,
-        "batch_size": arguments.batch_size,
-        "device": "cpu",
-        "limit": match arguments.limit {
-            None => Value::Null,
-            Some(Limit::Items(items)) => json!(items as f64),
-            Some(Limit::Share(share)) => json!(share),
-        },
-        "bootstrap_iters": arguments.bootstrap_iters,
-        "gen_kwargs": Value::Null,
-        "random_seed": seeds[0],
-        "numpy_seed": seeds[1],
-        "torch_seed": seeds[2],
-        "fewshot_seed": seeds[3],
-    })
-}
-
-/// What the harness notes of tokenizer and prompts.
-fn description(
-    arguments: &Arguments,
-    model: &PreparedModel,
-    options: &TaskOptions,
-) -> Map<String, Value> {
-    let name = arguments.model.model.display().to_string();
-    let sanitized: String = sanitized(&name);
-    let instruction = arguments.system_instruction.as_deref();
-    let template = options.chat.as_ref().map(|chat| chat.template.text());
-    let fields = json!({
-        "tokenizer_bos_token": token(model.tokenizer.bos()),
-        "tokenizer_eos_token": token(model.tokenizer.eos()),
-        "eot_token_id": model.tokenizer.eos().map(|(_, id)| id),
-        "model_source": "mergekit",
-        "model_name": name,
-        "model_name_sanitized": sanitized,
-        "system_instruction": instruction,
-        "system_instruction_sha": instruction.map(sha256),
-        "fewshot_as_multiturn": options.chat.as_ref().map(|chat| chat.multiturn),
-        "chat_template": template,
-        "chat_template_sha": template.map(sha256),
-    });
-    match fields {
-        Value::Object(fields) => fields,
-        _ => unreachable!("the macro is given an object"),
-    }
-}
-
-/// Text and id of a token, both as text.
-fn token(token: Option<(&str, u32)>) -> Value {
-    token.map_or(Value::Null, |(text, id)| json!([text, id.to_string()]))
-}
-
-/// A name without what cannot be in the name of a file.
-fn sanitized(name: &str) -> String {
-    let mut out = String::new();
-    let mut replaced = false;
-    for c in name.chars() {
-        let is_special = "\"<>:/|\\?*[]".contains(c);
-        match (is_special, replaced) {
-            (true, false) => out.push_str("__"),
-            (true, true) => {}
-            (false, _) => out.push(c),
-        }
-        replaced = is_special;
-    }
-    out
-}
-
-/// Refuses a directory that has results already, before any work is done.
-fn check_output(output: &Path, overwrite: bool) -> Result<(), Failure> {
-    let shown = output.display();
-    if output.exists() && !output.is_dir() {
-        return Err(Failure::refused(
-            format!("cannot write results to `{shown}`: it is no directory"),
-            "give `--output` the name of a directory",
-        ));
-    }
-    let entries = fs::read_dir(output).into_iter().flatten().flatten();
-    let found = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    match found.filter(|name| is_result(name)).min() {
-        Some(name) if !overwrite => Err(Failure::refused(
-            format!("`{shown}` already holds `{name}`"),
-            "choose another directory for `--output`, or replace what is there with `--overwrite`",
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Whether a file is one that [`write_output`] writes.
-fn is_result(name: &str) -> bool {
-    name == RESULTS_FILE || (name.starts_with("samples_") && name.ends_with(".jsonl"))
-}
-
-/// Writes all files. A new directory appears with all of them; in one that exists each file is replaced
-/// as a whole, the results last.
-fn write_output(
-    output: &Path,
-    overwrite: bool,
-    results: &str,
-    samples: &[(String, Samples)],
-) -> Result<(), Failure> {
-    let is_new = fs::read_dir(output).map_or(true, |mut entries| entries.next().is_none());
-    let mut files: Vec<(String, String)> = samples
-        .iter()
-        .map(|(task, samples)| {
-            let lines = samples.lines.iter().map(|line| format!("{line}\n")).collect();
-            (format!("samples_{}.jsonl", sanitized(task)), lines)
-        })
-        .collect();
-    files.push((RESULTS_FILE.to_owned(), results.to_owned()));
-    let write = |directory: &Path| -> Result<(), Failure> {
-        for (name, text) in &files {
-            let path = directory.join(name);
-            write_atomically(&path, text.as_bytes())
-                .map_err(|source| OutputError::Write { path, source })?;
-        }
-        Ok(())
-    };
-    match is_new {
-        true => {
-            let directory = OutputDirectory::create(output, false).map_err(EngineError::from)?;
-            write(directory.path())?;
-            directory.commit().map_err(EngineError::from)?;
-            Ok(())
-        }
-        false => {
-            check_output(output, overwrite)?;
-            write(output)
         }
     }
 }
