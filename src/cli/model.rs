@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use clap::Args;
 use clap::builder::PossibleValuesParser;
+use clap::{ArgAction, Args};
 use indexmap::IndexMap;
 use indicatif::DecimalBytes;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -55,6 +55,10 @@ pub(super) struct ModelArguments {
     #[arg(long, value_name = "DEVICE", default_value_t)]
     pub(super) device: DeviceChoice,
 
+    /// Whether beginnings that texts share are computed once. Results are the same; for measurements
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    pub(super) share_prefixes: bool,
+
     /// Cache for models of the Hub; if not given, as HF_HUB_CACHE and HF_HOME say
     #[arg(long, value_name = "PATH")]
     transformers_cache: Option<PathBuf>,
@@ -75,6 +79,7 @@ pub(super) struct PreparedModel {
     threads: usize,
     memory_limit: Option<u64>,
     max_length: Option<usize>,
+    share_prefixes: bool,
     storage: Storage,
     device: DeviceChoice,
     pub(super) tokenizer: Tokenizer,
@@ -141,6 +146,7 @@ impl ModelArguments {
         Ok(PreparedModel {
             threads: self.threads.map_or(0, |threads| useful_threads(threads, talk).get()),
             memory_limit: self.memory_limit,
+            share_prefixes: self.share_prefixes,
             storage: self.dtype.parse().unwrap_or_default(),
             device: self.device,
             max_length: self
@@ -239,6 +245,7 @@ impl PreparedModel {
             max_length: self.max_length,
             memory_limit: working,
             device: self.device,
+            share_prefixes: self.share_prefixes,
             ..DecoderOptions::default()
         };
         let skeleton = DecoderSkeleton::new(self.plan.model_config(), &options)?;

@@ -65,6 +65,8 @@ struct Memos {
     turns: Memo<(u64, Vec<usize>), Cosines>,
     /// Columns that are laid side by side, by the widths of their sources.
     columns: Memo<(Vec<usize>, Vec<Columns>), Tensor>,
+    /// Indices of so many columns, `[1, columns]`, f32.
+    numbers: Memo<usize, Tensor>,
 }
 
 impl OnDevice {
@@ -74,6 +76,7 @@ impl OnDevice {
             places: Memo::new(2),
             turns: Memo::new(8),
             columns: Memo::new(16),
+            numbers: Memo::new(1),
         };
         Self {
             half_products: !device.is_cpu(),
@@ -403,7 +406,11 @@ impl Backend for OnDevice {
     }
 
     fn summarize(&self, logits: &Rows) -> Result<Vec<RowSummary>, LmError> {
-        logits.tensor().map_or_else(|| Ok(Vec::new()), rows::summarize)
+        let Some(logits) = logits.tensor() else { return Ok(Vec::new()) };
+        let indices = self.memos.numbers.get(logits.dim(1)?, |width| {
+            Tensor::arange(0.0, *width as f32, &self.device)?.reshape((1, *width))
+        })?;
+        rows::summarize(logits, &indices)
     }
 
     fn pick(&self, logits: &Rows, wanted: &[(usize, u32)]) -> Result<Vec<f32>, LmError> {

@@ -63,7 +63,9 @@ pub(super) struct Limits {
 impl Limits {
     pub(super) fn new(config: &DecoderConfig, options: &DecoderOptions, habits: &Habits) -> Self {
         let memory = options.memory_limit.unwrap_or(MEMORY);
-        let head_rows = (habits.logits / config.vocabulary).max(FEWEST_HEAD_ROWS);
+        // An eighth of the memory at most.
+        let logits = habits.logits.min(memory as usize / 8 / size_of::<f32>());
+        let head_rows = (logits / config.vocabulary).max(FEWEST_HEAD_ROWS);
         let row = (row_elements(config) * size_of::<f32>()) as u64;
         let head = ((head_rows * config.vocabulary) * size_of::<f32>()) as u64;
         // Half for passes, half for keys and values that last.

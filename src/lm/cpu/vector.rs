@@ -49,7 +49,7 @@ pub(super) fn add_to_rows(rows: &mut [f32], bias: &[f32]) {
 /// `row · weight / √(mean(row²) + ε)`, in place; with `1 + weight` where the weight is an offset.
 #[inline(always)]
 fn rms_norm(row: &mut [f32], weight: &[f32], epsilon: f32, offset: f32) {
-    let squares = sum_of_squares(row);
+    let squares = sum_of(row, |value| value * value);
     let scale = 1.0 / (squares / row.len() as f32 + epsilon).sqrt();
     for (value, weight) in row.iter_mut().zip(weight) {
         *value = (offset + *weight) * (*value * scale);
@@ -60,38 +60,24 @@ fn rms_norm(row: &mut [f32], weight: &[f32], epsilon: f32, offset: f32) {
 #[inline(always)]
 fn standardize(row: &mut [f32], epsilon: f32) {
     let count = row.len() as f32;
-    let mean = sum(row) / count;
+    let mean = sum_of(row, |value| value) / count;
     row.iter_mut().for_each(|value| *value -= mean);
-    let scale = 1.0 / (sum_of_squares(row) / count + epsilon).sqrt();
+    let scale = 1.0 / (sum_of(row, |value| value * value) / count + epsilon).sqrt();
     row.iter_mut().for_each(|value| *value *= scale);
 }
 
+/// `Σ term(value)`, over fixed lanes in a fixed order.
 #[inline(always)]
-fn sum(values: &[f32]) -> f32 {
+fn sum_of(values: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0_f32; LANES];
     let (chunks, rest) = values.as_chunks::<LANES>();
     for chunk in chunks {
         for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane += value;
+            *lane += term(*value);
         }
     }
     for (lane, value) in lanes.iter_mut().zip(rest) {
-        *lane += value;
-    }
-    folded(lanes, |a, b| a + b)
-}
-
-#[inline(always)]
-fn sum_of_squares(values: &[f32]) -> f32 {
-    let mut lanes = [0.0_f32; LANES];
-    let (chunks, rest) = values.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane += value * value;
-        }
-    }
-    for (lane, value) in lanes.iter_mut().zip(rest) {
-        *lane += value * value;
+        *lane += term(*value);
     }
     folded(lanes, |a, b| a + b)
 }

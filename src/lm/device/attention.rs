@@ -33,6 +33,8 @@ struct PlacedGroup {
     query_positions: Tensor,
     /// `[members, keys]`, f32.
     key_positions: Tensor,
+    /// Positions of the keys that are seen of each shared part, `[1, keys]`, f32; `None` if none is.
+    shared_positions: Vec<Option<Tensor>>,
 }
 
 impl Plan {
@@ -60,7 +62,8 @@ impl Plan {
         rows.enumerate().for_each(|(result, row)| order[*row] = result);
         let is_in_order = count == order.len() && order.iter().enumerate().all(|(a, b)| a == *b);
         let order = if is_in_order { None } else { Some(index(&order, device)?) };
-        let groups = groups.into_iter().map(|group| PlacedGroup::new(group, device));
+        let groups =
+            groups.into_iter().map(|group| PlacedGroup::new(group, &question.shared, device));
         Ok(Self { groups: groups.collect::<Result<_, _>>()?, order })
     }
 
@@ -104,13 +107,19 @@ struct Part {
 }
 
 impl PlacedGroup {
-    fn new(group: Group, device: &Device) -> Result<Self, LmError> {
+    fn new(group: Group, shared: &[Shared], device: &Device) -> Result<Self, LmError> {
         let members = group.members;
         let [queries, keys] = [&group.rows, &group.places].map(|all| all.len() / members);
         let positions = |positions: &[usize], each| {
             let positions: Vec<f32> = positions.iter().map(|position| *position as f32).collect();
             Tensor::from_vec(positions, (members, each), device)
         };
+        let shared_positions = shared.iter().zip(&group.shared).map(|(shared, (range, _))| {
+            let positions = range.clone().map(|key| (shared.position + key) as f32);
+            let positions: Vec<f32> = positions.collect();
+            let tensor = || Tensor::from_vec(positions, (1, range.len()), device);
+            (!range.is_empty()).then(tensor).transpose()
+        });
         Ok(Self {
             queries,
             keys,
@@ -118,6 +127,7 @@ impl PlacedGroup {
             places: index(&group.places, device)?,
             query_positions: positions(&group.query_positions, queries)?,
             key_positions: positions(&group.key_positions, keys)?,
+            shared_positions: shared_positions.collect::<Result<_, _>>()?,
             group,
         })
     }
@@ -142,19 +152,17 @@ impl PlacedGroup {
             of_all.reshape((kv_heads * members, self.queries * shared_heads, key_dim))?;
 
         let mut parts = Vec::new();
-        for (prefix, (range, is_masked)) in pass.prefixes.iter().zip(&self.group.shared) {
+        let shared = self.group.shared.iter().zip(&self.shared_positions);
+        for (prefix, ((range, is_masked), positions)) in pass.prefixes.iter().zip(shared) {
             let held = prefix.store.layer(layer);
-            let (Some(keys), Some(values)) = (&held.keys, &held.values) else { continue };
-            if range.is_empty() {
+            let (Some(keys), Some(values), Some(positions)) = (&held.keys, &held.values, positions)
+            else {
                 continue;
-            }
+            };
             let (start, len) = (prefix.block.offset + range.start, range.len());
             let keys = keys.narrow(1, start, len)?;
             let scores = of_all.matmul(&keys.t()?)?;
-            let first = (prefix.position + range.start) as f32;
-            let positions = Tensor::arange(first, first + len as f32, rows.device())?;
-            let positions = positions.reshape((1, len))?;
-            let scores = self.finish(&scores, config, &positions, *is_masked, slopes)?;
+            let scores = self.finish(&scores, config, positions, *is_masked, slopes)?;
             parts.push(Part { scores, values: values.narrow(1, start, len)? });
         }
         let held = store.layer(layer);

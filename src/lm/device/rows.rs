@@ -119,14 +119,13 @@ impl Cosines {
     }
 }
 
-/// What each row of logits says of itself.
-pub(super) fn summarize(logits: &Tensor) -> Result<Vec<RowSummary>, LmError> {
+/// What each row of logits says of itself; `indices` are those of the columns, `[1, width]`, f32.
+pub(super) fn summarize(logits: &Tensor, indices: &Tensor) -> Result<Vec<RowSummary>, LmError> {
     let (_, width) = logits.dims2()?;
     let largest = logits.max_keepdim(1)?;
     let sums = logits.broadcast_sub(&largest)?.exp()?.sum_keepdim(1)?;
     // The lowest index of those with the largest logit: which one a device's own argmax finds is
     // not said. Numbers up to 2²⁴ are exact in f32, and vocabularies are smaller.
-    let indices = Tensor::arange(0.0, width as f32, logits.device())?.reshape((1, width))?;
     let beyond = Tensor::full(width as f32, (1, width), logits.device())?;
     let shape = logits.shape();
     let indices = logits
