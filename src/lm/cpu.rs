@@ -8,6 +8,7 @@ mod attention;
 mod kv;
 mod matrix;
 mod product;
+mod small;
 mod tiles;
 mod values;
 mod vector;

@@ -8,6 +8,7 @@ use candle_core::{DType, Device, Storage, Tensor};
 use half::{bf16, f16};
 
 use super::product::{Output, multiply};
+use super::small;
 use super::values::{Values, Weight};
 use super::vector::{Loop, run_widened};
 use crate::lm::error::LmError;
@@ -136,9 +137,14 @@ impl Matrix {
         self.with(|weight| run_widened(CopyRow { weight, index, out }));
     }
 
-    /// `output[rows, outputs] (+)= input[rows, inputs] · weightᵀ`; see [`multiply`].
+    /// `output[rows, outputs] (+)= input[rows, inputs] · weightᵀ`, on at most `threads` threads.
     pub(super) fn multiply(&self, output: &mut [f32], input: &[f32], mode: Output, threads: usize) {
-        self.with(|weight| multiply(output, input, weight, mode, threads));
+        self.with(|weight| match weight.values {
+            Values::Rows(values) if small::is_small(values.len()) => {
+                small::multiply(output, input, values, weight.inputs, mode, threads);
+            }
+            _ => multiply(output, input, weight, mode, threads),
+        });
     }
 
     /// Works on the weights where they lie.

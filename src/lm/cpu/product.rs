@@ -35,7 +35,7 @@ const LINE: usize = 16;
 
 /// Products smaller than this (in multiply-adds) stay on one thread. It is a tenth of a millisecond
 /// of work, against some microseconds for handing a part of it to another thread.
-const SMALLEST_SHARED_PRODUCT: usize = 4 << 20;
+pub(super) const SMALLEST_SHARED_PRODUCT: usize = 4 << 20;
 
 /// A product of fewer rows takes as long as one of so many, since it has to read the weights.
 const FEWEST_ROWS: usize = 16;
