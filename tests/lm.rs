@@ -10,7 +10,8 @@ use candle_core::{DType, Tensor};
 use decoders::{Golden, goldens, never, request, tensors};
 use indexmap::IndexMap;
 use mergekit::lm::{
-    Decoder, DecoderOptions, GenerateRequest, LanguageModel, LmError, Sampling, Score, ScoreRequest,
+    Decoder, DecoderOptions, DecoderSkeleton, GenerateRequest, LanguageModel, LmError, Sampling,
+    Score, ScoreRequest, StoredTensor,
 };
 use serde_json::{Value, json};
 
@@ -70,10 +71,13 @@ fn scores_do_not_depend_on_company() {
             .iter()
             .map(|request| model.score(std::slice::from_ref(request)).expect("valid")[0])
             .collect();
-        for batch_rows in [1, 2, 13, 64, 10_000] {
-            let options = DecoderOptions { batch_rows: Some(batch_rows), ..long() };
+        let rows = [1, 2, 13, 64, 10_000];
+        let of_rows = rows.map(|rows| DecoderOptions { batch_rows: Some(rows), ..long() });
+        let apart = DecoderOptions { share_prefixes: false, ..long() };
+        let little = DecoderOptions { memory_limit: Some(1), ..long() };
+        for options in of_rows.into_iter().chain([apart, little]) {
             let model = decoder(&golden, &options);
-            assert_eq!(model.score(&requests).expect("valid"), alone, "{name}, {batch_rows} rows");
+            assert_eq!(model.score(&requests).expect("valid"), alone, "{name}, {options:?}");
             // A header that all share is computed before the batches.
             let headed = requests.len() / 2;
             assert_eq!(model.score(&requests[headed..]).expect("valid"), alone[headed..]);
@@ -106,7 +110,11 @@ fn answers_do_not_depend_on_company() {
                 prompt: golden.texts[0][..3 + index % 40].to_vec(),
                 max_new_tokens: index % 70,
                 end_tokens: vec![7, 12],
-                sampling: Sampling::default(),
+                sampling: match index % 3 {
+                    0 => Sampling { temperature: 0.7, seed: index as u64, ..Sampling::default() },
+                    1 => Sampling { repetition_penalty: 1.3, ..Sampling::default() },
+                    _ => Sampling::default(),
+                },
             })
             .collect();
         let stop = |request: usize, answer: &[u32]| answer.len() == 2 + request % 90;
@@ -119,11 +127,40 @@ fn answers_do_not_depend_on_company() {
             })
             .collect();
         assert!(alone.iter().any(|answer| answer.len() > 20), "nothing crosses a page");
-        for batch_rows in [1, 13, 1000] {
-            let options = DecoderOptions { batch_rows: Some(batch_rows), ..long() };
+        let of_rows = [1, 13, 1000].map(|rows| DecoderOptions { batch_rows: Some(rows), ..long() });
+        let little = DecoderOptions { memory_limit: Some(1), ..long() };
+        for options in of_rows.into_iter().chain([little]) {
             let model = decoder(&golden, &options);
-            assert_eq!(model.generate(&requests, &stop).expect("valid"), alone, "{name}");
+            let answers = model.generate(&requests, &stop).expect("valid");
+            assert_eq!(answers, alone, "{name}, {options:?}");
         }
+    }
+}
+
+#[test]
+fn weights_are_exchanged_without_a_trace() {
+    let names = ["llama_grouped_heads", "mixtral"];
+    for golden in names.map(golden) {
+        let requests = mixed_requests(&golden.texts[0]);
+        let stored = |factor: f64| -> IndexMap<String, StoredTensor> {
+            let scaled = |(name, tensor): (String, Tensor)| {
+                let tensor = (tensor * factor).expect("numbers can be multiplied");
+                (name, StoredTensor::new(tensor))
+            };
+            tensors(&golden).into_iter().map(scaled).collect()
+        };
+        let load = |skeleton: DecoderSkeleton, factor| {
+            skeleton.load(stored(factor)).expect("the model has all tensors")
+        };
+        let skeleton = || DecoderSkeleton::new(&golden.config, &long()).expect("it is known");
+        let first = load(skeleton(), 1.0);
+        let scores = first.score(&requests).expect("valid");
+        let second = load(first.unload(), 0.5);
+        let fresh = load(skeleton(), 0.5).score(&requests).expect("valid");
+        assert_eq!(second.score(&requests).expect("valid"), fresh);
+        assert_ne!(fresh, scores);
+        let again = load(second.unload(), 1.0);
+        assert_eq!(again.score(&requests).expect("valid"), scores);
     }
 }
 

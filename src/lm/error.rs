@@ -29,7 +29,7 @@ pub enum LmError {
     },
 
     /// A device cannot be used.
-    #[error("cannot run models on `{device}`: {source}")]
+    #[error("cannot run models on `{device}`")]
     DeviceUnavailable {
         /// The device asked for.
         device: DeviceChoice,
