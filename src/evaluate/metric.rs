@@ -2,13 +2,11 @@
 
 use indexmap::IndexMap;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::aggregation::Aggregation;
 use super::chrf::Chrf;
 use super::filter::Pipeline;
 use super::python::Pattern;
-use super::record::{ItemResponses, Response};
 use super::{EvaluateError, MetricValues, bleu, metric_key};
 use crate::config::yaml::Fields;
 
@@ -250,43 +248,6 @@ impl Metrics {
                 .map(move |metric| (metric_key(metric.name, pipeline), metric.higher_is_better))
         });
         keys.collect()
-    }
-
-    /// Values of each metric, still without items.
-    pub(super) fn columns(&self) -> Vec<MetricValues> {
-        self.list.iter().map(|metric| MetricValues::new(metric.measure.width())).collect()
-    }
-
-    /// Values under their keys, where pipelines make no difference.
-    pub(super) fn for_all_pipelines(
-        &self,
-        columns: &[MetricValues],
-    ) -> IndexMap<String, MetricValues> {
-        let pairs = self.pipelines.iter().flat_map(|pipeline| {
-            self.list
-                .iter()
-                .zip(columns)
-                .map(move |(metric, values)| (metric_key(metric.name, pipeline), values.clone()))
-        });
-        pairs.collect()
-    }
-
-    /// What is noted of an item under the keys of some metrics.
-    pub(super) fn noted(&self, note: impl Fn(&Metric) -> Option<Value>) -> IndexMap<String, Value> {
-        let keys = self.pipelines.iter().flat_map(|pipeline| {
-            let note = &note;
-            self.list.iter().filter_map(move |m| Some((metric_key(m.name, pipeline), note(m)?)))
-        });
-        keys.collect()
-    }
-
-    /// Responses to single requests that pipelines leave as they are.
-    pub(super) fn unfiltered(&self, said: Vec<Response>) -> ItemResponses {
-        ItemResponses {
-            responses: said.iter().map(|response| vec![response.clone()]).collect(),
-            filtered: self.pipelines.iter().map(|name| (name.clone(), said.clone())).collect(),
-            noted: IndexMap::new(),
-        }
     }
 
     /// The figure of a metric, given with its pipeline; NaN if there is none.

@@ -1,38 +1,28 @@
 //! Tasks that choose among given answers, by the log-likelihood of each.
 
-use indexmap::IndexMap;
 use serde_json::{Value, json};
 
-use super::error::Row;
 use super::field::as_index;
-use super::loglikelihood::{check_room, encode, score};
-use super::metric::{MULTIPLE_CHOICE, Measure, Metric, Metrics};
-use super::prompt::TaskData;
-use super::record::{ItemRecord, ItemResponses, RequestRecord, Response, TaskInfo};
+use super::harness_task::{Item, TaskKind};
+use super::loglikelihood::{check_room, score};
+use super::metric::{MULTIPLE_CHOICE, Measure, Metric};
+use super::prompted::PromptedDocument;
+use super::record::{RequestRecord, Response};
 use super::tokenizer::TokenPair;
-use super::{EvaluateError, Evaluator, MetricValues, TaskOptions, TaskScores, Tokenizer};
+use super::{EvaluateError, MetricValues};
 use crate::lm::{LanguageModel, Score};
 
 /// The index that is no choice's, for answers that are not among the choices.
 const NO_CHOICE: i64 = -100;
 
-/// A multiple-choice task with its prompts.
-#[derive(Debug)]
-pub(super) struct MultipleChoice {
-    name: String,
-    items: Vec<Item>,
-    metrics: Metrics,
-    warnings: Vec<String>,
-    info: TaskInfo,
-}
+/// Multiple-choice tasks.
+pub(super) struct MultipleChoice;
 
-#[derive(Debug)]
-struct Item {
-    prompt: String,
-    record: Option<Box<ItemRecord>>,
+/// The choices of an item.
+pub(super) struct Choices {
     /// One for each choice; then one for each choice without context, where a metric needs it.
     pairs: Vec<TokenPair>,
-    choices: Vec<ChoiceLength>,
+    lengths: Vec<ChoiceLength>,
     /// Indices of the right choices; one that is out of range is never chosen.
     gold: Vec<i64>,
 }
@@ -44,40 +34,19 @@ struct ChoiceLength {
     bytes: usize,
 }
 
-impl MultipleChoice {
-    /// Makes and tokenizes every prompt of a task.
-    pub(super) fn prepare(
-        data: TaskData,
-        tokenizer: &Tokenizer,
-        options: &TaskOptions,
-    ) -> Result<MultipleChoice, EvaluateError> {
-        let items = data.prepare_items(options, |index, contexts| {
-            Item::prepare(&data, tokenizer, options, index, contexts)
-        })?;
-        let warnings = data.warnings(options);
-        let info = data.info(options);
-        let config = data.config;
-        let metrics = Metrics::new(config.metrics, &config.pipelines);
-        Ok(MultipleChoice { name: config.name, items, metrics, warnings, info })
-    }
-}
+impl TaskKind for MultipleChoice {
+    const OUTPUT_TYPE: &'static str = MULTIPLE_CHOICE;
+    type Question = Choices;
+    /// For each of [`Choices::pairs`].
+    type Answer = Vec<Score>;
 
-impl Item {
-    fn prepare(
-        data: &TaskData,
-        tokenizer: &Tokenizer,
-        options: &TaskOptions,
-        index: usize,
-        contexts: Vec<String>,
-    ) -> Result<Item, EvaluateError> {
-        let row = Row::Item(index);
-        let (config, document) = (&data.config, &data.documents[index]);
-        let fields = &config.prompt.fields;
-        let Some(choices) = fields.choices(document, &data.columns, row)? else {
+    fn item(&self, document: PromptedDocument<'_>) -> Result<Item<Choices>, EvaluateError> {
+        let (row, fields, data) = (document.row(), document.fields(), document.data);
+        let Some(choices) = document.choices()? else {
             unreachable!("a multiple-choice config without choices is refused when it is read")
         };
-        let target = fields.target(document, &data.columns, row)?;
-        let delimiter = data.answer_delimiter(options);
+        let target = document.target()?;
+        let delimiter = data.answer_delimiter(document.options);
         let continued = |text: &str| format!("{delimiter}{text}");
 
         let gold;
@@ -86,38 +55,39 @@ impl Item {
             let Some(continuation) = target.as_str().map(continued) else {
                 return Err(fields.target.wrong_value(row, "a text", &target));
             };
-            requests = contexts.iter().map(|context| (&**context, continuation.clone())).collect();
-            let text = fields.text(document, &data.columns, row)?;
+            let contexts = document.prompts.iter();
+            requests = contexts.map(|context| (&**context, continuation.clone())).collect();
+            let text = document.text()?;
             let right = as_index(&text);
             let wrong = || fields.text.wrong_value(row, "the index of a choice", &text);
             gold = vec![right.ok_or_else(wrong)?];
         } else {
-            let context = contexts.first().map_or("", String::as_str);
+            let context = document.prompt();
             requests = choices.iter().map(|choice| (context, continued(choice))).collect();
             let expected = "a choice, its index or a list of these";
             let wrong = || fields.target.wrong_value(row, expected, &target);
             gold = right_choices(&target, &choices).ok_or_else(wrong)?;
         }
+        let metrics = &data.config.metrics;
         let needs_alone = |metric: &Metric| metric.measure == Measure::AccuracyMutualInformation;
-        if config.metrics.iter().any(needs_alone) {
+        if metrics.iter().any(needs_alone) {
             requests.extend(choices.iter().map(|choice| ("", continued(choice))));
         }
 
         // The harness fails when a metric of two choices meets several right ones.
         let needs_one = |metric: &Metric| metric.measure == Measure::Choice;
-        if gold.len() > 1 && config.metrics.iter().any(needs_one) {
+        if gold.len() > 1 && metrics.iter().any(needs_one) {
             let expected = "a single choice, which `f1` and `mcc` need";
             return Err(fields.target.wrong_value(row, expected, &target));
         }
 
-        let pairs = requests.iter().map(|(context, continuation)| {
-            encode(tokenizer, &config.name, index, context, continuation)
-        });
+        let pairs = requests
+            .iter()
+            .map(|(context, continuation)| document.encode_pair(context, continuation));
         let pairs = pairs.collect::<Result<_, _>>()?;
-        let record = data.record(index, options, || {
-            let requests = requests.iter().map(|(context, continuation)| {
-                let (context, continuation) = ((*context).to_owned(), continuation.clone());
-                RequestRecord::LogLikelihood { context, continuation }
+        let record = document.record(|| {
+            let requests = requests.into_iter().map(|(context, continuation)| {
+                RequestRecord::LogLikelihood { context: context.to_owned(), continuation }
             });
             requests.collect()
         })?;
@@ -125,9 +95,67 @@ impl Item {
             characters: choice.chars().count(),
             bytes: choice.len(),
         };
-        let choices = choices.iter().map(length).collect();
-        let prompt = contexts.into_iter().next().unwrap_or_default();
-        Ok(Item { prompt, record, pairs, choices, gold })
+        let lengths = choices.iter().map(length).collect();
+        let question = Choices { pairs, lengths, gold };
+        Ok(Item { record, question, prompt: document.into_prompt() })
+    }
+
+    fn fingerprint(prompt: &str, Choices { pairs, lengths, gold }: &Choices) -> String {
+        let pairs: Vec<_> = pairs.iter().map(|pair| (&pair.context, &pair.continuation)).collect();
+        format!("{prompt}\n{pairs:?} {lengths:?} {gold:?}")
+    }
+
+    fn check_length(
+        &self,
+        task: &str,
+        item: usize,
+        choices: &Choices,
+        max_length: usize,
+    ) -> Result<(), EvaluateError> {
+        choices.pairs.iter().try_for_each(|pair| check_room(task, item, pair, max_length))
+    }
+
+    fn ask(
+        &self,
+        task: &str,
+        questions: &[(usize, &Choices)],
+        model: &dyn LanguageModel,
+    ) -> Result<Vec<Vec<Score>>, EvaluateError> {
+        let pairs = questions
+            .iter()
+            .flat_map(|&(item, choices)| choices.pairs.iter().map(move |pair| (item, pair)));
+        let mut scores = score(model, task, pairs)?.into_iter();
+        let own =
+            |(_, choices): &(usize, &Choices)| scores.by_ref().take(choices.pairs.len()).collect();
+        Ok(questions.iter().map(own).collect())
+    }
+
+    fn measure(
+        choices: &Choices,
+        scores: &Vec<Score>,
+        _index: usize,
+        metric: &Metric,
+        values: &mut MetricValues,
+    ) {
+        match metric.measure {
+            Measure::Choice => values.push(&choices.right_and_chosen(scores)),
+            measure => values.push(&[choices.measure(measure, scores)]),
+        }
+    }
+
+    fn responses(scores: &Vec<Score>) -> Vec<Vec<Response>> {
+        scores.iter().map(|&score| vec![Response::Score(score)]).collect()
+    }
+
+    fn note(choices: &Choices, scores: &Vec<Score>, metric: &Metric) -> Option<Value> {
+        let given = &scores[..choices.lengths.len()];
+        match metric.measure {
+            Measure::Choice => {
+                Some(json!(choices.right_and_chosen(scores).map(|choice| choice as i64)))
+            }
+            Measure::BrierScore => Some(json!([choices.gold.first(), probabilities(given)])),
+            _ => None,
+        }
     }
 }
 
@@ -151,120 +179,18 @@ fn right_choices(target: &Value, choices: &[String]) -> Option<Vec<i64>> {
     }
 }
 
-impl Evaluator for MultipleChoice {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn n_items(&self) -> usize {
-        self.items.len()
-    }
-
-    fn prompt(&self, item: usize) -> &str {
-        &self.items[item].prompt
-    }
-
-    fn definition(&self) -> String {
-        json!({ "output_type": MULTIPLE_CHOICE, "metrics": self.metrics }).to_string()
-    }
-
-    fn fingerprint(&self, item: usize) -> String {
-        let Item { prompt, pairs, choices, gold, .. } = &self.items[item];
-        let pairs: Vec<_> = pairs.iter().map(|pair| (&pair.context, &pair.continuation)).collect();
-        format!("{prompt}\n{pairs:?} {choices:?} {gold:?}")
-    }
-
-    fn warnings(&self) -> &[String] {
-        &self.warnings
-    }
-
-    fn info(&self) -> &TaskInfo {
-        &self.info
-    }
-
-    fn record(&self, item: usize) -> Option<&ItemRecord> {
-        self.items[item].record.as_deref()
-    }
-
-    fn metrics(&self) -> IndexMap<String, bool> {
-        self.metrics.keys()
-    }
-
-    fn check_length(&self, max_length: usize) -> Result<(), EvaluateError> {
-        for (item, Item { pairs, .. }) in self.items.iter().enumerate() {
-            pairs.iter().try_for_each(|pair| check_room(&self.name, item, pair, max_length))?;
-        }
-        Ok(())
-    }
-
-    fn evaluate(
-        &self,
-        model: &dyn LanguageModel,
-        items: &[usize],
-    ) -> Result<TaskScores, EvaluateError> {
-        let pairs_of = |&item: &usize| self.items[item].pairs.iter().map(move |pair| (item, pair));
-        let scores = score(model, &self.name, items.iter().flat_map(pairs_of))?;
-        let mut columns = self.metrics.columns();
-        let mut responses = Vec::new();
-        let mut rest = scores.as_slice();
-        for item in items.iter().map(|&index| &self.items[index]) {
-            let (own, others) = rest.split_at(item.pairs.len());
-            rest = others;
-            for (metric, column) in self.metrics.list.iter().zip(&mut columns) {
-                match metric.measure {
-                    Measure::Choice => column.push(&item.choice(own)),
-                    measure => column.push(&[item.measure(measure, own)]),
-                }
-            }
-            if item.record.is_some() {
-                responses.push(self.responses(item, own));
-            }
-        }
-        Ok(TaskScores { values: self.metrics.for_all_pipelines(&columns), responses })
-    }
-
-    fn aggregate(&self, metric: &str, values: &MetricValues) -> f64 {
-        self.metrics.aggregate(metric, values)
-    }
-
-    fn standard_error(
-        &self,
-        metric: &str,
-        values: &MetricValues,
-        bootstrap_iterations: usize,
-    ) -> Option<f64> {
-        self.metrics.standard_error(metric, values, bootstrap_iterations)
-    }
-}
-
-impl MultipleChoice {
-    /// What the model said to an item; filters leave it as it is.
-    fn responses(&self, item: &Item, scores: &[Score]) -> ItemResponses {
-        let said = scores.iter().copied().map(Response::Score);
-        let given = &scores[..item.choices.len()];
-        ItemResponses {
-            noted: self.metrics.noted(|metric| match metric.measure {
-                Measure::Choice => Some(json!(item.choice(scores).map(|choice| choice as i64))),
-                Measure::BrierScore => Some(json!([item.gold.first(), probabilities(given)])),
-                _ => None,
-            }),
-            ..self.metrics.unfiltered(said.collect())
-        }
-    }
-}
-
-impl Item {
+impl Choices {
     /// Which choice is right and which is likeliest.
-    fn choice(&self, scores: &[Score]) -> [f64; 2] {
-        let given = scores[..self.choices.len()].iter().map(|score| score.log_likelihood);
+    fn right_and_chosen(&self, scores: &[Score]) -> [f64; 2] {
+        let given = scores[..self.lengths.len()].iter().map(|score| score.log_likelihood);
         [self.gold.first().map_or(f64::NAN, |&gold| gold as f64), largest(given) as f64]
     }
 
-    /// The value of a metric of one number, from the scores of [`Item::pairs`].
+    /// The value of a metric of one number, from the scores of [`Choices::pairs`].
     fn measure(&self, measure: Measure, scores: &[Score]) -> f64 {
-        let (given, without_context) = scores.split_at(self.choices.len());
+        let (given, without_context) = scores.split_at(self.lengths.len());
         let scaled = |length: fn(&ChoiceLength) -> usize| {
-            given.iter().zip(&self.choices).map(move |(score, choice)| match length(choice) {
+            given.iter().zip(&self.lengths).map(move |(score, choice)| match length(choice) {
                 0 => f64::NEG_INFINITY,
                 length => score.log_likelihood / length as f64,
             })
@@ -329,12 +255,10 @@ mod tests {
 
     use super::*;
 
-    fn item(choices: &[&str], gold: &[i64]) -> Item {
-        Item {
-            prompt: String::new(),
-            record: None,
+    fn choices(texts: &[&str], gold: &[i64]) -> Choices {
+        Choices {
             pairs: Vec::new(),
-            choices: choices
+            lengths: texts
                 .iter()
                 .map(|text| ChoiceLength { characters: text.chars().count(), bytes: text.len() })
                 .collect(),
@@ -349,32 +273,32 @@ mod tests {
 
     #[test]
     fn accuracies_divide_by_their_length() {
-        let item = item(&["é", "abc", "a"], &[1]);
+        let choices = choices(&["é", "abc", "a"], &[1]);
         let scores = scores(&[-3.0, -4.0, -3.0]);
-        assert_eq!(item.measure(Measure::Accuracy, &scores), 0.0);
-        assert_eq!(item.measure(Measure::AccuracyPerCharacter, &scores), 1.0);
-        assert_eq!(item.measure(Measure::AccuracyPerByte, &scores), 1.0);
+        assert_eq!(choices.measure(Measure::Accuracy, &scores), 0.0);
+        assert_eq!(choices.measure(Measure::AccuracyPerCharacter, &scores), 1.0);
+        assert_eq!(choices.measure(Measure::AccuracyPerByte, &scores), 1.0);
         // The first of equal ones is chosen, and an empty choice never by its length.
         assert_eq!(largest([1.0, 1.0].into_iter()), 0);
-        let empty = super::tests::item(&["", "a"], &[1]);
+        let empty = super::tests::choices(&["", "a"], &[1]);
         let scores = super::tests::scores(&[-0.1, -5.0]);
         assert_eq!(empty.measure(Measure::AccuracyPerCharacter, &scores), 1.0);
     }
 
     #[test]
     fn mutual_information_subtracts_what_is_likely_anyway() {
-        let item = item(&["a", "b"], &[1]);
+        let choices = choices(&["a", "b"], &[1]);
         let scores = scores(&[-2.0, -3.0, -1.0, -5.0]);
-        assert_eq!(item.measure(Measure::Accuracy, &scores), 0.0);
-        assert_eq!(item.measure(Measure::AccuracyMutualInformation, &scores), 1.0);
+        assert_eq!(choices.measure(Measure::Accuracy, &scores), 0.0);
+        assert_eq!(choices.measure(Measure::AccuracyMutualInformation, &scores), 1.0);
     }
 
     #[test]
     fn greedy_answers_and_certainty() {
-        let item = item(&["a", "b"], &[1]);
-        assert_eq!(item.measure(Measure::ExactMatch, &scores(&[-3.0, -0.5])), 1.0);
-        assert_eq!(item.measure(Measure::ExactMatch, &scores(&[-0.5, -3.0])), 0.0);
-        assert_eq!(item.measure(Measure::BrierScore, &scores(&[-1.0, -1.0])), 0.5);
+        let choices = choices(&["a", "b"], &[1]);
+        assert_eq!(choices.measure(Measure::ExactMatch, &scores(&[-3.0, -0.5])), 1.0);
+        assert_eq!(choices.measure(Measure::ExactMatch, &scores(&[-0.5, -3.0])), 0.0);
+        assert_eq!(choices.measure(Measure::BrierScore, &scores(&[-1.0, -1.0])), 0.5);
     }
 
     #[test]

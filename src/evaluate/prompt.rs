@@ -18,7 +18,7 @@ use super::dataset::SplitName;
 use super::error::Row;
 use super::field::{Field, Fields, as_index};
 use super::python::{PythonRandom, is_whitespace};
-use super::record::{ItemRecord, RequestRecord, TaskInfo};
+use super::record::TaskInfo;
 use super::task::{FewShotConfig, PromptConfig, Sampler, TaskConfig};
 use super::{EvaluateError, TaskOptions};
 
@@ -110,21 +110,6 @@ impl TaskData {
             n_documents: self.documents.len(),
             config: written.clone(),
         }
-    }
-
-    /// A document's texts, if they are asked for.
-    pub(super) fn record(
-        &self,
-        index: usize,
-        options: &TaskOptions,
-        requests: impl FnOnce() -> Vec<RequestRecord>,
-    ) -> Result<Option<Box<ItemRecord>>, EvaluateError> {
-        if !options.records {
-            return Ok(None);
-        }
-        let document = &self.documents[index];
-        let target = self.config.prompt.fields.target(document, &self.columns, Row::Item(index))?;
-        Ok(Some(Box::new(ItemRecord::new(&document.columns, &target, requests()))))
     }
 
     /// What is questionable about the prompts, once they are made.

@@ -1,8 +1,8 @@
-//! The kinds of tasks. To add one, implement [`Evaluator`] and add a line.
+//! The kinds of tasks. To add one, implement [`TaskKind`] and add an entry.
 
 use super::generation::Generation;
+use super::harness_task::{HarnessTask, TaskKind};
 use super::loglikelihood::LogLikelihood;
-use super::metric::{GENERATE_UNTIL, LOGLIKELIHOOD, LOGLIKELIHOOD_ROLLING, MULTIPLE_CHOICE};
 use super::multiple_choice::MultipleChoice;
 use super::prompt::TaskData;
 use super::rolling::Rolling;
@@ -25,34 +25,39 @@ type Prepare = fn(TaskData, &Tokenizer, &TaskOptions) -> Result<Box<dyn Evaluato
 /// Every kind. The first is that of tasks that do not say.
 static OUTPUT_TYPES: [OutputType; 4] = [
     OutputType {
-        name: GENERATE_UNTIL,
+        name: Generation::OUTPUT_TYPE,
         default_metrics: &["exact_match"],
         prepare: |data, tokenizer, options| {
-            Ok(Box::new(Generation::prepare(data, tokenizer, options)?))
+            let kind = Generation::new(&data.config, tokenizer, options);
+            prepare(kind, data, tokenizer, options)
         },
     },
     OutputType {
-        name: MULTIPLE_CHOICE,
+        name: MultipleChoice::OUTPUT_TYPE,
         default_metrics: &["acc", "acc_norm"],
-        prepare: |data, tokenizer, options| {
-            Ok(Box::new(MultipleChoice::prepare(data, tokenizer, options)?))
-        },
+        prepare: |data, tokenizer, options| prepare(MultipleChoice, data, tokenizer, options),
     },
     OutputType {
-        name: LOGLIKELIHOOD,
+        name: LogLikelihood::OUTPUT_TYPE,
         default_metrics: &["perplexity", "acc"],
-        prepare: |data, tokenizer, options| {
-            Ok(Box::new(LogLikelihood::prepare(data, tokenizer, options)?))
-        },
+        prepare: |data, tokenizer, options| prepare(LogLikelihood, data, tokenizer, options),
     },
     OutputType {
-        name: LOGLIKELIHOOD_ROLLING,
+        name: Rolling::OUTPUT_TYPE,
         default_metrics: &["word_perplexity", "byte_perplexity", "bits_per_byte"],
-        prepare: |data, tokenizer, options| {
-            Ok(Box::new(Rolling::prepare(data, tokenizer, options)?))
-        },
+        prepare: |data, tokenizer, options| prepare(Rolling, data, tokenizer, options),
     },
 ];
+
+/// Makes and tokenizes every prompt of a task of a kind.
+fn prepare<K: TaskKind>(
+    kind: K,
+    data: TaskData,
+    tokenizer: &Tokenizer,
+    options: &TaskOptions,
+) -> Result<Box<dyn Evaluator>, EvaluateError> {
+    Ok(Box::new(HarnessTask::prepare(kind, data, tokenizer, options)?))
+}
 
 /// The kind that the field `output_type` names.
 pub(super) fn output_type(node: Option<&Node<'_>>) -> Result<&'static OutputType, EvaluateError> {

@@ -1,65 +1,102 @@
 //! Tasks that ask how likely whole texts are, whatever their length: a text is scored in windows.
 
-use indexmap::IndexMap;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::error::Row;
-use super::loglikelihood::{check_numbers, target_text};
-use super::metric::{LOGLIKELIHOOD_ROLLING, Measure, Metrics};
-use super::prompt::TaskData;
+use super::harness_task::{Item, TaskKind};
+use super::loglikelihood::check_numbers;
+use super::metric::{LOGLIKELIHOOD_ROLLING, Measure, Metric};
+use super::prompted::PromptedDocument;
 use super::python::is_whitespace;
-use super::record::{ItemRecord, ItemResponses, RequestRecord, Response, TaskInfo};
-use super::{EvaluateError, Evaluator, MetricValues, TaskOptions, TaskScores, Tokenizer};
+use super::record::{RequestRecord, Response};
+use super::{EvaluateError, MetricValues};
 use crate::lm::{LanguageModel, ScoreRequest};
 
-/// A task of texts.
-#[derive(Debug)]
-pub(super) struct Rolling {
-    name: String,
-    items: Vec<Item>,
-    metrics: Metrics,
-    warnings: Vec<String>,
-    info: TaskInfo,
-}
+/// Tasks of texts.
+pub(super) struct Rolling;
 
-#[derive(Debug)]
-struct Item {
+/// A text that is scored.
+pub(super) struct Text {
     /// The prefix token, then those of the text.
     tokens: Vec<u32>,
     words: usize,
     bytes: usize,
-    record: Option<Box<ItemRecord>>,
 }
 
-impl Rolling {
-    /// Tokenizes every text of a task.
-    pub(super) fn prepare(
-        data: TaskData,
-        tokenizer: &Tokenizer,
-        options: &TaskOptions,
-    ) -> Result<Rolling, EvaluateError> {
-        let items = data.prepare_items(options, |index, _| {
-            let text = target_text(&data, index)?;
-            let Some(prefix) = tokenizer.prefix_token() else {
-                let (task, row) = (data.config.name.clone(), Row::Item(index));
-                return Err(EvaluateError::EmptyPrompt { task, row });
-            };
-            let mut item = Item::new(prefix, &tokenizer.encode(&text), &text);
-            item.record = data.record(index, options, || vec![RequestRecord::Rolling { text }])?;
-            Ok(item)
-        })?;
-        let warnings = data.warnings(options);
-        let info = data.info(options);
-        let config = data.config;
-        let metrics = Metrics::new(config.metrics, &config.pipelines);
-        Ok(Rolling { name: config.name, items, metrics, warnings, info })
+impl TaskKind for Rolling {
+    const OUTPUT_TYPE: &'static str = LOGLIKELIHOOD_ROLLING;
+    type Question = Text;
+    /// The log-likelihood of the whole text.
+    type Answer = f64;
+
+    fn item(&self, document: PromptedDocument<'_>) -> Result<Item<Text>, EvaluateError> {
+        let text = document.target_text()?;
+        let Some(prefix) = document.tokenizer.prefix_token() else {
+            return Err(document.empty_prompt());
+        };
+        let question = Text::new(prefix, &document.tokenizer.encode(&text), &text);
+        let record = document.record(|| vec![RequestRecord::Rolling { text }])?;
+        Ok(Item { prompt: String::new(), record, question })
+    }
+
+    fn fingerprint(_prompt: &str, Text { tokens, words, bytes }: &Text) -> String {
+        format!("{tokens:?} {words} {bytes}")
+    }
+
+    /// Any text fits into any model, window by window.
+    fn check_length(
+        &self,
+        _task: &str,
+        _item: usize,
+        _text: &Text,
+        _max_length: usize,
+    ) -> Result<(), EvaluateError> {
+        Ok(())
+    }
+
+    fn ask(
+        &self,
+        task: &str,
+        questions: &[(usize, &Text)],
+        model: &dyn LanguageModel,
+    ) -> Result<Vec<f64>, EvaluateError> {
+        let mut requests = Vec::new();
+        let mut owners = Vec::new();
+        for (position, (_, text)) in questions.iter().enumerate() {
+            requests.extend(text.windows(model.max_length()));
+            owners.resize(requests.len(), position);
+        }
+        let scores = model.score(&requests)?;
+        check_numbers(task, owners.iter().map(|&position| questions[position].0), &scores)?;
+        let mut log_likelihoods = vec![0.0; questions.len()];
+        for (score, position) in scores.iter().zip(owners) {
+            log_likelihoods[position] += score.log_likelihood;
+        }
+        Ok(log_likelihoods)
+    }
+
+    fn measure(
+        text: &Text,
+        log_likelihood: &f64,
+        _index: usize,
+        metric: &Metric,
+        values: &mut MetricValues,
+    ) {
+        values.push(&[*log_likelihood, text.count(metric.measure) as f64]);
+    }
+
+    fn responses(&log_likelihood: &f64) -> Vec<Vec<Response>> {
+        vec![vec![Response::LogLikelihood(log_likelihood)]]
+    }
+
+    fn note(text: &Text, log_likelihood: &f64, metric: &Metric) -> Option<Value> {
+        Some(json!([log_likelihood, text.count(metric.measure)]))
     }
 }
 
-impl Item {
-    fn new(prefix: u32, tokens: &[u32], text: &str) -> Item {
+impl Text {
+    fn new(prefix: u32, tokens: &[u32], text: &str) -> Text {
         let tokens = [&[prefix], tokens].concat();
-        Item { tokens, words: count_words(text), bytes: text.len(), record: None }
+        Text { tokens, words: count_words(text), bytes: text.len() }
     }
 
     /// What the log-likelihood is divided by.
@@ -94,101 +131,13 @@ fn count_words(text: &str) -> usize {
     pieces
 }
 
-impl Evaluator for Rolling {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn n_items(&self) -> usize {
-        self.items.len()
-    }
-
-    fn warnings(&self) -> &[String] {
-        &self.warnings
-    }
-
-    fn info(&self) -> &TaskInfo {
-        &self.info
-    }
-
-    fn record(&self, item: usize) -> Option<&ItemRecord> {
-        self.items[item].record.as_deref()
-    }
-
-    fn definition(&self) -> String {
-        json!({ "output_type": LOGLIKELIHOOD_ROLLING, "metrics": self.metrics }).to_string()
-    }
-
-    fn fingerprint(&self, item: usize) -> String {
-        let Item { tokens, words, bytes, .. } = &self.items[item];
-        format!("{tokens:?} {words} {bytes}")
-    }
-
-    fn metrics(&self) -> IndexMap<String, bool> {
-        self.metrics.keys()
-    }
-
-    /// Any text fits into any model, window by window.
-    fn check_length(&self, _max_length: usize) -> Result<(), EvaluateError> {
-        Ok(())
-    }
-
-    fn evaluate(
-        &self,
-        model: &dyn LanguageModel,
-        items: &[usize],
-    ) -> Result<TaskScores, EvaluateError> {
-        let mut requests = Vec::new();
-        let mut owners = Vec::new();
-        for (position, &item) in items.iter().enumerate() {
-            requests.extend(self.items[item].windows(model.max_length()));
-            owners.resize(requests.len(), position);
-        }
-        let scores = model.score(&requests)?;
-        check_numbers(&self.name, owners.iter().map(|&position| items[position]), &scores)?;
-        let mut log_likelihoods = vec![0.0; items.len()];
-        for (score, position) in scores.iter().zip(owners) {
-            log_likelihoods[position] += score.log_likelihood;
-        }
-        let mut columns = self.metrics.columns();
-        for (metric, column) in self.metrics.list.iter().zip(&mut columns) {
-            for (&item, log_likelihood) in items.iter().zip(&log_likelihoods) {
-                column.push(&[*log_likelihood, self.items[item].count(metric.measure) as f64]);
-            }
-        }
-        let told =
-            items.iter().zip(log_likelihoods).filter(|(item, _)| self.record(**item).is_some());
-        let responses = told.map(|(&item, log_likelihood)| ItemResponses {
-            noted: self.metrics.noted(|metric| {
-                Some(json!([log_likelihood, self.items[item].count(metric.measure)]))
-            }),
-            ..self.metrics.unfiltered(vec![Response::LogLikelihood(log_likelihood)])
-        });
-        let responses = responses.collect();
-        Ok(TaskScores { values: self.metrics.for_all_pipelines(&columns), responses })
-    }
-
-    fn aggregate(&self, metric: &str, values: &MetricValues) -> f64 {
-        self.metrics.aggregate(metric, values)
-    }
-
-    fn standard_error(
-        &self,
-        metric: &str,
-        values: &MetricValues,
-        bootstrap_iterations: usize,
-    ) -> Option<f64> {
-        self.metrics.standard_error(metric, values, bootstrap_iterations)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn windows(tokens: &[u32], length: usize) -> Vec<(Vec<u32>, Vec<u32>)> {
-        let item = Item::new(0, tokens, "");
-        item.windows(length).map(|request| (request.context, request.continuation)).collect()
+        let text = Text::new(0, tokens, "");
+        text.windows(length).map(|request| (request.context, request.continuation)).collect()
     }
 
     #[test]

@@ -3,10 +3,9 @@
 use serde_json::Value;
 
 use crate::evaluate::chrf::Chrf;
-use crate::evaluate::error::Row;
 use crate::evaluate::field::{as_index, python_text};
 use crate::evaluate::metric::{Measure, Metric};
-use crate::evaluate::prompt::TaskData;
+use crate::evaluate::prompted::PromptedDocument;
 use crate::evaluate::{EvaluateError, MetricValues, bleu, chrf, ter};
 
 /// What a metric compares an answer with.
@@ -47,15 +46,13 @@ impl Gold {
 }
 
 /// The texts that answer a document.
-pub(super) fn right_answers(data: &TaskData, index: usize) -> Result<Vec<String>, EvaluateError> {
-    let row = Row::Item(index);
-    let fields = &data.config.prompt.fields;
-    let document = &data.documents[index];
-    let target = fields.target(document, &data.columns, row)?;
-    if let Some(choices) = fields.choices(document, &data.columns, row)? {
+pub(super) fn right_answers(document: &PromptedDocument<'_>) -> Result<Vec<String>, EvaluateError> {
+    let target = document.target()?;
+    if let Some(choices) = document.choices()? {
         let choice = as_index(&target).and_then(|index| usize::try_from(index).ok());
         let choice = choice.and_then(|index| choices.get(index).cloned());
-        let wrong = || fields.target.wrong_value(row, "the index of a choice", &target);
+        let field = &document.fields().target;
+        let wrong = || field.wrong_value(document.row(), "the index of a choice", &target);
         return Ok(vec![choice.ok_or_else(wrong)?]);
     }
     Ok(match &target {
