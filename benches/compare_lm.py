@@ -297,7 +297,8 @@ def main():
     parser.add_argument("--only-candidate", action="store_true", help="leave the comparison out")
     parser.add_argument("--save", type=Path, help="write the table here, too")
     arguments = parser.parse_args()
-    text = f"`python3 {' '.join(sys.argv)}`\n\n" + conditions(arguments)
+    text = f"# Scoring and writing beside Python\n\nMade by `python3 {' '.join(sys.argv)}`.\n\n"
+    text += conditions(arguments)
     if not arguments.only_candidate:
         text += compare(arguments)
     if arguments.candidate:
