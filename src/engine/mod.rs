@@ -17,6 +17,7 @@ mod memory;
 mod model_card;
 mod tensor;
 
+use std::cmp::Reverse;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -103,14 +104,17 @@ impl Engine {
     ) -> Result<IndexMap<String, T>, EngineError> {
         let anomalies = Anomalies::new(true);
         self.run(plan, &anomalies, |run| {
-            let order: Vec<usize> = (0..plan.tensors().len()).collect();
-            let converted = run.each(&order, |index| {
+            // The largest first, while nothing else takes memory.
+            let mut order: Vec<usize> = (0..plan.tensors().len()).collect();
+            order.sort_by_key(|&index| Reverse(plan.tensors()[index].info.elements()));
+            let mut converted = run.each(&order, |index| {
                 let (name, tensor) = run.tensor(index)?;
                 let tensor = convert(&name, tensor)
                     .map_err(|source| EngineError::Tensor { tensor: name.clone(), source })?;
-                Ok((name, tensor))
+                Ok((index, (name, tensor)))
             })?;
-            Ok(converted.into_iter().collect())
+            converted.sort_unstable_by_key(|&(index, _)| index);
+            Ok(converted.into_iter().map(|(_, tensor)| tensor).collect())
         })
     }
 
