@@ -134,7 +134,8 @@ impl LmError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::UnsupportedArchitecture { .. } => Some(format!(
-                "architectures that can be evaluated: {}",
+                "merge it with `mergekit merge` and let another program evaluate the model; architectures \
+                 that can be evaluated here: {}",
                 super::families::supported_architectures().join(", ")
             )),
             Self::DeviceNotBuilt { feature, .. } => {
