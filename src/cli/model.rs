@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::hub::hub;
 use super::options::{memory_limit, thread_count, useful_threads};
 use super::{Failure, Talk, cancelled_by_ctrl_c, warnings};
-use crate::config::{ConfigFile, MergeConfig, ModelEntry, ModelReference, Recipe};
+use crate::config::{ConfigFile, MergeConfig, ModelEntry, ModelReference};
 use crate::engine::{Engine, EngineError, EngineOptions, write_small_files};
 use crate::evaluate::{ChatTemplate, Tokenizer};
 use crate::lm::{Decoder, DecoderOptions, DecoderSkeleton, DeviceChoice, Storage, StoredTensor};
@@ -188,16 +188,8 @@ fn whole_plan(config: &MergeConfig, store: &ModelStore) -> Result<MergePlan, Pla
 
 /// The merge that is one model as it is.
 fn passthrough(model: ModelReference) -> MergeConfig {
-    MergeConfig {
-        merge_method: "passthrough".to_owned(),
-        recipe: Recipe::Models(vec![ModelEntry { model, parameters: IndexMap::new() }]),
-        base_model: None,
-        parameters: IndexMap::new(),
-        dtype: None,
-        out_dtype: None,
-        tokenizer: None,
-        chat_template: None,
-    }
+    let entry = ModelEntry { model, parameters: IndexMap::new() };
+    MergeConfig::of_models("passthrough", vec![entry])
 }
 
 /// What the tokenizer in `directory` allows, for models whose config has no limit.

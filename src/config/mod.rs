@@ -52,6 +52,22 @@ pub struct MergeConfig {
     pub chat_template: Option<ChatTemplate>,
 }
 
+impl MergeConfig {
+    /// A merge of whole models, without any other setting.
+    pub fn of_models(method: &str, models: Vec<ModelEntry>) -> Self {
+        Self {
+            merge_method: method.to_owned(),
+            recipe: Recipe::Models(models),
+            base_model: None,
+            parameters: IndexMap::new(),
+            dtype: None,
+            out_dtype: None,
+            tokenizer: None,
+            chat_template: None,
+        }
+    }
+}
+
 /// The three forms of a merge.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Recipe {

@@ -192,7 +192,7 @@ impl<B: Backend> Layer<'_, B> {
         if let Some(limit) = attention.clip {
             backend.clamp(value, limit)?;
         }
-        self.place(key, self.weights.key_norm.as_ref(), positions)
+        self.place(key, self.weights.head_norms.as_ref().map(|norms| &norms.keys), positions)
     }
 
     /// Computes the queries of the rows that are left.
@@ -218,7 +218,7 @@ impl<B: Backend> Layer<'_, B> {
                 backend.project(query, mixed, expand)?;
             }
         }
-        self.place(query, self.weights.query_norm.as_ref(), positions)
+        self.place(query, self.weights.head_norms.as_ref().map(|norms| &norms.queries), positions)
     }
 
     /// Sizes of the part of a key that is not turned and of the one that is.

@@ -35,10 +35,16 @@ pub(super) struct LayerWeights<B: Backend> {
     pub(super) before_feed_forward: Option<NormWeights<B::Vector>>,
     pub(super) after_feed_forward: Option<NormWeights<B::Vector>>,
     pub(super) projections: ProjectionWeights<B>,
-    pub(super) query_norm: Option<NormWeights<B::Vector>>,
-    pub(super) key_norm: Option<NormWeights<B::Vector>>,
+    pub(super) head_norms: Option<HeadNorms<B>>,
     pub(super) output: Projection<B>,
     pub(super) feed_forward: FeedForwardWeights<B>,
+}
+
+/// Norms of heads.
+#[derive(Debug)]
+pub(super) struct HeadNorms<B: Backend> {
+    pub(super) queries: NormWeights<B::Vector>,
+    pub(super) keys: NormWeights<B::Vector>,
 }
 
 /// Where queries, keys and values come from.
@@ -154,15 +160,14 @@ impl<B: Backend> LayerTensors<'_, '_, B> {
         let before_feed_forward = norm(names.before_feed_forward, second)?;
         let after_feed_forward = norm(names.after_feed_forward, after)?;
         let attention = &layer.attention;
-        let (query_norm, key_norm) = self.head_norms(attention)?;
+        let head_norms = self.head_norms(attention)?;
         Ok(LayerWeights {
             before_attention,
             after_attention,
             before_feed_forward,
             after_feed_forward,
             projections: self.projections(attention)?,
-            query_norm,
-            key_norm,
+            head_norms,
             output: self.projection(
                 self.names.attention.output,
                 self.hidden,
@@ -188,12 +193,8 @@ impl<B: Backend> LayerTensors<'_, '_, B> {
         self.tensors.projection(&name, outputs, inputs, bias)
     }
 
-    #[allow(clippy::type_complexity, reason = "a pair of what has a name")]
-    fn head_norms(
-        &mut self,
-        attention: &AttentionConfig,
-    ) -> Result<(Option<NormWeights<B::Vector>>, Option<NormWeights<B::Vector>>), LmError> {
-        let Some(HeadNorm { norm, over }) = attention.head_norm else { return Ok((None, None)) };
+    fn head_norms(&mut self, attention: &AttentionConfig) -> Result<Option<HeadNorms<B>>, LmError> {
+        let Some(HeadNorm { norm, over }) = attention.head_norm else { return Ok(None) };
         let dim = attention.key_dim;
         let mut take = |name: &str, heads: usize| {
             let name = format!("{}.{name}", self.at);
@@ -207,7 +208,7 @@ impl<B: Backend> LayerTensors<'_, '_, B> {
         let names = &self.names.attention;
         let queries = take(names.query_norm, attention.heads)?;
         let keys = take(names.key_norm, attention.kv_heads)?;
-        Ok((Some(queries), Some(keys)))
+        Ok(Some(HeadNorms { queries, keys }))
     }
 
     fn projections(

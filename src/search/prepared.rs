@@ -17,7 +17,7 @@ use super::objective::{Objective, find_metric};
 use super::open_search::{Comparison, OpenSearch, Run, Search};
 use super::record::{FORMAT, Header, Role, SplitIdentity, TaskIdentity, Term};
 use super::split::ItemSplit;
-use crate::config::{MergeConfig, ModelEntry, ModelReference, Recipe, Scalar, Setting, Value};
+use crate::config::{MergeConfig, ModelEntry, ModelReference, Scalar, Setting, Value};
 use crate::engine::{
     Anomaly, Engine, EngineError, EngineOptions, LockOptions, LockedConfig, WriteOptions,
     write_small_files,
@@ -367,7 +367,7 @@ fn comparisons(references: &[ModelReference], start: &MergeConfig) -> Vec<Compar
         .iter()
         .map(|reference| {
             let config = match &start.tokenizer {
-                None => plain("passthrough", vec![unweighted(reference)]),
+                None => MergeConfig::of_models("passthrough", vec![unweighted(reference)]),
                 Some(_) => average(references, start, &[reference]),
             };
             let (role, name) = (Role::Parent, reference.to_string());
@@ -405,26 +405,12 @@ fn average(
         ModelEntry { parameters, ..unweighted(model) }
     };
     let models = references.iter().filter(takes_part).map(entry).collect();
-    let mut average = plain("linear", models);
+    let mut average = MergeConfig::of_models("linear", models);
     if start.tokenizer.is_some() {
         average.tokenizer.clone_from(&start.tokenizer);
         average.base_model.clone_from(&start.base_model);
     }
     average
-}
-
-/// A merge of whole models without settings.
-fn plain(method: &str, models: Vec<ModelEntry>) -> MergeConfig {
-    MergeConfig {
-        merge_method: method.to_owned(),
-        recipe: Recipe::Models(models),
-        base_model: None,
-        parameters: IndexMap::new(),
-        dtype: None,
-        out_dtype: None,
-        tokenizer: None,
-        chat_template: None,
-    }
 }
 
 fn unweighted(model: &ModelReference) -> ModelEntry {

@@ -1,12 +1,12 @@
 //! GLM-4 in its two layouts.
 
+use super::Blueprint;
 use super::llama::{Variant, decoder};
-use super::{Blueprint, Sizes};
 use crate::lm::config::{Arrangement, Gating};
 use crate::lm::error::LmError;
 use crate::lm::json::Fields;
 use crate::lm::names::NormNames;
-use crate::lm::rotary::{Pairing, Rotary, RotaryDefaults};
+use crate::lm::rotary::{Pairing, RotaryDefaults};
 
 const HEAD_DIM: usize = 128;
 
@@ -16,17 +16,15 @@ pub(super) fn glm(config: Fields<'_>) -> Result<Blueprint, LmError> {
         kv_heads: Some(2),
         head_dim: Some(HEAD_DIM),
         epsilon: ("rms_norm_eps", 1.5625e-7),
+        rotary: |defaults| RotaryDefaults {
+            partial: 0.5,
+            reads_partial: true,
+            pairing: Pairing::Neighbours,
+            ..defaults
+        },
         ..Variant::default()
     };
-    let sizes = Sizes::read(config, variant.kv_heads, variant.head_dim)?;
-    let defaults = RotaryDefaults {
-        partial: 0.5,
-        reads_partial: true,
-        pairing: Pairing::Neighbours,
-        ..sizes.rotary(variant.theta)
-    };
-    let mut blueprint = Blueprint::new(decoder(config, &variant)?);
-    blueprint.config.rotaries = vec![Rotary::from_config(config, &defaults)?];
+    let blueprint = Blueprint::new(decoder(config, &variant)?);
     let bias = config.flag("attention_bias", true)?;
     Ok(blueprint
         .each_attention(|_, attention| attention.query_key_value_bias = bias)

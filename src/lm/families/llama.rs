@@ -9,7 +9,7 @@ use crate::lm::config::{
 use crate::lm::error::LmError;
 use crate::lm::json::Fields;
 use crate::lm::names::{AttentionNames, MlpNames, Names, NormNames};
-use crate::lm::rotary::Rotary;
+use crate::lm::rotary::{Rotary, RotaryDefaults};
 
 /// What Llama-like families differ in from the beginning.
 pub(super) struct Variant {
@@ -19,6 +19,8 @@ pub(super) struct Variant {
     pub(super) epsilon: (&'static str, f64),
     pub(super) activation: &'static str,
     pub(super) tied: bool,
+    /// What its rotary embedding has besides.
+    pub(super) rotary: fn(RotaryDefaults) -> RotaryDefaults,
 }
 
 impl Default for Variant {
@@ -30,6 +32,7 @@ impl Default for Variant {
             epsilon: ("rms_norm_eps", 1e-6),
             activation: "hidden_act",
             tied: false,
+            rotary: |defaults| defaults,
         }
     }
 }
@@ -39,7 +42,8 @@ pub(super) fn decoder(config: Fields<'_>, variant: &Variant) -> Result<DecoderCo
     let sizes = Sizes::read(config, variant.kv_heads, variant.head_dim)?;
     let norm = rms_norm(config, variant.epsilon.0, variant.epsilon.1)?;
     let layer = sizes.layer(norm, activation(config, variant.activation, Activation::Silu)?);
-    let rotary = Rotary::from_config(config, &sizes.rotary(variant.theta))?;
+    let rotary = (variant.rotary)(sizes.rotary(variant.theta));
+    let rotary = Rotary::from_config(config, &rotary)?;
     let tied = config.flag("tie_word_embeddings", variant.tied)?;
     Ok(sizes.decoder(layer, vec![rotary], tied))
 }
@@ -82,13 +86,12 @@ pub(super) fn mistral(config: Fields<'_>) -> Result<Blueprint, LmError> {
 
 /// Phi-3 and 3.5: fused projections, LongRoPE.
 pub(super) fn phi3(config: Fields<'_>) -> Result<Blueprint, LmError> {
-    let variant = Variant { epsilon: ("rms_norm_eps", 1e-5), ..Variant::default() };
-    let sizes = Sizes::read(config, None, None)?;
-    let mut blueprint = Blueprint::new(decoder(config, &variant)?);
-    let defaults = sizes.rotary(variant.theta);
-    let defaults =
-        crate::lm::rotary::RotaryDefaults { reads_partial: true, restarts: true, ..defaults };
-    blueprint.config.rotaries = vec![Rotary::from_config(config, &defaults)?];
+    let variant = Variant {
+        epsilon: ("rms_norm_eps", 1e-5),
+        rotary: |defaults| RotaryDefaults { reads_partial: true, restarts: true, ..defaults },
+        ..Variant::default()
+    };
+    let blueprint = Blueprint::new(decoder(config, &variant)?);
     let window = window_of_all(config, None)?;
     Ok(blueprint
         .each_attention(|_, attention| {
