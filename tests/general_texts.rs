@@ -1,0 +1,106 @@
+//! The ready tasks on common sense, code and translation: their items are well formed, ask
+//! nothing twice, and cannot be solved by a look at positions or lengths.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use mergekit::evaluate::{TaskLibrary, TaskOptions, Tokenizer};
+use serde_json::Value;
+
+/// Four choices: what a blind guess gets.
+const CHANCE: f64 = 0.25;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rows(name: &str) -> Vec<Value> {
+    let path = root().join("evaluators/general").join(format!("{name}.jsonl"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn text<'a>(row: &'a Value, field: &str) -> &'a str {
+    let text = row[field].as_str().unwrap_or_else(|| panic!("no text `{field}` in {row}"));
+    assert!(!text.is_empty() && text.trim_end() == text, "`{field}` of {row}");
+    text
+}
+
+fn choices(row: &Value) -> Vec<&str> {
+    let choices = row["choices"].as_array().unwrap();
+    choices.iter().map(|choice| choice.as_str().unwrap()).collect()
+}
+
+fn gold(row: &Value) -> usize {
+    usize::try_from(row["gold"].as_u64().unwrap()).unwrap()
+}
+
+/// How often the right choice is found by the extreme of lengths, `longest` or shortest; ties
+/// count in part.
+fn right_by_length(rows: &[Value], longest: bool) -> f64 {
+    let points = rows.iter().map(|row| {
+        let lengths: Vec<usize> = choices(row).iter().map(|c| c.chars().count()).collect();
+        let extreme = if longest { lengths.iter().max() } else { lengths.iter().min() };
+        let extreme = *extreme.unwrap();
+        let ties = lengths.iter().filter(|&&length| length == extreme).count();
+        if lengths[gold(row)] == extreme { 1.0 / ties as f64 } else { 0.0 }
+    });
+    points.sum::<f64>() / rows.len() as f64
+}
+
+fn check_choices(name: &str, question: &str) {
+    let rows = rows(name);
+    assert!(rows.len() >= 100, "{name} has {} items", rows.len());
+    let mut seen = HashSet::new();
+    let mut positions = [0_usize; 4];
+    for row in &rows {
+        assert!(seen.insert(text(row, question)), "asked twice: {row}");
+        let choices = choices(row);
+        assert!(choices.iter().all(|c| !c.is_empty() && c.trim() == *c), "{row}");
+        assert_eq!(choices.iter().collect::<HashSet<_>>().len(), 4, "{row}");
+        positions[gold(row)] += 1;
+    }
+    let (most, fewest) = (positions.iter().max().unwrap(), positions.iter().min().unwrap());
+    assert!(most - fewest <= 1, "{name}: {positions:?}");
+    for longest in [true, false] {
+        let share = right_by_length(&rows, longest);
+        assert!(share < CHANCE + 0.1, "{name}, longest is {longest}: {share}");
+    }
+}
+
+#[test]
+fn choices_say_nothing_by_position_or_length() {
+    check_choices("common_sense", "prompt");
+    check_choices("code_completion", "prompt");
+}
+
+#[test]
+fn every_topic_is_asked_about_often_enough() {
+    for name in ["common_sense", "code_completion"] {
+        let rows = rows(name);
+        let topics: HashSet<&str> = rows.iter().map(|row| text(row, "topic")).collect();
+        for topic in topics {
+            let n = rows.iter().filter(|row| row["topic"] == topic).count();
+            assert!(n >= 10, "{name} has {n} items of `{topic}`");
+        }
+    }
+}
+
+#[test]
+fn code_has_a_test_to_check_it_by() {
+    for row in rows("code_completion") {
+        text(&row, "test");
+        assert!(row["rest"].is_string(), "{row}");
+    }
+}
+
+#[test]
+fn the_program_reads_every_task() {
+    let model: &Path = &root().join("tests/golden/evaluate/model");
+    let tokenizer = Tokenizer::open(model).unwrap();
+    let library = TaskLibrary::new(&[root().join("evaluators/general")]).unwrap();
+    for name in ["common_sense", "code_completion"] {
+        let task = library.load(name, &tokenizer, &TaskOptions::default()).unwrap();
+        assert_eq!(task.n_items(), rows(name).len(), "{name}");
+    }
+}
