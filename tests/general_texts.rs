@@ -10,6 +10,8 @@ use serde_json::Value;
 /// Four choices: what a blind guess gets.
 const CHANCE: f64 = 0.25;
 
+const LANGUAGES: [&str; 3] = ["german", "french", "spanish"];
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -48,9 +50,9 @@ fn right_by_length(rows: &[Value], longest: bool) -> f64 {
     points.sum::<f64>() / rows.len() as f64
 }
 
-fn check_choices(name: &str, question: &str) {
+fn check_choices(name: &str, question: &str, at_least: usize) {
     let rows = rows(name);
-    assert!(rows.len() >= 100, "{name} has {} items", rows.len());
+    assert!(rows.len() >= at_least, "{name} has {} items", rows.len());
     let mut seen = HashSet::new();
     let mut positions = [0_usize; 4];
     for row in &rows {
@@ -70,8 +72,11 @@ fn check_choices(name: &str, question: &str) {
 
 #[test]
 fn choices_say_nothing_by_position_or_length() {
-    check_choices("common_sense", "prompt");
-    check_choices("code_completion", "prompt");
+    check_choices("common_sense", "prompt", 100);
+    check_choices("code_completion", "prompt", 100);
+    for language in LANGUAGES {
+        check_choices(&format!("translation_{language}"), "source", 34);
+    }
 }
 
 #[test]
@@ -95,12 +100,46 @@ fn code_has_a_test_to_check_it_by() {
 }
 
 #[test]
+fn examples_of_translation_are_not_asked_for() {
+    for language in LANGUAGES {
+        let items = rows(&format!("translation_{language}"));
+        let asked: HashSet<&str> = items.iter().map(|row| text(row, "source")).collect();
+        let examples = rows(&format!("translation_{language}_examples"));
+        assert_eq!(examples.len(), 4, "{language}");
+        for row in &examples {
+            assert!(!asked.contains(text(row, "source")), "{row}");
+            assert_eq!(choices(row)[gold(row)], text(row, "target"));
+        }
+    }
+}
+
+/// The sentence that is to be written and the one that is to be chosen are the same.
+#[test]
+fn a_translation_is_the_right_one_of_its_choices() {
+    for language in LANGUAGES {
+        let mut seen = HashSet::new();
+        for row in &rows(&format!("translation_{language}")) {
+            assert_eq!(choices(row)[gold(row)], text(row, "target"), "{row}");
+            assert!(seen.insert(text(row, "target").to_string()), "{row}");
+        }
+    }
+}
+
+#[test]
 fn the_program_reads_every_task() {
     let model: &Path = &root().join("tests/golden/evaluate/model");
     let tokenizer = Tokenizer::open(model).unwrap();
     let library = TaskLibrary::new(&[root().join("evaluators/general")]).unwrap();
-    for name in ["common_sense", "code_completion"] {
+    let n_items = |name: &str| {
         let task = library.load(name, &tokenizer, &TaskOptions::default()).unwrap();
-        assert_eq!(task.n_items(), rows(name).len(), "{name}");
+        task.n_items()
+    };
+    for name in ["common_sense", "code_completion"] {
+        assert_eq!(n_items(name), rows(name).len(), "{name}");
+    }
+    for language in LANGUAGES {
+        let name = format!("translation_{language}");
+        assert_eq!(n_items(&name), rows(&name).len(), "{name}");
+        assert_eq!(n_items(&format!("{name}_choice")), rows(&name).len(), "{name}");
     }
 }
