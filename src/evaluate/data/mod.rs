@@ -7,6 +7,7 @@
 mod csv;
 mod json;
 mod parquet;
+mod text;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,8 @@ pub(super) enum Format {
     Csv(CsvOptions),
     /// Columns in Apache Parquet.
     Parquet,
+    /// A text in each file.
+    Text,
 }
 
 /// Options of a task that say where its files are, not how they are read.
@@ -135,6 +138,7 @@ impl Split {
             Format::Json { field } => json::read(paths, field.as_deref())?,
             Format::Csv(options) => csv::read(paths, options)?,
             Format::Parquet => parquet::read(paths)?,
+            Format::Text => text::read(paths)?,
         };
         let columns = rows.first().map(|row| row.keys().cloned().collect()).unwrap_or_default();
         Ok(Split { documents: rows.into_iter().map(Document::new).collect(), columns })
