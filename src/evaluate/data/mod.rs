@@ -1,4 +1,5 @@
-//! Documents of a task, from JSON, CSV or Parquet files, as the `datasets` library reads them.
+//! Documents of a task, from JSON, CSV or Parquet files, as the `datasets` library reads them; JSON and
+//! CSV also packed with gzip.
 //!
 //! Every row has every column; a value that a row lacks is null. Which type a column has is worked out
 //! from all its values, format by format, and shows in prompts: `1` prints as `1.0` beside fractions.
@@ -9,8 +10,10 @@ mod json;
 mod parquet;
 
 use std::collections::HashSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use flate2::read::MultiGzDecoder;
 use indexmap::IndexSet;
 use minijinja::value::Serde;
 use serde_json::{Map, Value};
@@ -34,8 +37,18 @@ pub(super) enum Format {
     Parquet,
 }
 
-/// Options of a task that say where its files are, not how they are read.
-const COMMON_OPTIONS: [&str; 2] = ["data_files", "trust_remote_code"];
+/// Options of a task that say where its files are or how they are fetched, not how they are read.
+const COMMON_OPTIONS: [&str; 9] = [
+    "cache_dir",
+    "data_files",
+    "download_mode",
+    "keep_in_memory",
+    "num_proc",
+    "revision",
+    "streaming",
+    "trust_remote_code",
+    "verification_mode",
+];
 
 impl Format {
     /// A format by its name in `dataset_path`, with the options in `dataset_kwargs`; `None` if there is
@@ -70,13 +83,17 @@ impl Format {
         }))
     }
 
-    /// The format that the name of a file says it has, with the options in `dataset_kwargs`.
+    /// The format that the name of a file says it has, with the options in `dataset_kwargs`. Text may be
+    /// packed with gzip, as `.jsonl.gz`.
     pub(super) fn of_file(
         path: &Path,
         options: Option<&Node<'_>>,
     ) -> Result<Option<Format>, EvaluateError> {
-        let extension = path.extension().and_then(|extension| extension.to_str());
+        let is_packed = path.extension().is_some_and(|extension| extension == "gz");
+        let name = if is_packed { path.with_extension("") } else { path.to_owned() };
+        let extension = name.extension().and_then(|extension| extension.to_str());
         match extension.unwrap_or_default() {
+            "parquet" if is_packed => Ok(None),
             "json" | "jsonl" => Format::named("json", options),
             "tsv" => Format::named("csv", options).map(|format| format.map(Format::with_tabs)),
             other => Format::named(other, options),
@@ -154,9 +171,21 @@ fn complete(rows: Vec<Row>) -> Vec<Row> {
     rows.into_iter().map(complete).collect()
 }
 
-/// The contents of a file.
+/// What files packed with gzip begin with; no text does.
+const GZIP: &[u8] = &[0x1f, 0x8b];
+
+/// The contents of a file, unpacked if it is packed with gzip.
 fn read_bytes(path: &Path) -> Result<Vec<u8>, EvaluateError> {
-    std::fs::read(path).map_err(|source| EvaluateError::Read { path: path.to_owned(), source })
+    let bytes = std::fs::read(path)
+        .map_err(|source| EvaluateError::Read { path: path.to_owned(), source })?;
+    if !bytes.starts_with(GZIP) {
+        return Ok(bytes);
+    }
+    let mut unpacked = Vec::new();
+    match MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut unpacked) {
+        Ok(_) => Ok(unpacked),
+        Err(source) => Err(EvaluateError::Gzip { path: path.to_owned(), source }),
+    }
 }
 
 /// The contents of a file of text, without a byte order mark.
@@ -189,6 +218,56 @@ pub(super) fn describe(value: &Value) -> String {
         _ => "a long text",
     }
     .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    fn packed(text: &str) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text.as_bytes()).expect("packed");
+        encoder.finish().expect("packed")
+    }
+
+    #[test]
+    fn packed_files_are_unpacked() {
+        // Two packed parts after each other are one text, as for gzip.
+        let bytes = [packed("a,b\n1,x\n"), packed("2,y\n")].concat();
+        let (_directory, path) = testing::write("t.csv.gz", &bytes);
+        let format = Format::of_file(&path, None).expect("no options").expect("a format");
+        let split = Split::read(&[path], &format).expect("rows");
+        assert_eq!(split.documents[1].columns["b"], "y");
+    }
+
+    #[test]
+    fn names_say_the_format_packed_or_not() {
+        let of = |name: &str| Format::of_file(Path::new(name), None).expect("no options");
+        assert!(matches!(of("a.jsonl.gz"), Some(Format::Json { .. })));
+        assert!(matches!(of("a.tsv.gz"), Some(Format::Csv(_))));
+        assert!(matches!(of("a.parquet"), Some(Format::Parquet)));
+        assert!(of("a.parquet.gz").is_none() && of("a.gz").is_none());
+    }
+
+    #[test]
+    fn damaged_packed_files_are_errors() {
+        let whole = packed("a,b\n1,x\n");
+        for length in 2..whole.len() {
+            let (_directory, path) = testing::write("t.csv.gz", &whole[..length]);
+            let error =
+                Split::read(std::slice::from_ref(&path), &Format::Csv(CsvOptions::default()))
+                    .expect_err("cut off");
+            assert!(
+                error
+                    .to_string()
+                    .starts_with(&format!("`{}` cannot be unpacked: ", path.display()))
+            );
+        }
+    }
 }
 
 #[cfg(test)]
