@@ -307,6 +307,18 @@ pub enum EvaluateError {
         problem: String,
     },
 
+    /// Of a split in several files some are not here.
+    #[error("`{}` is one of {expected} files, of which {found} {} here", path.display(),
+        if *found == 1 { "is" } else { "are" })]
+    MissingParts {
+        /// One that is here.
+        path: PathBuf,
+        /// How many are here.
+        found: usize,
+        /// How many there are.
+        expected: usize,
+    },
+
     /// A data file packed with gzip is damaged.
     #[error("`{}` cannot be unpacked: {source}", path.display())]
     Gzip {
