@@ -382,7 +382,8 @@ fn mistakes_say_where_they_are() {
     );
     assert_eq!(
         TaskFile::new(&GENERATION.replace("{{q}}", "{{question}}")).message(),
-        "t.yaml:5:14: doc_to_text: the template fails on item 0: undefined value"
+        "t.yaml:5:14: doc_to_text: the template fails on item 0: undefined value: \
+         there is no column `question`"
     );
     assert_eq!(
         TaskFile::new(&GENERATION.replace("t.jsonl", "absent.jsonl")).message(),

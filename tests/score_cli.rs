@@ -423,3 +423,57 @@ fn what_cannot_be_continued_is_said_in_a_sentence() {
     assert_eq!(cut.code, 0, "{}", cut.stderr);
     assert!(cut.stderr.contains("the prompt loses its first"), "{}", cut.stderr);
 }
+
+#[test]
+fn texts_and_preferences_are_scored_without_a_task_file_of_the_harness() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+    write("one.txt", "Once upon a time there was a little girl.");
+    write("two.txt", "She liked to play outside.\n");
+    write("notes.yaml", "task: notes\nevaluator: perplexity\nfiles: '*.txt'\n");
+    let rows = [
+        json!({"text": "Once upon a time there was a little girl."}),
+        json!({"text": "She liked to play outside.\n"}),
+    ];
+    write("rows.jsonl", &rows.map(|row| row.to_string()).join("\n"));
+    write("rows.yaml", "task: rows\nevaluator: perplexity\nfiles: [rows.jsonl]\n");
+    let pairs = [
+        json!({"prompt": "Lily saw a", "chosen": " dog", "rejected": " qqzxv"}),
+        json!({"prompt": "Lily saw a", "chosen": " qqzxv", "rejected": " dog"}),
+    ];
+    write("pairs.jsonl", &pairs.map(|row| row.to_string()).join("\n"));
+    write("pairs.yaml", "task: pairs\nevaluator: preference\nfiles: pairs.jsonl\n");
+    let said = |role: &str, text: &str| json!({"role": role, "content": text});
+    let talk = json!({
+        "chosen": [said("user", "Lily saw a"), said("assistant", " dog")],
+        "rejected": [said("user", "Lily saw a"), said("assistant", " qqzxv")],
+    });
+    write("talks.jsonl", &talk.to_string());
+    write("talks.yaml", "task: talks\nevaluator: preference\nfiles: talks.jsonl\n");
+
+    let folder = directory.path().to_str().unwrap();
+    let tasks = "notes,rows,pairs,talks";
+    let arguments = ["score", "model", "--tasks", tasks, "--include-path", folder, "--json"];
+    let scores: Value = serde_json::from_str(&printed(&arguments)).unwrap();
+    let results = &scores["results"];
+    let number = |task: &str, metric: &str| results[task][metric].as_f64().unwrap();
+    for metric in ["bits_per_byte,none", "byte_perplexity,none", "word_perplexity,none"] {
+        assert!(number("notes", metric) > 0.0);
+        assert_eq!(results["notes"][metric], results["rows"][metric], "{metric}");
+    }
+    // One pair is the other turned round.
+    assert_eq!(number("pairs", "acc_norm,none"), 0.5);
+    assert_eq!(number("talks", "acc_norm,none"), 1.0);
+
+    write("wrong.yaml", "task: wrong\nevaluator: perplexty\nfiles: '*.txt'\n");
+    write("none.yaml", "task: none\nevaluator: perplexity\n");
+    write("column.yaml", "task: column\nevaluator: perplexity\nfiles: pairs.jsonl\n");
+    for (task, words) in [
+        ("wrong", ["wrong.yaml:2:12", "perplexity"]),
+        ("none", ["none.yaml:1:1", "files"]),
+        ("column", ["evaluator `perplexity`", "no column `text`"]),
+    ] {
+        let said = refused(&["score", "model", "--tasks", task, "--include-path", folder]);
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    }
+}

@@ -86,6 +86,16 @@ impl TaskDocument {
         }
     }
 
+    /// Adds the fields of another that are not here.
+    pub(super) fn fill(&mut self, defaults: &TaskDocument) {
+        let mut filled = defaults.clone();
+        filled.overlay(self);
+        let shift = filled.documents.len() - self.documents.len();
+        let Mapping { document, path } = &self.own;
+        filled.own = Mapping { document: document + shift, path: path.clone() };
+        *self = filled;
+    }
+
     /// Forgets some fields.
     #[must_use]
     pub(super) fn without(mut self, names: &[&str]) -> TaskDocument {

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use super::document::TaskDocument;
 use super::prompt::TaskData;
 use super::task::TaskConfig;
-use super::{EvaluateError, Evaluator, TaskOptions, Tokenizer};
+use super::{EvaluateError, Evaluator, TaskOptions, Tokenizer, preset};
 use crate::config::yaml::{Document, Fields, Node, YamlError};
 
 /// The task files of some directories, by the names of their tasks.
@@ -138,7 +138,7 @@ pub(super) fn prepare(
     tokenizer: &Tokenizer,
     options: &TaskOptions,
 ) -> Result<Box<dyn Evaluator>, EvaluateError> {
-    let config = TaskConfig::parse(document, name)?;
+    let config = TaskConfig::parse(&preset::expand(document)?, name)?;
     let prepare = config.output_type.prepare;
     prepare(TaskData::read(config)?, tokenizer, options)
 }

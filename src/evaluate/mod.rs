@@ -26,6 +26,7 @@ mod loglikelihood;
 mod metric;
 mod multiple_choice;
 mod ngrams;
+mod preset;
 mod prompt;
 mod prompted;
 mod python;

@@ -3,7 +3,7 @@
 use serde_json::Map;
 
 use super::EvaluateError;
-use super::dataset::{DataConfig, SplitName, split_name};
+use super::dataset::{DataConfig, FILES, SplitName, split_name};
 use super::document::{TaskDocument, find_function};
 use super::field::{Field, Fields};
 use super::filter::Pipeline;
@@ -18,6 +18,7 @@ const READ: &[&str] = &[
     "dataset_path",
     "dataset_name",
     "dataset_kwargs",
+    FILES,
     "training_split",
     "validation_split",
     "test_split",

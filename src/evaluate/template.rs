@@ -13,6 +13,9 @@ use super::python::{is_whitespace, to_text};
 /// The name of the only template of an environment.
 const NAME: &str = "template";
 
+/// What templates can use without a column of that name.
+const GLOBALS: [&str; 4] = ["range", "dict", "namespace", "debug"];
+
 /// A compiled template.
 #[derive(Debug, Clone)]
 pub(super) struct Template {
@@ -42,10 +45,23 @@ impl Template {
 
     /// Renders the template with a document's columns as variables; the error says what failed.
     pub(super) fn render(&self, columns: &Value) -> Result<String, String> {
-        self.environment
-            .get_template(NAME)
-            .and_then(|template| template.render(columns))
-            .map_err(describe)
+        let template = self.environment.get_template(NAME).map_err(describe)?;
+        template.render(columns).map_err(|error| match error.kind() {
+            ErrorKind::UndefinedError => describe(error) + &absent(&template, columns),
+            _ => describe(error),
+        })
+    }
+}
+
+/// Which of the variables that a template asks for are no columns, as the end of a sentence.
+fn absent(template: &minijinja::Template<'_, '_>, columns: &Value) -> String {
+    let is_column = |name: &String| columns.get_attr(name).is_ok_and(|value| !value.is_undefined());
+    let mut names: Vec<String> = template.undeclared_variables(false).into_iter().collect();
+    names.retain(|name| !is_column(name) && !GLOBALS.contains(&name.as_str()));
+    names.sort();
+    match names.as_slice() {
+        [] => String::new(),
+        names => format!(": there is no column `{}`", names.join("` or `")),
     }
 }
 
@@ -162,7 +178,10 @@ mod tests {
 
     #[test]
     fn an_undefined_value_is_an_error() {
-        assert!(render("{{absent}}", json!({"present": 1})).is_err());
+        assert_eq!(
+            render("{{absent}}{{present}}{{range(2)}}", json!({"present": 1})),
+            Err("undefined value: there is no column `absent`".to_owned())
+        );
         assert!(render("{{present.absent}}", json!({"present": {}})).is_err());
     }
 }

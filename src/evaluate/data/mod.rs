@@ -8,6 +8,7 @@
 mod csv;
 mod json;
 mod parquet;
+mod text;
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -35,6 +36,8 @@ pub(super) enum Format {
     Csv(CsvOptions),
     /// Columns in Apache Parquet.
     Parquet,
+    /// A text in each file.
+    Text,
 }
 
 /// Options of a task that say where its files are or how they are fetched, not how they are read.
@@ -153,6 +156,7 @@ impl Split {
             Format::Json { field } => json::read(paths, field.as_deref())?,
             Format::Csv(options) => csv::read(paths, options)?,
             Format::Parquet => parquet::read(paths)?,
+            Format::Text => text::read(paths)?,
         };
         let columns = rows.first().map(|row| row.keys().cloned().collect()).unwrap_or_default();
         Ok(Split { documents: rows.into_iter().map(Document::new).collect(), columns })

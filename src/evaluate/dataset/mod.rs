@@ -16,6 +16,9 @@ use super::selection::matches;
 use crate::config::yaml::{Node, Place, YamlError};
 use crate::hub::{Settings, cached_dataset};
 
+/// The field of evaluators that lists data files of any format.
+pub(super) const FILES: &str = "files";
+
 /// The split of data files that are not assigned to one.
 const DEFAULT_SPLIT: &str = "train";
 
@@ -47,15 +50,9 @@ pub(super) struct SplitName {
 impl DataConfig {
     /// Reads `dataset_path`, `dataset_kwargs` and the names of splits.
     pub(super) fn parse(document: &TaskDocument) -> Result<DataConfig, EvaluateError> {
-        let dataset = document.require("dataset_path")?;
-        let options = document.get("dataset_kwargs");
-        let (files, format) = match Format::named(dataset.text()?, options.as_ref())? {
-            Some(format) => {
-                let data_files =
-                    document.require("dataset_kwargs")?.fields()?.require("data_files")?;
-                (named_files(&data_files, None)?, format)
-            }
-            None => files_of_folder(document, &dataset)?,
+        let (files, format) = match document.get(FILES) {
+            Some(files) => listed_files(&files, document.get("dataset_kwargs").as_ref())?,
+            None => files_of_dataset(document)?,
         };
         let split = |name| split_name(document.get(name));
         let data = DataConfig {
@@ -70,6 +67,34 @@ impl DataConfig {
         }
         Ok(data)
     }
+}
+
+/// The files that `dataset_path` stands for, and their format.
+fn files_of_dataset(
+    document: &TaskDocument,
+) -> Result<(IndexMap<String, Vec<PathBuf>>, Format), EvaluateError> {
+    let dataset = document.require("dataset_path")?;
+    let options = document.get("dataset_kwargs");
+    match Format::named(dataset.text()?, options.as_ref())? {
+        Some(format) => {
+            let data_files = document.require("dataset_kwargs")?.fields()?.require("data_files")?;
+            Ok((named_files(&data_files, None)?, format))
+        }
+        None => files_of_folder(document, &dataset),
+    }
+}
+
+/// The files that an evaluator lists; the first one's name says their format.
+fn listed_files(
+    list: &Node<'_>,
+    options: Option<&Node<'_>>,
+) -> Result<(IndexMap<String, Vec<PathBuf>>, Format), EvaluateError> {
+    let files = named_files(list, None)?;
+    let format = match files.values().flatten().next() {
+        Some(first) => Format::of_file(first, options)?,
+        None => None,
+    };
+    Ok((files, format.unwrap_or(Format::Text)))
 }
 
 /// A field that names a split.
