@@ -391,8 +391,8 @@ fn mistakes_say_where_they_are() {
     );
     assert_eq!(
         TaskFile::new(&GENERATION.replace("path: json", "path: org/name")).message(),
-        "t.yaml:2:15: dataset_path: there is no folder of the data set `org/name`, and no data set \
-         is downloaded"
+        "t.yaml:2:15: dataset_path: the data set `org/name` is neither in a folder nor in the Hub's \
+         cache, and none is downloaded"
     );
 }
 

@@ -257,6 +257,40 @@ fn tasks_and_data_are_found_from_elsewhere() {
 }
 
 #[test]
+fn data_sets_come_from_the_cache_of_the_hub() {
+    let directory = tempfile::tempdir().unwrap();
+    let repo = directory.path().join("cache/datasets--org--name");
+    let commit = "0123456789".repeat(4);
+    let snapshot = repo.join("snapshots").join(&commit);
+    fs::create_dir_all(snapshot.join("one")).unwrap();
+    fs::create_dir_all(repo.join("refs")).unwrap();
+    fs::write(repo.join("refs/main"), &commit).unwrap();
+    let card =
+        "---\nconfigs:\n- config_name: one\n  data_files:\n  - {split: test, path: one/t*}\n---\n";
+    fs::write(snapshot.join("README.md"), card).unwrap();
+    fs::write(snapshot.join("one/t.csv"), "q,a\nx,y\nz,w\n").unwrap();
+    let task = directory.path().join("t.yaml");
+    let score = |config: &str| {
+        let text = format!(
+            "task: t\ndataset_path: org/name\ndataset_name: {config}\ndataset_kwargs: {{trust_remote_code: \
+             true, revision: main}}\ntest_split: test\noutput_type: loglikelihood\ndoc_to_text: '{{{{q}}}}'\n\
+             doc_to_target: '{{{{a}}}}'\nmetric_list: [{{metric: acc}}]\n"
+        );
+        fs::write(&task, text).unwrap();
+        let mut command = command(&["score", "model", "--tasks", task.to_str().unwrap()]);
+        command.env("HF_HUB_CACHE", directory.path().join("cache"));
+        outcome(command)
+    };
+    let Outcome { code, stdout, stderr } = score("one");
+    assert_eq!(code, 0, "{stderr}");
+    let row = stdout.lines().find(|line| line.trim_start().starts_with("t ")).unwrap();
+    assert_eq!(row.split_whitespace().nth(1), Some("2"), "{stdout}");
+    let Outcome { code, stderr, .. } = score("two");
+    assert_eq!(code, 2);
+    assert!(stderr.contains("no configuration `two`; it has `one`"), "{stderr}");
+}
+
+#[test]
 fn what_cannot_be_scored_is_said_in_a_sentence() {
     let directory = tempfile::tempdir().unwrap();
     let copy = |name: &str, change: &dyn Fn(&Path)| -> String {

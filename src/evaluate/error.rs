@@ -223,7 +223,9 @@ pub enum EvaluateError {
     },
 
     /// A data set is neither a format nor a folder.
-    #[error("{at}: there is no folder of the data set `{name}`, and no data set is downloaded")]
+    #[error(
+        "{at}: the data set `{name}` is neither in a folder nor in the Hub's cache, and none is downloaded"
+    )]
     NoDataset {
         /// The field.
         at: Box<Place>,
@@ -231,6 +233,29 @@ pub enum EvaluateError {
         name: String,
         /// The directory of the task file.
         folder: PathBuf,
+        /// The Hub's cache.
+        cache: PathBuf,
+    },
+
+    /// A data set's card lists other configurations than the one that the task names.
+    #[error("{at}: the data set has no configuration `{name}`; it has {}", quoted(known))]
+    NoConfiguration {
+        /// The field.
+        at: Box<Place>,
+        /// The name.
+        name: String,
+        /// Names of those there are.
+        known: Vec<String>,
+    },
+
+    /// A data set has several configurations and the task names none.
+    #[error("`{}` lists several configurations; `dataset_name` has to name one of {}", card.display(),
+        quoted(known))]
+    NoConfigurationNamed {
+        /// The data set's card.
+        card: PathBuf,
+        /// Names of those there are.
+        known: Vec<String>,
     },
 
     /// A folder of a data set has no file in a format that is read.
@@ -280,6 +305,27 @@ pub enum EvaluateError {
         path: PathBuf,
         /// What is wrong.
         problem: String,
+    },
+
+    /// Of a split in several files some are not here.
+    #[error("`{}` is one of {expected} files, of which {found} {} here", path.display(),
+        if *found == 1 { "is" } else { "are" })]
+    MissingParts {
+        /// One that is here.
+        path: PathBuf,
+        /// How many are here.
+        found: usize,
+        /// How many there are.
+        expected: usize,
+    },
+
+    /// A data file packed with gzip is damaged.
+    #[error("`{}` cannot be unpacked: {source}", path.display())]
+    Gzip {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: std::io::Error,
     },
 
     /// A data file holds nothing.
@@ -409,11 +455,17 @@ impl EvaluateError {
             )),
             Self::NoMember { name, known, .. } => Some(did_you_mean(name, known)),
             Self::SelectedTwice { .. } => Some("name one of the two".to_owned()),
-            Self::NoDataset { name, folder, .. } => Some(format!(
-                "put its files into a folder `{name}` in the working directory, in `{}` or in a \
-                 directory above it; or name files with `dataset_path: json`, `csv` or `parquet`",
+            Self::NoDataset { name, folder, cache, .. } => Some(format!(
+                "fetch it into the Hub's cache, `{}`, with `hf download --repo-type dataset {name}`; put \
+                 its files into a folder `{name}` in the working directory, in `{}` or in a directory \
+                 above it; or name files with `dataset_path: json`, `csv` or `parquet`",
+                cache.display(),
                 folder.display()
             )),
+            Self::NoDataInFolder { .. } => Some(
+                "a data set that is only a loading script in Python has to be turned into such files"
+                    .to_owned(),
+            ),
             Self::NoSplit { split, known, .. } => Some(did_you_mean(split, known)),
             Self::Function { .. } => {
                 Some("write the value as a Jinja template if it can be one".to_owned())

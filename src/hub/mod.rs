@@ -11,6 +11,7 @@
 #![cfg_attr(not(feature = "hub"), allow(dead_code, reason = "what describes downloads is idle"))]
 
 mod cache;
+mod datasets;
 mod error;
 mod files;
 mod name;
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub(crate) use datasets::cached_dataset;
 pub use error::{HubError, LooksLike, Offline};
 pub use files::Kind;
 pub use name::RepoName;

@@ -1,4 +1,5 @@
-//! Documents of a task, from JSON, CSV or Parquet files, as the `datasets` library reads them.
+//! Documents of a task, from JSON, CSV or Parquet files, as the `datasets` library reads them; JSON and
+//! CSV also packed with gzip.
 //!
 //! Every row has every column; a value that a row lacks is null. Which type a column has is worked out
 //! from all its values, format by format, and shows in prompts: `1` prints as `1.0` beside fractions.
@@ -10,8 +11,10 @@ mod parquet;
 mod text;
 
 use std::collections::HashSet;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use flate2::read::MultiGzDecoder;
 use indexmap::IndexSet;
 use minijinja::value::Serde;
 use serde_json::{Map, Value};
@@ -37,8 +40,18 @@ pub(super) enum Format {
     Text,
 }
 
-/// Options of a task that say where its files are, not how they are read.
-const COMMON_OPTIONS: [&str; 2] = ["data_files", "trust_remote_code"];
+/// Options of a task that say where its files are or how they are fetched, not how they are read.
+const COMMON_OPTIONS: [&str; 9] = [
+    "cache_dir",
+    "data_files",
+    "download_mode",
+    "keep_in_memory",
+    "num_proc",
+    "revision",
+    "streaming",
+    "trust_remote_code",
+    "verification_mode",
+];
 
 impl Format {
     /// A format by its name in `dataset_path`, with the options in `dataset_kwargs`; `None` if there is
@@ -73,13 +86,17 @@ impl Format {
         }))
     }
 
-    /// The format that the name of a file says it has, with the options in `dataset_kwargs`.
+    /// The format that the name of a file says it has, with the options in `dataset_kwargs`. Text may be
+    /// packed with gzip, as `.jsonl.gz`.
     pub(super) fn of_file(
         path: &Path,
         options: Option<&Node<'_>>,
     ) -> Result<Option<Format>, EvaluateError> {
-        let extension = path.extension().and_then(|extension| extension.to_str());
+        let is_packed = path.extension().is_some_and(|extension| extension == "gz");
+        let name = if is_packed { path.with_extension("") } else { path.to_owned() };
+        let extension = name.extension().and_then(|extension| extension.to_str());
         match extension.unwrap_or_default() {
+            "parquet" if is_packed => Ok(None),
             "json" | "jsonl" => Format::named("json", options),
             "tsv" => Format::named("csv", options).map(|format| format.map(Format::with_tabs)),
             other => Format::named(other, options),
@@ -134,6 +151,7 @@ pub(super) struct Split {
 impl Split {
     /// Reads the files of a split one after the other.
     pub(super) fn read(paths: &[PathBuf], format: &Format) -> Result<Split, EvaluateError> {
+        has_all_parts(paths)?;
         let rows = match format {
             Format::Json { field } => json::read(paths, field.as_deref())?,
             Format::Csv(options) => csv::read(paths, options)?,
@@ -143,6 +161,27 @@ impl Split {
         let columns = rows.first().map(|row| row.keys().cloned().collect()).unwrap_or_default();
         Ok(Split { documents: rows.into_iter().map(Document::new).collect(), columns })
     }
+}
+
+/// Refuses files named as parts, `train-00000-of-00002.parquet`, some of which are not here: fewer
+/// documents would give another score.
+fn has_all_parts(paths: &[PathBuf]) -> Result<(), EvaluateError> {
+    let parts_of = |path: &Path| {
+        let name = path.file_stem()?.to_str()?;
+        let (name, count) = name.rsplit_once("-of-")?;
+        let (name, _) = name.rsplit_once('-')?;
+        let digits: String = count.chars().take_while(char::is_ascii_digit).collect();
+        Some((path.with_file_name(name), digits.parse::<usize>().ok()?))
+    };
+    for path in paths {
+        let Some(part) = parts_of(path) else { continue };
+        let found = paths.iter().filter(|path| parts_of(path).as_ref() == Some(&part)).count();
+        if found < part.1 {
+            let path = path.to_owned();
+            return Err(EvaluateError::MissingParts { path, found, expected: part.1 });
+        }
+    }
+    Ok(())
 }
 
 /// A row before it is a document.
@@ -158,9 +197,21 @@ fn complete(rows: Vec<Row>) -> Vec<Row> {
     rows.into_iter().map(complete).collect()
 }
 
-/// The contents of a file.
+/// What files packed with gzip begin with; no text does.
+const GZIP: &[u8] = &[0x1f, 0x8b];
+
+/// The contents of a file, unpacked if it is packed with gzip.
 fn read_bytes(path: &Path) -> Result<Vec<u8>, EvaluateError> {
-    std::fs::read(path).map_err(|source| EvaluateError::Read { path: path.to_owned(), source })
+    let bytes = std::fs::read(path)
+        .map_err(|source| EvaluateError::Read { path: path.to_owned(), source })?;
+    if !bytes.starts_with(GZIP) {
+        return Ok(bytes);
+    }
+    let mut unpacked = Vec::new();
+    match MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut unpacked) {
+        Ok(_) => Ok(unpacked),
+        Err(source) => Err(EvaluateError::Gzip { path: path.to_owned(), source }),
+    }
 }
 
 /// The contents of a file of text, without a byte order mark.
@@ -193,6 +244,69 @@ pub(super) fn describe(value: &Value) -> String {
         _ => "a long text",
     }
     .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    fn packed(text: &str) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text.as_bytes()).expect("packed");
+        encoder.finish().expect("packed")
+    }
+
+    #[test]
+    fn packed_files_are_unpacked() {
+        // Two packed parts after each other are one text, as for gzip.
+        let bytes = [packed("a,b\n1,x\n"), packed("2,y\n")].concat();
+        let (_directory, path) = testing::write("t.csv.gz", &bytes);
+        let format = Format::of_file(&path, None).expect("no options").expect("a format");
+        let split = Split::read(&[path], &format).expect("rows");
+        assert_eq!(split.documents[1].columns["b"], "y");
+    }
+
+    #[test]
+    fn names_say_the_format_packed_or_not() {
+        let of = |name: &str| Format::of_file(Path::new(name), None).expect("no options");
+        assert!(matches!(of("a.jsonl.gz"), Some(Format::Json { .. })));
+        assert!(matches!(of("a.tsv.gz"), Some(Format::Csv(_))));
+        assert!(matches!(of("a.parquet"), Some(Format::Parquet)));
+        assert!(of("a.parquet.gz").is_none() && of("a.gz").is_none());
+    }
+
+    #[test]
+    fn parts_have_to_be_complete() {
+        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let check =
+            |names: &[&str]| has_all_parts(&paths(names)).map_err(|error| error.to_string());
+        assert_eq!(check(&["d/train-00000-of-00002.csv", "d/train-00001-of-00002.csv"]), Ok(()));
+        assert_eq!(check(&["d/a.csv", "d/b-of-c.csv", "d/test-00000-of-00001-0a.parquet"]), Ok(()));
+        assert_eq!(
+            check(&["d/train-00000-of-00002.csv", "d/test-00001-of-00002.csv"]),
+            Err("`d/train-00000-of-00002.csv` is one of 2 files, of which 1 is here".to_owned())
+        );
+    }
+
+    #[test]
+    fn damaged_packed_files_are_errors() {
+        let whole = packed("a,b\n1,x\n");
+        for length in 2..whole.len() {
+            let (_directory, path) = testing::write("t.csv.gz", &whole[..length]);
+            let error =
+                Split::read(std::slice::from_ref(&path), &Format::Csv(CsvOptions::default()))
+                    .expect_err("cut off");
+            assert!(
+                error
+                    .to_string()
+                    .starts_with(&format!("`{}` cannot be unpacked: ", path.display()))
+            );
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-"""Makes tables.json, types.parquet, types.json and dates.parquet: what the datasets library (5.2, with
+"""Makes tables.json and types, times and codec_*.parquet with their .json: what the datasets library (5.2, with
 pandas and pyarrow) makes of values in CSV and Parquet files.
 
     python3 tables.py
@@ -7,6 +7,7 @@ Numbers that JSON has no form for are the text that Python prints.
 """
 
 import datetime
+import decimal
 import json
 import math
 import pathlib
@@ -61,6 +62,11 @@ def as_json(value):
     return value
 
 
+def as_text(value):
+    plain = value is None or isinstance(value, (bool, int, float, str))
+    return value if plain else str(value)
+
+
 def rows(builder, path, **options):
     with tempfile.TemporaryDirectory() as cache:
         split = datasets.load_dataset(builder, data_files=str(path), split="train", cache_dir=cache, **options)
@@ -92,5 +98,39 @@ table = pyarrow.table({
 pyarrow.parquet.write_table(table, here / "types.parquet", compression="snappy")
 (here / "types.json").write_text(
     json.dumps(rows("parquet", here / "types.parquet"), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-table = pyarrow.table({"text": ["a"], "day": [datetime.date(2024, 1, 2)]})
-pyarrow.parquet.write_table(table, here / "dates.parquet", compression="none")
+
+# Times and decimals are the text that Python prints; bytes, zones and what holds them are left out.
+times = pyarrow.table({
+    "day": pyarrow.array([datetime.date(2024, 1, 2), None], pyarrow.date32()),
+    "millis": pyarrow.array([1704164645006, 0], pyarrow.timestamp("ms")),
+    "micros": pyarrow.array([1704164645000067, -315532800000000], pyarrow.timestamp("us")),
+    "nanos": pyarrow.array([1704164645000000123, None], pyarrow.timestamp("ns")),
+    "time": pyarrow.array([11045006, 0], pyarrow.time32("ms")),
+    "fine": pyarrow.array([11045000007, None], pyarrow.time64("us")),
+    "decimal": pyarrow.array([decimal.Decimal("1.50"), decimal.Decimal("-0.05")], pyarrow.decimal128(5, 2)),
+    "units": pyarrow.array([decimal.Decimal("12"), None], pyarrow.decimal128(5, 0)),
+    "large": pyarrow.array(["x", None], pyarrow.large_string()),
+    "category": pyarrow.array(["x", "y"]).dictionary_encode(),
+    "half": pyarrow.array([1.5, None], pyarrow.float16()),
+})
+others = {
+    "bytes": pyarrow.array([b"\xff", None]),
+    "image": [{"bytes": b"\x89PNG", "path": "a.png"}, None],
+    "days": [[datetime.date(2024, 1, 2)], []],
+    "zoned": pyarrow.array([0, 1], pyarrow.timestamp("us", "Europe/Berlin")),
+}
+everything = times
+for index, (name, column) in enumerate(others.items()):
+    everything = everything.add_column(2 * index, name, pyarrow.array(column))
+pyarrow.parquet.write_table(everything, here / "times.parquet")
+with tempfile.TemporaryDirectory() as folder:
+    pyarrow.parquet.write_table(times, pathlib.Path(folder) / "t.parquet")
+    found = rows("parquet", pathlib.Path(folder) / "t.parquet")
+found = [{key: as_text(value) for key, value in row.items()} for row in found]
+(here / "times.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+table = pyarrow.table({"text": ["a" * 100, "b" * 100], "number": [1, 2]})
+for codec in ["none", "gzip", "brotli", "lz4", "zstd"]:
+    pyarrow.parquet.write_table(table, here / f"codec_{codec}.parquet", compression=codec)
+(here / "codec.json").write_text(
+    json.dumps(rows("parquet", here / "codec_zstd.parquet"), indent=1) + "\n", encoding="utf-8")

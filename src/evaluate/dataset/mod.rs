@@ -1,14 +1,20 @@
-//! Where a task's documents are: files that it names, or those in a folder.
+//! Where a task's documents are: files that it names, those in a folder, or those of a data set in the
+//! Hub's cache.
+
+mod card;
+mod glob;
 
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
+use self::card::Listed;
 use super::EvaluateError;
 use super::data::Format;
 use super::document::TaskDocument;
 use super::selection::matches;
 use crate::config::yaml::{Node, Place, YamlError};
+use crate::hub::{Settings, cached_dataset};
 
 /// The field of evaluators that lists data files of any format.
 pub(super) const FILES: &str = "files";
@@ -163,19 +169,31 @@ fn folder_of(node: &Node<'_>) -> PathBuf {
     folder.parent().unwrap_or(Path::new("")).to_owned()
 }
 
+/// The folder of a data set: one of that name, or else the data set's in the Hub's cache.
+fn dataset_folder(document: &TaskDocument, dataset: &Node<'_>) -> Result<PathBuf, EvaluateError> {
+    let name = dataset.text()?;
+    if let Some(folder) = places(dataset, Path::new(name)).into_iter().find(|path| path.is_dir()) {
+        return Ok(folder);
+    }
+    let options = document.get("dataset_kwargs");
+    let revision = options.as_ref().and_then(|node| node.fields().ok()?.get("revision"));
+    let revision = revision.as_ref().map(Node::text).transpose()?;
+    let cache = Settings::from_environment().cache;
+    cached_dataset(&cache, name, revision).ok_or_else(|| EvaluateError::NoDataset {
+        at: dataset.place().into(),
+        name: name.to_owned(),
+        folder: folder_of(dataset),
+        cache,
+    })
+}
+
 /// The files of a folder that `dataset_path` names, and their format: those in `data_files`, or else
 /// those for the splits that the task names, in the folder or one in it that `dataset_name` names.
 fn files_of_folder(
     document: &TaskDocument,
     dataset: &Node<'_>,
 ) -> Result<(IndexMap<String, Vec<PathBuf>>, Format), EvaluateError> {
-    let name = dataset.text()?;
-    let folder = places(dataset, Path::new(name)).into_iter().find(|path| path.is_dir());
-    let folder = folder.ok_or_else(|| EvaluateError::NoDataset {
-        at: dataset.place().into(),
-        name: name.to_owned(),
-        folder: folder_of(dataset),
-    })?;
+    let folder = dataset_folder(document, dataset)?;
     let no_data = |folder: &Path| EvaluateError::NoDataInFolder {
         at: dataset.place().into(),
         folder: folder.to_owned(),
@@ -190,11 +208,32 @@ fn files_of_folder(
         let format = format.ok_or_else(|| no_data(&folder))?;
         return Ok((files, format));
     }
-    let folder = match document.get("dataset_name") {
+    let config = document.get("dataset_name");
+    let folder = match card::read(&folder, config.as_ref())? {
+        Some(Listed::Files(files)) => {
+            let first = files.values().flatten().next();
+            let format = first.map(format_of).transpose()?.flatten();
+            return Ok((files, format.ok_or_else(|| no_data(&folder))?));
+        }
+        Some(Listed::Folder(inner)) => return files_of_splits(document, dataset, inner),
+        None => folder,
+    };
+    let folder = match config {
         Some(config) => Some(folder.join(config.text()?)).filter(|path| path.is_dir()),
         None => None,
     }
     .unwrap_or(folder);
+    files_of_splits(document, dataset, folder)
+}
+
+/// The files in `folder` for the splits that the task names, and their format.
+fn files_of_splits(
+    document: &TaskDocument,
+    dataset: &Node<'_>,
+    folder: PathBuf,
+) -> Result<(IndexMap<String, Vec<PathBuf>>, Format), EvaluateError> {
+    let options = document.get("dataset_kwargs");
+    let format_of = |path: &PathBuf| Format::of_file(path, options.as_ref());
     let mut format = None;
     let mut found = Vec::new();
     for path in [files_in(&folder), files_in(&folder.join("data"))].concat() {
@@ -205,7 +244,10 @@ fn files_of_folder(
             found.push(path);
         }
     }
-    let format = format.ok_or_else(|| no_data(&folder))?;
+    let format = format.ok_or_else(|| EvaluateError::NoDataInFolder {
+        at: dataset.place().into(),
+        folder: folder.clone(),
+    })?;
 
     let own = ["training_split", "validation_split", "test_split", "fewshot_split"];
     let own = own.iter().filter_map(|field| document.get(field));

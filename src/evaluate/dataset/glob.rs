@@ -1,0 +1,75 @@
+//! Files whose paths match a pattern.
+
+use std::path::{Path, PathBuf};
+
+use super::{file_name, files_in};
+use crate::evaluate::selection::matches;
+
+/// Most folders inside each other that `**` goes through; links may lead round in circles.
+const DEEPEST: usize = 16;
+
+/// The files in `folder` at paths that match `pattern`, sorted within each folder: `*` and `?` stand for
+/// characters of a name, `**` for any folders. A pattern leads nowhere outside.
+pub(super) fn find(folder: &Path, pattern: &str) -> Vec<PathBuf> {
+    let parts: Vec<&str> =
+        pattern.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    match parts.contains(&"..") {
+        true => Vec::new(),
+        false => find_parts(folder, &parts, DEEPEST),
+    }
+}
+
+fn find_parts(folder: &Path, parts: &[&str], depth: usize) -> Vec<PathBuf> {
+    let Some(deeper) = depth.checked_sub(1) else { return Vec::new() };
+    let in_folders = |parts: &[&str]| {
+        folders_in(folder).into_iter().flat_map(|inner| find_parts(&inner, parts, deeper)).collect()
+    };
+    match parts {
+        [] => Vec::new(),
+        ["**"] => [files_in(folder), in_folders(parts)].concat(),
+        ["**", rest @ ..] => [find_parts(folder, rest, deeper), in_folders(parts)].concat(),
+        [name] => {
+            files_in(folder).into_iter().filter(|path| matches(name, &file_name(path))).collect()
+        }
+        [name, rest @ ..] => folders_in(folder)
+            .into_iter()
+            .filter(|inner| matches(name, &file_name(inner)))
+            .flat_map(|inner| find_parts(&inner, rest, deeper))
+            .collect(),
+    }
+}
+
+/// The folders in a folder, sorted; none if it cannot be read.
+fn folders_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut folders: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_go_through_folders() {
+        let root = tempfile::tempdir().expect("a directory");
+        for name in ["a.csv", "x/a.csv", "x/y/b.csv", "z/b.csv"] {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a directory");
+            std::fs::write(path, "").expect("written");
+        }
+        let found = |pattern: &str| -> Vec<String> {
+            let paths = find(root.path(), pattern).into_iter();
+            let inside =
+                paths.map(|path| path.strip_prefix(root.path()).expect("inside").to_owned());
+            inside.map(|path| path.display().to_string().replace('\\', "/")).collect()
+        };
+        assert_eq!(found("*.csv"), ["a.csv"]);
+        assert_eq!(found("*/?.csv"), ["x/a.csv", "z/b.csv"]);
+        assert_eq!(found("**/b.csv"), ["x/y/b.csv", "z/b.csv"]);
+        assert_eq!(found("./x/**"), ["x/a.csv", "x/y/b.csv"]);
+        assert!(found("../*").is_empty() && found("w/*").is_empty());
+    }
+}
