@@ -218,12 +218,22 @@ fn files_of_folder(
         Some(Listed::Folder(inner)) => return files_of_splits(document, dataset, inner),
         None => folder,
     };
-    let folder = match config {
-        Some(config) => Some(folder.join(config.text()?)).filter(|path| path.is_dir()),
-        None => None,
+    let Some(config) = config else { return files_of_splits(document, dataset, folder) };
+    let inner = folder.join(config.text()?);
+    // Without a folder of its own, a configuration is all there is, unless others have theirs.
+    match inner.is_dir() || has_folders_of_data(&folder) {
+        true => files_of_splits(document, dataset, inner),
+        false => files_of_splits(document, dataset, folder),
     }
-    .unwrap_or(folder);
-    files_of_splits(document, dataset, folder)
+}
+
+/// Whether folders with data lie in a folder, besides `data`.
+fn has_folders_of_data(folder: &Path) -> bool {
+    let is_data = |path: &PathBuf| matches!(Format::of_file(path, None), Ok(Some(_)));
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .any(|path| path.is_dir() && !path.ends_with("data") && files_in(&path).iter().any(is_data))
 }
 
 /// The files in `folder` for the splits that the task names, and their format.
@@ -296,6 +306,22 @@ fn files_in(folder: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_configuration_without_a_folder_is_not_that_of_others() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let write = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a directory");
+            std::fs::write(path, "{}").expect("written");
+        };
+        write("test.jsonl");
+        write("data/test.jsonl");
+        write("scripts/make.py");
+        assert!(!has_folders_of_data(folder.path()));
+        write("one/test.jsonl");
+        assert!(has_folders_of_data(folder.path()));
+    }
 
     #[test]
     fn names_of_files_say_their_split() {
