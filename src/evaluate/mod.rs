@@ -9,6 +9,7 @@
 mod aggregation;
 mod bleu;
 mod bootstrap;
+mod calendar;
 mod chat;
 mod choice_filter;
 mod chrf;

@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::evaluate::calendar::Date;
+
 const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -20,18 +22,18 @@ const MONTHS: [&str; 12] = [
 const DAYS: [&str; 7] =
     ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
-const SECONDS_OF_A_DAY: u64 = 86_400;
+const SECONDS_OF_A_DAY: i64 = 86_400;
 
 /// The present time, of UTC, in a format of `strftime`; the error names what of it is not known.
 pub(super) fn strftime_now(format: &str) -> Result<String, String> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    strftime(format, since.as_secs())
+    strftime(format, since.as_secs().cast_signed())
 }
 
 /// A time in seconds since 1970 in a format of `strftime`.
-fn strftime(format: &str, seconds: u64) -> Result<String, String> {
-    let date = Date::of(seconds / SECONDS_OF_A_DAY);
-    let of_day = seconds % SECONDS_OF_A_DAY;
+fn strftime(format: &str, seconds: i64) -> Result<String, String> {
+    let date = Date::of(seconds.div_euclid(SECONDS_OF_A_DAY));
+    let of_day = seconds.rem_euclid(SECONDS_OF_A_DAY);
     let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
     let twelfth = (hour + 11) % 12 + 1;
     let month = MONTHS[date.month as usize - 1];
@@ -49,7 +51,7 @@ fn strftime(format: &str, seconds: u64) -> Result<String, String> {
         if is_bare {
             directive = rest.next();
         }
-        let number = |value: u64, width: usize| match is_bare {
+        let number = |value: i64, width: usize| match is_bare {
             true => value.to_string(),
             false => format!("{value:0width$}"),
         };
@@ -82,47 +84,6 @@ fn strftime(format: &str, seconds: u64) -> Result<String, String> {
         });
     }
     Ok(out)
-}
-
-/// A day of the Gregorian calendar.
-struct Date {
-    year: u64,
-    /// 1 to 12.
-    month: u64,
-    /// From 1.
-    day: u64,
-    /// From 1.
-    day_of_year: u64,
-    /// 0 for Sunday.
-    weekday: u64,
-}
-
-impl Date {
-    /// The day that is `days` after the first of 1970, which was a Thursday.
-    fn of(days: u64) -> Date {
-        let weekday = (days + 4) % 7;
-        let mut year = 1970;
-        let mut left = days;
-        while left >= 365 + u64::from(is_leap(year)) {
-            left -= 365 + u64::from(is_leap(year));
-            year += 1;
-        }
-        let day_of_year = left + 1;
-        let february = 28 + u64::from(is_leap(year));
-        let mut month = 1;
-        for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
-            if left < length {
-                break;
-            }
-            left -= length;
-            month += 1;
-        }
-        Date { year, month, day: left + 1, day_of_year, weekday }
-    }
-}
-
-fn is_leap(year: u64) -> bool {
-    year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
 }
 
 #[cfg(test)]

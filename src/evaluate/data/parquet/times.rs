@@ -1,5 +1,7 @@
 //! Dates and times as Python prints them.
 
+use crate::evaluate::calendar::Date;
+
 /// Units of a second in which times are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
@@ -22,17 +24,7 @@ const SECONDS_OF_A_DAY: i64 = 86_400;
 
 /// A date so many days after 1970-01-01, in the Gregorian calendar.
 pub(super) fn date(days: i64) -> String {
-    // Years begin in March here, so that leap days end them; 400 of them have the same number of days.
-    const DAYS_OF_400_YEARS: i64 = 146_097;
-    const DAYS_FROM_YEAR_0: i64 = 719_468;
-    let days = days + DAYS_FROM_YEAR_0;
-    let (era, day) = (days.div_euclid(DAYS_OF_400_YEARS), days.rem_euclid(DAYS_OF_400_YEARS));
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = era * 400 + year + i64::from(month <= 2);
+    let Date { year, month, day, .. } = Date::of(days);
     format!("{year:04}-{month:02}-{day:02}")
 }
 
