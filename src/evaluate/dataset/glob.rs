@@ -1,8 +1,7 @@
-//! Files whose paths match a pattern.
+//! What lies in folders, and files whose paths match a pattern.
 
 use std::path::{Path, PathBuf};
 
-use super::{file_name, files_in};
 use crate::evaluate::selection::matches;
 
 /// Most folders inside each other that `**` goes through; links may lead round in circles.
@@ -28,9 +27,7 @@ fn find_parts(folder: &Path, parts: &[&str], depth: usize) -> Vec<PathBuf> {
         [] => Vec::new(),
         ["**"] => [files_in(folder), in_folders(parts)].concat(),
         ["**", rest @ ..] => [find_parts(folder, rest, deeper), in_folders(parts)].concat(),
-        [name] => {
-            files_in(folder).into_iter().filter(|path| matches(name, &file_name(path))).collect()
-        }
+        [name] => files_like(folder, name),
         [name, rest @ ..] => folders_in(folder)
             .into_iter()
             .filter(|inner| matches(name, &file_name(inner)))
@@ -39,13 +36,35 @@ fn find_parts(folder: &Path, parts: &[&str], depth: usize) -> Vec<PathBuf> {
     }
 }
 
+/// The files in a folder whose names match a pattern with `*` and `?`, sorted.
+pub(super) fn files_like(folder: &Path, pattern: &str) -> Vec<PathBuf> {
+    let mut files = files_in(folder);
+    files.retain(|path| matches(pattern, &file_name(path)));
+    files
+}
+
+/// The files in a folder, sorted; none if it cannot be read.
+pub(super) fn files_in(folder: &Path) -> Vec<PathBuf> {
+    entries_in(folder, Path::is_file)
+}
+
 /// The folders in a folder, sorted; none if it cannot be read.
-fn folders_in(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn folders_in(folder: &Path) -> Vec<PathBuf> {
+    entries_in(folder, Path::is_dir)
+}
+
+fn entries_in(folder: &Path, is_wanted: fn(&Path) -> bool) -> Vec<PathBuf> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut folders: Vec<PathBuf> =
-        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
-    folders.sort();
-    folders
+    let mut found: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| is_wanted(path)).collect();
+    found.sort();
+    found
+}
+
+/// The last part of a path.
+pub(super) fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use self::card::Listed;
+use self::glob::{file_name, files_in, files_like, folders_in};
 use super::EvaluateError;
 use super::data::Format;
 use super::document::TaskDocument;
-use super::selection::matches;
 use crate::config::yaml::{Node, Place, YamlError};
 use crate::hub::{Settings, cached_dataset};
 
@@ -90,11 +90,8 @@ fn listed_files(
     options: Option<&Node<'_>>,
 ) -> Result<(IndexMap<String, Vec<PathBuf>>, Format), EvaluateError> {
     let files = named_files(list, None)?;
-    let format = match files.values().flatten().next() {
-        Some(first) => Format::of_file(first, options)?,
-        None => None,
-    };
-    Ok((files, format.unwrap_or(Format::Text)))
+    let format = format_of_first(&files, options)?.unwrap_or(Format::Text);
+    Ok((files, format))
 }
 
 /// A field that names a split.
@@ -139,9 +136,7 @@ fn find_file(node: &Node<'_>, folder: Option<&Path>) -> Result<Vec<PathBuf>, Eva
     };
     let found = places.into_iter().find_map(|place| match pattern {
         Some(pattern) if pattern.contains(['*', '?']) => {
-            let names = files_in(place.parent().unwrap_or(Path::new("")));
-            let found: Vec<PathBuf> =
-                names.into_iter().filter(|path| matches(pattern, &file_name(path))).collect();
+            let found = files_like(place.parent().unwrap_or(Path::new("")), pattern);
             (!found.is_empty()).then_some(found)
         }
         _ => place.is_file().then(|| vec![place]),
@@ -194,59 +189,60 @@ fn files_of_folder(
     dataset: &Node<'_>,
 ) -> Result<(IndexMap<String, Vec<PathBuf>>, Format), EvaluateError> {
     let folder = dataset_folder(document, dataset)?;
-    let no_data = |folder: &Path| EvaluateError::NoDataInFolder {
-        at: dataset.place().into(),
-        folder: folder.to_owned(),
-    };
     let options = document.get("dataset_kwargs");
-    let format_of = |path: &PathBuf| Format::of_file(path, options.as_ref());
+    let with_format = |files: IndexMap<String, Vec<PathBuf>>| {
+        let format = format_of_first(&files, options.as_ref())?;
+        Ok((files, format.ok_or_else(|| no_data(dataset, &folder))?))
+    };
     let data_files = options.as_ref().and_then(|node| node.fields().ok()?.get("data_files"));
     if let Some(data_files) = data_files {
-        let files = named_files(&data_files, Some(&folder))?;
-        let first = files.values().flatten().next();
-        let format = first.map(format_of).transpose()?.flatten();
-        let format = format.ok_or_else(|| no_data(&folder))?;
-        return Ok((files, format));
+        return with_format(named_files(&data_files, Some(&folder))?);
     }
     let config = document.get("dataset_name");
-    let folder = match card::read(&folder, config.as_ref())? {
-        Some(Listed::Files(files)) => {
-            let first = files.values().flatten().next();
-            let format = first.map(format_of).transpose()?.flatten();
-            return Ok((files, format.ok_or_else(|| no_data(&folder))?));
+    let folder = match (card::read(&folder, config.as_ref())?, config) {
+        (Some(Listed::Files(files)), _) => return with_format(files),
+        (Some(Listed::Folder(inner)), _) => inner,
+        (None, None) => folder,
+        (None, Some(config)) => {
+            let inner = folder.join(config.text()?);
+            // Without a folder of its own, a configuration is all there is, unless others have theirs.
+            if inner.is_dir() || has_folders_of_data(&folder) { inner } else { folder }
         }
-        Some(Listed::Folder(inner)) => return files_of_splits(document, dataset, inner),
-        None => folder,
     };
-    let Some(config) = config else { return files_of_splits(document, dataset, folder) };
-    let inner = folder.join(config.text()?);
-    // Without a folder of its own, a configuration is all there is, unless others have theirs.
-    match inner.is_dir() || has_folders_of_data(&folder) {
-        true => files_of_splits(document, dataset, inner),
-        false => files_of_splits(document, dataset, folder),
-    }
+    files_of_splits(document, dataset, &folder)
+}
+
+/// The format that the name of the first file says all have.
+fn format_of_first(
+    files: &IndexMap<String, Vec<PathBuf>>,
+    options: Option<&Node<'_>>,
+) -> Result<Option<Format>, EvaluateError> {
+    let first = files.values().flatten().next();
+    Ok(first.map(|path| Format::of_file(path, options)).transpose()?.flatten())
+}
+
+fn no_data(dataset: &Node<'_>, folder: &Path) -> EvaluateError {
+    EvaluateError::NoDataInFolder { at: dataset.place().into(), folder: folder.to_owned() }
 }
 
 /// Whether folders with data lie in a folder, besides `data`.
 fn has_folders_of_data(folder: &Path) -> bool {
     let is_data = |path: &PathBuf| matches!(Format::of_file(path, None), Ok(Some(_)));
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.path())
-        .any(|path| path.is_dir() && !path.ends_with("data") && files_in(&path).iter().any(is_data))
+    let has_data = |inner: &PathBuf| files_in(inner).iter().any(is_data);
+    folders_in(folder).iter().any(|inner| !inner.ends_with("data") && has_data(inner))
 }
 
 /// The files in `folder` for the splits that the task names, and their format.
 fn files_of_splits(
     document: &TaskDocument,
     dataset: &Node<'_>,
-    folder: PathBuf,
+    folder: &Path,
 ) -> Result<(IndexMap<String, Vec<PathBuf>>, Format), EvaluateError> {
     let options = document.get("dataset_kwargs");
     let format_of = |path: &PathBuf| Format::of_file(path, options.as_ref());
     let mut format = None;
     let mut found = Vec::new();
-    for path in [files_in(&folder), files_in(&folder.join("data"))].concat() {
+    for path in [files_in(folder), files_in(&folder.join("data"))].concat() {
         // Files of other kinds than the first that is data are no data.
         if let Some(own) = format_of(&path)?
             && format.get_or_insert_with(|| own.clone()).is_same_kind(&own)
@@ -254,10 +250,7 @@ fn files_of_splits(
             found.push(path);
         }
     }
-    let format = format.ok_or_else(|| EvaluateError::NoDataInFolder {
-        at: dataset.place().into(),
-        folder: folder.clone(),
-    })?;
+    let format = format.ok_or_else(|| no_data(dataset, folder))?;
 
     let own = ["training_split", "validation_split", "test_split", "fewshot_split"];
     let own = own.iter().filter_map(|field| document.get(field));
@@ -287,20 +280,6 @@ fn is_of_split(name: &str, split: &str) -> bool {
     let words = SPLIT_WORDS.iter().find(|words| words.contains(&split));
     let mut parts = name.split(|c: char| !c.is_ascii_alphanumeric());
     words.is_some_and(|words| parts.any(|part| words.contains(&part.to_lowercase().as_str())))
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
-}
-
-/// The files in a folder, sorted; none if it cannot be read.
-fn files_in(folder: &Path) -> Vec<PathBuf> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut files: Vec<PathBuf> =
-        entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
-    files.sort();
-    files
 }
 
 #[cfg(test)]
