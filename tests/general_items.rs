@@ -13,7 +13,22 @@ mod words;
 
 use std::collections::{HashMap, HashSet};
 
-use rows::{all_rows, rows, text};
+use rows::{choices, rows, text};
+use serde_json::Value;
+
+/// Examples and items together, after a check that there are enough items and that nothing is
+/// asked twice, be it in an example and an item.
+fn all_rows(task: &str, asked: &str) -> Vec<Value> {
+    let items = rows(&format!("{task}.jsonl"));
+    assert!(items.len() >= 100, "{task} has {} items", items.len());
+    let mut all = rows(&format!("{task}_examples.jsonl"));
+    all.extend(items);
+    let mut seen = HashSet::new();
+    for row in &all {
+        assert!(seen.insert(text(row, asked).to_string()), "asked twice: {row}");
+    }
+    all
+}
 
 #[test]
 fn arithmetic_answers_are_right() {
@@ -30,8 +45,7 @@ fn arithmetic_answers_are_right() {
 fn arithmetic_choices_hold_the_answer_once_and_at_every_place() {
     let mut places = [0; 4];
     for row in rows("arithmetic.jsonl") {
-        let choices: Vec<&str> =
-            row["choices"].as_array().unwrap().iter().map(|c| c.as_str().unwrap()).collect();
+        let choices = choices(&row);
         let right = row["right"].as_u64().unwrap() as usize;
         assert_eq!(choices[right], text(&row, "answer"), "{row}");
         assert_eq!(choices.iter().collect::<HashSet<_>>().len(), 4, "{row}");

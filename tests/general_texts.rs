@@ -1,9 +1,13 @@
 //! The ready tasks on common sense, code and translation: their items are well formed, ask
 //! nothing twice, and cannot be solved by a look at positions or lengths.
 
+#[path = "general/rows.rs"]
+mod data;
+
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use data::choices;
 use mergekit::evaluate::{TaskLibrary, TaskOptions, Tokenizer};
 use serde_json::Value;
 
@@ -17,20 +21,14 @@ fn root() -> PathBuf {
 }
 
 fn rows(name: &str) -> Vec<Value> {
-    let path = root().join("evaluators/general").join(format!("{name}.jsonl"));
-    let text = std::fs::read_to_string(&path).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    data::rows(&format!("{name}.jsonl"))
 }
 
+/// A field that is text, with nothing behind its end.
 fn text<'a>(row: &'a Value, field: &str) -> &'a str {
-    let text = row[field].as_str().unwrap_or_else(|| panic!("no text `{field}` in {row}"));
+    let text = data::text(row, field);
     assert!(!text.is_empty() && text.trim_end() == text, "`{field}` of {row}");
     text
-}
-
-fn choices(row: &Value) -> Vec<&str> {
-    let choices = row["choices"].as_array().unwrap();
-    choices.iter().map(|choice| choice.as_str().unwrap()).collect()
 }
 
 fn gold(row: &Value) -> usize {

@@ -1,6 +1,5 @@
-//! What all of these tasks' data files have to keep.
+//! The rows of the general tasks' data files.
 
-use std::collections::HashSet;
 use std::path::Path;
 
 use serde_json::Value;
@@ -17,16 +16,8 @@ pub(crate) fn text<'a>(row: &'a Value, field: &str) -> &'a str {
     row[field].as_str().unwrap_or_else(|| panic!("`{field}` is no text in {row}"))
 }
 
-/// Examples and items together, after a check that there are enough items and that nothing is
-/// asked twice, be it in an example and an item.
-pub(crate) fn all_rows(task: &str, asked: &str) -> Vec<Value> {
-    let items = rows(&format!("{task}.jsonl"));
-    assert!(items.len() >= 100, "{task} has {} items", items.len());
-    let mut all = rows(&format!("{task}_examples.jsonl"));
-    all.extend(items);
-    let mut seen = HashSet::new();
-    for row in &all {
-        assert!(seen.insert(text(row, asked).to_string()), "asked twice: {row}");
-    }
-    all
+/// The answers to choose from.
+pub(crate) fn choices(row: &Value) -> Vec<&str> {
+    let choices = row["choices"].as_array().unwrap();
+    choices.iter().map(|choice| choice.as_str().unwrap()).collect()
 }
