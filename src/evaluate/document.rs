@@ -88,12 +88,9 @@ impl TaskDocument {
 
     /// Adds the fields of another that are not here.
     pub(super) fn fill(&mut self, defaults: &TaskDocument) {
-        let mut filled = defaults.clone();
-        filled.overlay(self);
-        let shift = filled.documents.len() - self.documents.len();
-        let Mapping { document, path } = &self.own;
-        filled.own = Mapping { document: document + shift, path: path.clone() };
-        *self = filled;
+        let given = self.owners.clone();
+        self.overlay(defaults);
+        self.owners.extend(given);
     }
 
     /// Forgets some fields.

@@ -138,7 +138,8 @@ pub(super) fn prepare(
     tokenizer: &Tokenizer,
     options: &TaskOptions,
 ) -> Result<Box<dyn Evaluator>, EvaluateError> {
-    let config = TaskConfig::parse(&preset::expand(document)?, name)?;
+    let task = preset::expand(document)?;
+    let config = TaskConfig::parse(&task, name)?;
     let prepare = config.output_type.prepare;
     prepare(TaskData::read(config)?, tokenizer, options)
 }

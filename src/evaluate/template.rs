@@ -13,9 +13,6 @@ use super::python::{is_whitespace, to_text};
 /// The name of the only template of an environment.
 const NAME: &str = "template";
 
-/// What templates can use without a column of that name.
-const GLOBALS: [&str; 4] = ["range", "dict", "namespace", "debug"];
-
 /// A compiled template.
 #[derive(Debug, Clone)]
 pub(super) struct Template {
@@ -47,21 +44,24 @@ impl Template {
     pub(super) fn render(&self, columns: &Value) -> Result<String, String> {
         let template = self.environment.get_template(NAME).map_err(describe)?;
         template.render(columns).map_err(|error| match error.kind() {
-            ErrorKind::UndefinedError => describe(error) + &absent(&template, columns),
+            ErrorKind::UndefinedError => describe(error) + &self.absent(&template, columns),
             _ => describe(error),
         })
     }
-}
 
-/// Which of the variables that a template asks for are no columns, as the end of a sentence.
-fn absent(template: &minijinja::Template<'_, '_>, columns: &Value) -> String {
-    let is_column = |name: &String| columns.get_attr(name).is_ok_and(|value| !value.is_undefined());
-    let mut names: Vec<String> = template.undeclared_variables(false).into_iter().collect();
-    names.retain(|name| !is_column(name) && !GLOBALS.contains(&name.as_str()));
-    names.sort();
-    match names.as_slice() {
-        [] => String::new(),
-        names => format!(": there is no column `{}`", names.join("` or `")),
+    /// Which of the variables that the template asks for are no columns, as the end of a sentence.
+    fn absent(&self, template: &minijinja::Template<'_, '_>, columns: &Value) -> String {
+        let is_known = |name: &String| {
+            columns.get_attr(name).is_ok_and(|value| !value.is_undefined())
+                || self.environment.globals().any(|(global, _)| global == name)
+        };
+        let mut names: Vec<String> = template.undeclared_variables(false).into_iter().collect();
+        names.retain(|name| !is_known(name));
+        names.sort();
+        match names.as_slice() {
+            [] => String::new(),
+            names => format!(": there is no column `{}`", names.join("` or `")),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::MAIN;
 use super::cache::RepoCache;
-use super::name::{RepoName, is_revision};
+use super::name::{RepoName, folder, is_revision};
 
 /// The directory with the files of a data set at a revision, where `cache`, the Hub's, has it. The
 /// oldest data sets have names without an organisation. Nothing is fetched.
@@ -15,8 +15,7 @@ pub(crate) fn cached_dataset(cache: &Path, name: &str, revision: Option<&str>) -
     if !is_name || !is_revision(revision) {
         return None;
     }
-    let folder = format!("datasets--{}", name.replace('/', "--"));
-    let repo = RepoCache { root: cache.to_owned(), folder };
+    let repo = RepoCache { root: cache.to_owned(), folder: folder("datasets", name) };
     repo.commit(revision).map(|commit| repo.snapshot(&commit))
 }
 

@@ -41,8 +41,13 @@ impl RepoName {
 
     /// What the cache calls the model's folder, such as `models--org--name`.
     pub(super) fn folder(&self) -> String {
-        format!("models--{}", self.0.replace('/', "--"))
+        folder("models", &self.0)
     }
+}
+
+/// What the cache calls the folder of something of a kind, `models` or `datasets`.
+pub(super) fn folder(kind: &str, name: &str) -> String {
+    format!("{kind}--{}", name.replace('/', "--"))
 }
 
 impl fmt::Display for RepoName {

@@ -15,7 +15,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
-use indexmap::IndexSet;
+use indexmap::{IndexMap, IndexSet};
 use minijinja::value::Serde;
 use serde_json::{Map, Value};
 
@@ -173,15 +173,20 @@ fn has_all_parts(paths: &[PathBuf]) -> Result<(), EvaluateError> {
         let digits: String = count.chars().take_while(char::is_ascii_digit).collect();
         Some((path.with_file_name(name), digits.parse::<usize>().ok()?))
     };
+    let mut wholes: IndexMap<(PathBuf, usize), Vec<&PathBuf>> = IndexMap::new();
     for path in paths {
-        let Some(part) = parts_of(path) else { continue };
-        let found = paths.iter().filter(|path| parts_of(path).as_ref() == Some(&part)).count();
-        if found < part.1 {
-            let path = path.to_owned();
-            return Err(EvaluateError::MissingParts { path, found, expected: part.1 });
+        if let Some(whole) = parts_of(path) {
+            wholes.entry(whole).or_default().push(path);
         }
     }
-    Ok(())
+    match wholes.into_iter().find(|((_, expected), found)| found.len() < *expected) {
+        Some(((_, expected), found)) => Err(EvaluateError::MissingParts {
+            path: found[0].to_owned(),
+            found: found.len(),
+            expected,
+        }),
+        None => Ok(()),
+    }
 }
 
 /// A row before it is a document.

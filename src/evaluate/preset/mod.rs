@@ -1,14 +1,16 @@
 //! Kinds of evaluators that are tasks with most fields filled in: a file says `evaluator: KIND` and
 //! where its `files` are. Every field of task files may be given in addition, and then wins.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use super::EvaluateError;
+use super::dataset::FILES;
 use super::document::TaskDocument;
 use crate::config::yaml::Document;
 
 /// The field that names the kind.
-pub(super) const FIELD: &str = "evaluator";
+const FIELD: &str = "evaluator";
 
 /// A kind of evaluator.
 struct Preset {
@@ -27,17 +29,17 @@ const PRESETS: [Preset; 2] = [
 ];
 
 /// A document as a task, whatever kind of evaluator it asks for.
-pub(super) fn expand(document: &TaskDocument) -> Result<TaskDocument, EvaluateError> {
-    let Some(node) = document.get(FIELD) else { return Ok(document.clone()) };
+pub(super) fn expand(document: &TaskDocument) -> Result<Cow<'_, TaskDocument>, EvaluateError> {
+    let Some(node) = document.get(FIELD) else { return Ok(Cow::Borrowed(document)) };
     let name = node.text()?;
     let Some(preset) = PRESETS.iter().find(|preset| preset.name == name) else {
         let known = PRESETS.iter().map(|preset| preset.name).collect();
         return Err(EvaluateError::unsupported(&node, "evaluator", name, known));
     };
-    document.require("files")?;
+    document.require(FILES)?;
     let file = format!("evaluator `{name}`");
     let fields = Document::parse(preset.fields, Path::new(&file))?;
     let mut task = document.clone().without(&[FIELD]);
     task.fill(&TaskDocument::inline(&fields.root())?);
-    Ok(task)
+    Ok(Cow::Owned(task))
 }
