@@ -1,13 +1,13 @@
 //! Finding tasks by name in directories of task files.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
 use super::document::TaskDocument;
-use super::prompt::TaskData;
-use super::task::TaskConfig;
-use super::{EvaluateError, Evaluator, TaskOptions, Tokenizer, preset};
+use super::kinds::{EvaluatorFile, EvaluatorKinds};
+use super::{EvaluateError, Evaluator, TaskOptions, TokenizerSource};
 use crate::config::yaml::{Document, Fields, Node, YamlError};
 
 /// The task files of some directories, by the names of their tasks.
@@ -16,6 +16,7 @@ pub struct TaskLibrary {
     directories: Vec<PathBuf>,
     pub(super) entries: IndexMap<String, Entry>,
     unreadable: Vec<(PathBuf, YamlError)>,
+    pub(super) kinds: Arc<EvaluatorKinds>,
 }
 
 /// What a name stands for.
@@ -46,6 +47,7 @@ impl TaskLibrary {
             directories: directories.to_vec(),
             entries: IndexMap::new(),
             unreadable: Vec::new(),
+            kinds: Arc::default(),
         };
         for directory in directories {
             let mut found = IndexMap::new();
@@ -63,6 +65,12 @@ impl TaskLibrary {
             library.entries.extend(found);
         }
         Ok(library)
+    }
+
+    /// The same files, with other kinds of evaluators than this program's own.
+    #[must_use]
+    pub fn with_kinds(self, kinds: Arc<EvaluatorKinds>) -> TaskLibrary {
+        TaskLibrary { kinds, ..self }
     }
 
     /// Names of all tasks, sorted.
@@ -85,10 +93,11 @@ impl TaskLibrary {
     pub fn load(
         &self,
         name: &str,
-        tokenizer: &Tokenizer,
+        tokenizer: &dyn TokenizerSource,
         options: &TaskOptions,
     ) -> Result<Box<dyn Evaluator>, EvaluateError> {
-        prepare(&TaskDocument::read(&self.find(name)?)?, None, tokenizer, options)
+        let document = TaskDocument::read(&self.find(name)?)?;
+        self.kinds.load(&EvaluatorFile { document: &document, name: None, tokenizer, options })
     }
 
     /// The file of a task.
@@ -129,19 +138,6 @@ impl TaskLibrary {
             unreadable: broken.and_then(|(path, _)| Document::read(path).err()).map(Box::new),
         }
     }
-}
-
-/// Reads the documents of a task and makes every prompt. `name` replaces the one that the file has.
-pub(super) fn prepare(
-    document: &TaskDocument,
-    name: Option<&str>,
-    tokenizer: &Tokenizer,
-    options: &TaskOptions,
-) -> Result<Box<dyn Evaluator>, EvaluateError> {
-    let task = preset::expand(document)?;
-    let config = TaskConfig::parse(&task, name)?;
-    let prepare = config.output_type.prepare;
-    prepare(TaskData::read(config)?, tokenizer, options)
 }
 
 /// Notes what a file defines. Files that define nothing are there to be included.

@@ -94,6 +94,11 @@ impl Document {
         &self.text
     }
 
+    /// The file that it was read from.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
     /// The whole document as a node.
     pub fn root(&self) -> Node<'_> {
         Node::root(self)
