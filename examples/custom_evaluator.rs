@@ -16,6 +16,7 @@ use mergekit::evaluate::{
     Candidate, EvaluateError, Evaluator, EvaluatorFile, EvaluatorKinds, TaskScores,
 };
 use mergekit::lm::ScoreRequest;
+use serde_json::Value;
 
 /// The right and the wrong answer to each question, as tokens.
 struct Margin {
@@ -27,13 +28,13 @@ struct Margin {
 pub(crate) fn load(file: &EvaluatorFile<'_>) -> Result<Box<dyn Evaluator>, EvaluateError> {
     let tokenizer = file.tokenizer()?;
     let questions = file.rows()?.into_iter().map(|row| {
-        let text = |column| row.get(column).and_then(|value| value.as_str()).unwrap_or_default();
+        let text = |column| row.get(column).and_then(Value::as_str);
         let request =
-            |answer| tokenizer.encode_pair(text("question"), &format!(" {}", text(answer)));
-        let (Ok(right), Ok(wrong)) = (request("right"), request("wrong")) else {
-            return Err(file.refuse("files", "has a row without `question`, `right` or `wrong`"));
-        };
-        Ok([right.into(), wrong.into()])
+            |answer| tokenizer.encode_pair(text("question")?, &format!(" {}", text(answer)?)).ok();
+        match (request("right"), request("wrong")) {
+            (Some(right), Some(wrong)) => Ok([right.into(), wrong.into()]),
+            _ => Err(file.refuse("files", "has a row without `question`, `right` or `wrong`")),
+        }
     });
     Ok(Box::new(Margin { name: file.name()?, questions: questions.collect::<Result<_, _>>()? }))
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::kinds::CommandFailure;
 use crate::config::yaml::{Node, Place, YamlError, did_you_mean};
 use crate::engine::EngineError;
 use crate::files;
@@ -37,21 +38,8 @@ pub enum EvaluateError {
     },
 
     /// The command of an evaluator gave no scores.
-    #[error("task `{task}`: the command `{program}` {problem}{}{}", last_words(said), kept_in(kept.as_ref()))]
-    Command {
-        /// The task's name.
-        task: String,
-        /// The program.
-        program: String,
-        /// What it did, such as `failed with exit status: 1`.
-        problem: String,
-        /// The last lines that it wrote; may be empty.
-        said: String,
-        /// Where all of it is kept.
-        kept: Option<PathBuf>,
-        /// Whether another attempt may succeed, for all that is known.
-        is_machine: bool,
-    },
+    #[error(transparent)]
+    Command(#[from] Box<CommandFailure>),
 
     /// The fields of an evaluator's file are not what its kind needs.
     #[error("{at}: {problem}")]
@@ -548,7 +536,7 @@ impl EvaluateError {
     pub fn is_users_mistake(&self) -> bool {
         match self {
             Self::NotANumber { .. } | Self::Temporary { .. } => false,
-            Self::Command { is_machine, .. } => !is_machine,
+            Self::Command(failure) => !failure.is_machine,
             Self::Model(error) => error.is_users_mistake(),
             Self::Engine(error) => error.is_users_mistake(),
             Self::Yaml(error) => error.is_users_mistake(),
@@ -561,14 +549,6 @@ impl EvaluateError {
 
 fn quoted<S: AsRef<str>>(names: &[S]) -> String {
     names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
-}
-
-fn last_words(said: &str) -> String {
-    if said.is_empty() { String::new() } else { format!(", and said at last: {said}") }
-}
-
-fn kept_in(kept: Option<&PathBuf>) -> String {
-    kept.map(|path| format!(" (all of it is in `{}`)", path.display())).unwrap_or_default()
 }
 
 fn list_paths(paths: &[PathBuf]) -> String {

@@ -52,7 +52,7 @@ pub use chat::{ChatOptions, ChatTemplate, Message, Role};
 pub use error::{EvaluateError, Row};
 pub use evaluator::{Evaluator, Figure, TaskFigures, TaskScores};
 pub use group::{GroupFigure, GroupFigures, TaskGroup};
-pub use kinds::{EvaluatorFile, EvaluatorKinds, end_commands};
+pub use kinds::{CommandFailure, EvaluatorFile, EvaluatorKinds, end_commands};
 pub use lazy_tokenizer::{LazyTokenizer, TokenizerSource};
 pub use library::TaskLibrary;
 pub use record::{ItemRecord, ItemResponses, RequestRecord, Response, TaskInfo};

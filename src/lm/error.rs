@@ -134,8 +134,8 @@ impl LmError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::UnsupportedArchitecture { .. } => Some(format!(
-                "merge it with `mergekit merge` and let another program evaluate the model; architectures \
-                 that can be evaluated here: {}",
+                "let another program evaluate it, with `evaluator: command`; architectures that can be \
+                 evaluated here: {}",
                 super::families::supported_architectures().join(", ")
             )),
             Self::DeviceNotBuilt { feature, .. } => {

@@ -309,7 +309,9 @@ impl SearchError {
                 return meant.map(|other| format!("did you mean `{other}`?"));
             }
             Self::TooFewItems { .. } => {
-                "give the task more items, or set `validation: {fraction: 0}`".to_owned()
+                "give the task more items (a command says with `items` how many it scores), or set \
+                 `validation: {fraction: 0}`"
+                    .to_owned()
             }
             Self::NothingScored { lost: false, .. } => {
                 "give the variables narrower ranges around values that work, or the merge config \

@@ -175,7 +175,7 @@ fn failure(error: EvaluateError) -> ScoreFailure {
             _ => false,
         },
         EvaluateError::Temporary { .. } => true,
-        EvaluateError::Command { is_machine, .. } => *is_machine,
+        EvaluateError::Command(failure) => failure.is_machine,
         _ => false,
     };
     if is_lost { ScoreFailure::Lost(text) } else { ScoreFailure::Infeasible(text) }

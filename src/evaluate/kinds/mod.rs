@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-pub use self::command::end_commands;
+pub use self::command::{CommandFailure, end_commands};
 use super::dataset::{FILES, read_files};
 use super::document::TaskDocument;
 use super::prompt::TaskData;

@@ -1,6 +1,7 @@
 //! `evaluator: command`: any program as the judge. It is given the model as a directory, or its merge
 //! config, and says its scores as JSON.
 
+mod failure;
 mod process;
 mod scores;
 mod settings;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
+pub use self::failure::CommandFailure;
 pub use self::process::end_commands;
 use self::process::{Ending, Said};
 use self::settings::{Settings, Source};
@@ -132,7 +134,7 @@ impl Evaluator for Command {
                 Err(trouble) => trouble,
             };
             if attempt == self.settings.retries {
-                return Err(self.failure(candidate, trouble));
+                return Err(Box::new(self.failure(candidate, trouble)).into());
             }
             attempt += 1;
             thread::sleep(wait);
@@ -217,10 +219,10 @@ impl Command {
     }
 
     /// Keeps what the program said, and says where.
-    fn failure(&self, candidate: &dyn Candidate, trouble: Trouble) -> EvaluateError {
+    fn failure(&self, candidate: &dyn Candidate, trouble: Trouble) -> CommandFailure {
         let Trouble { problem, said, is_machine } = trouble;
         let kept = self.keep(candidate, &said).ok();
-        EvaluateError::Command {
+        CommandFailure {
             task: self.name.clone(),
             program: self.settings.command.first().cloned().unwrap_or_default(),
             problem,
