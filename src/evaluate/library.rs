@@ -3,19 +3,22 @@
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
+use rayon::prelude::*;
+use serde_yaml::Value;
 
-use super::document::TaskDocument;
+use super::document::{IncludedFiles, TaskDocument};
 use super::prompt::TaskData;
 use super::task::TaskConfig;
 use super::{EvaluateError, Evaluator, TaskOptions, Tokenizer, preset};
-use crate::config::yaml::{Document, Fields, Node, YamlError};
+use crate::config::yaml::Document;
 
 /// The task files of some directories, by the names of their tasks.
 #[derive(Debug)]
 pub struct TaskLibrary {
     directories: Vec<PathBuf>,
     pub(super) entries: IndexMap<String, Entry>,
-    unreadable: Vec<(PathBuf, YamlError)>,
+    /// Files that cannot be read.
+    unreadable: Vec<PathBuf>,
 }
 
 /// What a name stands for.
@@ -26,6 +29,14 @@ pub(super) struct Entry {
     pub(super) path: PathBuf,
     /// Names of what a group or tag consists of.
     pub(super) members: Vec<String>,
+    /// The output type or the kind of evaluator of a task, where it is said.
+    pub(super) asks: Option<String>,
+}
+
+impl Entry {
+    fn new(kind: Kind, path: PathBuf) -> Entry {
+        Entry { kind, path, members: Vec::new(), asks: None }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +49,8 @@ pub(super) enum Kind {
 
 impl TaskLibrary {
     /// Searches directories, and those in them, for `*.yaml` files. A later directory overrides an
-    /// earlier one; in one directory the first file by path wins.
+    /// earlier one; in one directory the first file by path wins. What a file defines may be said in one
+    /// that it includes.
     ///
     /// A file that is not valid YAML is passed over, and named when a task is not found.
     pub fn new(directories: &[PathBuf]) -> Result<TaskLibrary, EvaluateError> {
@@ -47,13 +59,17 @@ impl TaskLibrary {
             entries: IndexMap::new(),
             unreadable: Vec::new(),
         };
+        let included = IncludedFiles::default();
         for directory in directories {
+            let files = task_files(directory)?;
+            let documents: Vec<Option<TaskDocument>> =
+                files.par_iter().map(|path| to_be_indexed(path, &included)).collect();
             let mut found = IndexMap::new();
             let mut tags = IndexMap::new();
-            for path in task_files(directory)? {
-                match Document::read(&path) {
-                    Ok(document) => index(&document, path, &mut found, &mut tags),
-                    Err(problem) => library.unreadable.push((path, problem)),
+            for (path, document) in files.into_iter().zip(documents) {
+                match document {
+                    Some(document) => index(&document, path, &mut found, &mut tags),
+                    None => library.unreadable.push(path),
                 }
             }
             for (name, mut tag) in tags {
@@ -63,6 +79,11 @@ impl TaskLibrary {
             library.entries.extend(found);
         }
         Ok(library)
+    }
+
+    /// The directories that are searched.
+    pub fn directories(&self) -> &[PathBuf] {
+        &self.directories
     }
 
     /// Names of all tasks, sorted.
@@ -118,15 +139,14 @@ impl TaskLibrary {
     /// The error that a name stands for nothing; `known` are those that it could have been.
     pub(super) fn no_task(&self, name: &str, known: Vec<String>) -> EvaluateError {
         // A broken file of that name is what was meant.
-        let is_namesake =
-            |(path, _): &&(PathBuf, YamlError)| path.file_stem().is_some_and(|stem| stem == name);
+        let is_namesake = |path: &&PathBuf| path.file_stem().is_some_and(|stem| stem == name);
         let broken = self.unreadable.iter().find(is_namesake).or(self.unreadable.first());
         EvaluateError::NoTask {
             name: name.to_owned(),
             searched: self.directories.clone(),
             known,
             // Reading it again gives the error as a value of its own.
-            unreadable: broken.and_then(|(path, _)| Document::read(path).err()).map(Box::new),
+            unreadable: broken.and_then(|path| TaskDocument::read(path).err()).map(Box::new),
         }
     }
 }
@@ -144,46 +164,108 @@ pub(super) fn prepare(
     prepare(TaskData::read(config)?, tokenizer, options)
 }
 
-/// Notes what a file defines. Files that define nothing are there to be included.
+/// What a task file defines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileContent {
+    /// A task of that name.
+    Task(String),
+    /// A group of that name.
+    Group(String),
+    /// A task of that name that is a class in Python.
+    Class(String),
+    /// Nothing: it is there to be included.
+    Nothing,
+    /// It is not valid YAML.
+    Unreadable,
+}
+
+impl FileContent {
+    /// The name that it defines.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Task(name) | Self::Group(name) | Self::Class(name) => Some(name),
+            Self::Nothing | Self::Unreadable => None,
+        }
+    }
+}
+
+/// What a file defines.
+pub(super) fn content_of(document: &TaskDocument) -> FileContent {
+    let (task, group) = (text(document, "task"), text(document, "group"));
+    match document.get("class") {
+        Some(_) => task.map_or(FileContent::Nothing, FileContent::Class),
+        None => match (group, task) {
+            (Some(name), _) => FileContent::Group(name),
+            (None, Some(name)) => FileContent::Task(name),
+            (None, None) => FileContent::Nothing,
+        },
+    }
+}
+
+/// A file with what it includes, or alone if that cannot be read, which is told when it is needed;
+/// nothing if the file itself is no valid YAML.
+fn to_be_indexed(path: &Path, included: &IncludedFiles) -> Option<TaskDocument> {
+    let alone = || {
+        let document = Document::read_with_repeated_keys(path).ok()?;
+        TaskDocument::inline(&document.root()).ok()
+    };
+    TaskDocument::read_among(path, included).ok().or_else(alone)
+}
+
+/// Notes what a file defines.
 fn index(
-    document: &Document,
+    document: &TaskDocument,
     path: PathBuf,
     found: &mut IndexMap<String, Entry>,
     tags: &mut IndexMap<String, Entry>,
 ) {
-    let Ok(fields) = document.root().fields() else { return };
-    let (task, group) = (fields.get("task"), fields.get("group"));
-    let text =
-        |node: Option<&Node<'_>>| node.and_then(|node| node.value().as_str()).map(str::to_owned);
-    let (name, entry) = match (text(task.as_ref()), text(group.as_ref())) {
-        (Some(name), _) if fields.get("class").is_some() => {
-            (name, Entry { kind: Kind::Class, path, members: Vec::new() })
-        }
-        (Some(name), _) => {
-            for tag in tag_names(&fields) {
-                let entry = || Entry { kind: Kind::Tag, path: path.clone(), members: Vec::new() };
-                tags.entry(tag).or_insert_with(entry).members.push(name.clone());
-            }
-            (name, Entry { kind: Kind::Task, path, members: Vec::new() })
-        }
-        (None, Some(name)) => {
-            let members = task.and_then(|list| list.items().ok()).unwrap_or_default();
-            let members = members.iter().filter_map(|member| {
-                let own = member.value().as_str().or_else(|| member.value().get("task")?.as_str());
-                own.map(str::to_owned)
-            });
-            (name, Entry { kind: Kind::Group, path, members: members.collect() })
-        }
-        (None, None) => return,
+    let (name, kind, members) = match content_of(document) {
+        FileContent::Task(name) => (name, Kind::Task, Vec::new()),
+        FileContent::Group(name) => (name, Kind::Group, member_names(document)),
+        FileContent::Class(name) => (name, Kind::Class, Vec::new()),
+        FileContent::Nothing | FileContent::Unreadable => return,
     };
-    found.entry(name).or_insert(entry);
+    if found.contains_key(&name) {
+        return;
+    }
+    if kind != Kind::Group {
+        for tag in texts(document, "tag") {
+            let entry = || Entry::new(Kind::Tag, path.clone());
+            tags.entry(tag).or_insert_with(entry).members.push(name.clone());
+        }
+    }
+    let asks = match kind {
+        Kind::Task => ["evaluator", "output_type"].iter().find_map(|field| text(document, field)),
+        _ => None,
+    };
+    found.insert(name, Entry { asks, members, ..Entry::new(kind, path) });
 }
 
-/// `tag` is a text or a list of texts.
-fn tag_names(fields: &Fields<'_>) -> Vec<String> {
-    let Some(node) = fields.get("tag") else { return Vec::new() };
+/// The value of a field that is a text.
+fn text(document: &TaskDocument, field: &str) -> Option<String> {
+    document.get(field)?.value().as_str().map(str::to_owned)
+}
+
+/// Names of the members of a group, and of those of groups that are written inside it.
+fn member_names(document: &TaskDocument) -> Vec<String> {
+    fn add(member: &Value, names: &mut Vec<String>) {
+        let name = ["task", "group"].iter().find_map(|field| member.get(field)?.as_str());
+        names.extend(member.as_str().or(name).map(str::to_owned));
+        let inner = member.get("task").and_then(Value::as_sequence);
+        inner.into_iter().flatten().for_each(|member| add(member, names));
+    }
+    let mut names = Vec::new();
+    let list = document.get("task");
+    let members = list.as_ref().and_then(|list| list.value().as_sequence());
+    members.into_iter().flatten().for_each(|member| add(member, &mut names));
+    names
+}
+
+/// The values of a field that is a text or a list of texts.
+fn texts(document: &TaskDocument, field: &str) -> Vec<String> {
+    let Some(node) = document.get(field) else { return Vec::new() };
     match node.value().as_str() {
-        Some(tag) => vec![tag.to_owned()],
+        Some(text) => vec![text.to_owned()],
         None => {
             let items = node.items().unwrap_or_default();
             items.iter().filter_map(|item| item.value().as_str().map(str::to_owned)).collect()
@@ -191,8 +273,11 @@ fn tag_names(fields: &Fields<'_>) -> Vec<String> {
     }
 }
 
+/// Directories that hold no task files of their own, as in the harness.
+const IGNORED: [&str; 2] = ["__pycache__", ".ipynb_checkpoints"];
+
 /// Every `*.yaml` file below a directory, sorted by path. Links to directories are not followed.
-fn task_files(directory: &Path) -> Result<Vec<PathBuf>, EvaluateError> {
+pub(super) fn task_files(directory: &Path) -> Result<Vec<PathBuf>, EvaluateError> {
     let read = |path: &Path, source| EvaluateError::Read { path: path.to_owned(), source };
     let mut files = Vec::new();
     let mut waiting = vec![directory.to_owned()];
@@ -203,7 +288,9 @@ fn task_files(directory: &Path) -> Result<Vec<PathBuf>, EvaluateError> {
             let path = entry.path();
             let kind = entry.file_type().map_err(|source| read(&path, source))?;
             if kind.is_dir() {
-                waiting.push(path);
+                if !IGNORED.iter().any(|ignored| path.ends_with(ignored)) {
+                    waiting.push(path);
+                }
             } else if path.extension().is_some_and(|extension| extension == "yaml") {
                 files.push(path);
             }

@@ -40,6 +40,7 @@ mod task;
 mod template;
 mod ter;
 mod tokenizer;
+mod validation;
 mod values;
 
 use indexmap::IndexMap;
@@ -47,11 +48,12 @@ use indexmap::IndexMap;
 pub use chat::{ChatOptions, ChatTemplate, Message, Role};
 pub use error::{EvaluateError, Row};
 pub use group::{GroupFigure, GroupFigures, TaskGroup};
-pub use library::TaskLibrary;
+pub use library::{FileContent, TaskLibrary};
 pub use record::{ItemRecord, ItemResponses, RequestRecord, Response, TaskInfo};
 pub use sample::{Samples, sha256};
 pub use selection::{SelectedTask, Selection};
 pub use tokenizer::{PairProblem, TextStream, TokenPair, Tokenizer};
+pub use validation::{CheckedFile, Problem, ProblemKind, ValidationOptions};
 pub use values::MetricValues;
 
 use crate::lm::LanguageModel;

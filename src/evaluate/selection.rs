@@ -24,7 +24,7 @@ pub struct Selection {
 pub struct SelectedTask {
     /// The task's name.
     pub name: String,
-    document: TaskDocument,
+    pub(super) document: TaskDocument,
 }
 
 impl SelectedTask {
@@ -113,8 +113,17 @@ impl TaskLibrary {
         Ok(selection)
     }
 
+    /// What a group stands for.
+    pub(super) fn select_group(&self, group: &TaskDocument) -> Result<Selection, EvaluateError> {
+        let mut selection = Selection::default();
+        let name = group.require("group")?.text()?.to_owned();
+        Builder { library: self, selection: &mut selection, chain: Vec::new() }
+            .add_group(name, group.clone(), None)?;
+        Ok(selection)
+    }
+
     /// The names that a pattern matches, sorted; what is no pattern, or matches nothing, is itself.
-    fn matching(&self, pattern: &str) -> Vec<String> {
+    pub(super) fn matching(&self, pattern: &str) -> Vec<String> {
         if !pattern.contains(['*', '?']) {
             return vec![pattern.to_owned()];
         }

@@ -4,7 +4,7 @@ mod files;
 mod notes;
 mod watched;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -13,19 +13,17 @@ use serde_json::{Value, json};
 
 use super::interrupt::end_on_ctrl_c;
 use super::model::{ModelArguments, PreparedModel};
+use super::task_files::TaskFiles;
 use super::terminal::print;
 use super::{Failure, Talk, Verbosity};
 use crate::evaluate::{
-    BOOTSTRAP_ITERATIONS, ChatOptions, Limit, Samples, SelectedTask, TaskLibrary, TaskOptions,
+    BOOTSTRAP_ITERATIONS, ChatOptions, Limit, Samples, SelectedTask, TaskOptions,
 };
 use crate::lm::LanguageModel;
 use crate::report::{ScoredTask, Scores, count, duration_words, scores_json, scores_text};
 use files::{RESULTS_FILE, check_output, write_output};
 use notes::{description, run_config};
 use watched::Watched;
-
-/// Where task files are looked for if nothing is said, as by searches.
-const DEFAULT_DIRECTORY: &str = "evaluators";
 
 /// The seeds of the harness for Python, NumPy, PyTorch and the draw of examples.
 const DEFAULT_SEEDS: [u64; 4] = [0, 1234, 1234, 1234];
@@ -56,10 +54,8 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "NAME,…", required = true, value_delimiter = ',', num_args = 1..)]
     tasks: Vec<String>,
 
-    /// Directory with task files; may be repeated, a later one overriding an earlier. `evaluators` if not
-    /// given
-    #[arg(long, value_name = "DIRECTORY", alias = "include_path")]
-    include_path: Vec<PathBuf>,
+    #[command(flatten)]
+    files: TaskFiles,
 
     /// Score the first N documents of each task only, or below 1 this share of them
     #[arg(short = 'L', long, value_name = "N", value_parser = limit)]
@@ -126,7 +122,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(output) = &arguments.output {
         check_output(output, arguments.overwrite)?;
     }
-    let library = arguments.library()?;
+    let library = arguments.files.library(&arguments.tasks, Vec::new())?;
     let model = arguments.model.prepare(talk)?;
     let options = arguments.task_options(&model, talk)?;
     let names: Vec<&str> = arguments.tasks.iter().map(|name| name.trim()).collect();
@@ -207,24 +203,6 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 impl Arguments {
-    /// The task files there are.
-    fn library(&self) -> Result<TaskLibrary, Failure> {
-        if !self.include_path.is_empty() {
-            return Ok(TaskLibrary::new(&self.include_path)?);
-        }
-        let default = PathBuf::from(DEFAULT_DIRECTORY);
-        if default.is_dir() {
-            return Ok(TaskLibrary::new(&[default])?);
-        }
-        match self.tasks.iter().find(|name| !Path::new(name.trim()).is_file()) {
-            None => Ok(TaskLibrary::new(&[])?),
-            Some(name) => Err(Failure::refused(
-                format!("there is no task file `{name}`, and no directory to look for tasks in"),
-                "name a directory with task files by `--include-path`",
-            )),
-        }
-    }
-
     fn task_options(&self, model: &PreparedModel, talk: Talk) -> Result<TaskOptions, Failure> {
         let chat = match self.apply_chat_template {
             false => None,

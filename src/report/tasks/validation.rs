@@ -1,0 +1,237 @@
+//! What is wrong with task files: problem by problem, and in numbers.
+
+use std::fmt::Write;
+
+use indexmap::{IndexMap, IndexSet};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::evaluate::{CheckedFile, FileContent, Problem, ProblemKind};
+use crate::report::quantity::grouped;
+
+/// A problem with the names, or else the files, of all that have it.
+struct Shared<'f> {
+    problem: &'f Problem,
+    of: IndexSet<String>,
+}
+
+/// Every problem once, however many tasks include the file that it is in, the worst kinds first.
+fn shared(checked: &[CheckedFile]) -> Vec<Shared<'_>> {
+    let mut problems: IndexMap<_, Shared<'_>> = IndexMap::new();
+    for file in checked {
+        for problem in &file.problems {
+            let key = (problem.kind, &problem.at, &problem.sentence);
+            let entry = problems.entry((key.0, key.1.to_string(), key.2));
+            let shared = entry.or_insert_with(|| Shared { problem, of: IndexSet::new() });
+            let name = file.content.name().map(str::to_owned);
+            shared.of.insert(name.unwrap_or_else(|| file.path.display().to_string()));
+        }
+    }
+    let mut problems: Vec<Shared<'_>> = problems.into_values().collect();
+    problems.sort_by_cached_key(|shared| (shared.problem.kind, shared.problem.position()));
+    problems
+}
+
+/// All problems by kind, and how many files can be used.
+pub fn validation_text(checked: &[CheckedFile], with_data: bool) -> String {
+    let mut text = String::new();
+    let problems = shared(checked);
+    for kind in ProblemKind::ALL {
+        let mut of_kind = problems.iter().filter(|shared| shared.problem.kind == kind).peekable();
+        if of_kind.peek().is_none() || (kind == ProblemKind::NoData && !with_data) {
+            continue;
+        }
+        let _ = writeln!(text, "{}:", heading(kind));
+        for Shared { problem, of } in of_kind {
+            let several = match of.len() {
+                1 => String::new(),
+                n => format!(" ({} tasks)", grouped(n as u64)),
+            };
+            let _ = writeln!(text, "  {}: {}{several}", problem.at, problem.sentence);
+            // What to do about functions is the same for all of them.
+            let hint = problem.hint.as_ref().filter(|_| kind != ProblemKind::NeedsPython);
+            if let Some(hint) = hint {
+                let _ = writeln!(text, "    hint: {hint}");
+            }
+        }
+        text.push('\n');
+    }
+    text + &summary(checked)
+}
+
+fn heading(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::Broken => "Broken",
+        ProblemKind::NeedsPython => "Needs Python",
+        ProblemKind::Unsupported => "Not supported",
+        ProblemKind::NoData => "Data that are not here",
+        ProblemKind::Note => "Notes",
+    }
+}
+
+/// Files of one sort by what keeps them from being used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+struct Tally {
+    total: usize,
+    fine: usize,
+    /// Those that need functions or classes in Python, whatever else is wrong with them.
+    python: usize,
+    broken: usize,
+    unsupported: usize,
+    /// How many of those that are fine have data that are not here.
+    without_data: usize,
+}
+
+impl Tally {
+    fn of(checked: &[CheckedFile], is_wanted: fn(&FileContent) -> bool) -> Tally {
+        let mut tally = Tally::default();
+        for file in checked.iter().filter(|file| is_wanted(&file.content)) {
+            let has = |kind| file.problems.iter().any(|problem| problem.kind == kind);
+            tally.total += 1;
+            if has(ProblemKind::NeedsPython) {
+                tally.python += 1;
+            } else if has(ProblemKind::Broken) {
+                tally.broken += 1;
+            } else if has(ProblemKind::Unsupported) {
+                tally.unsupported += 1;
+            } else {
+                tally.fine += 1;
+                tally.without_data += usize::from(has(ProblemKind::NoData));
+            }
+        }
+        tally
+    }
+
+    /// A line such as `3 tasks: 1 needs Python; of the other 2, 1 is fine (50.0 %), 1 is broken`.
+    fn sentence(&self, thing: &str) -> String {
+        let mut text = format!("{}: ", several(self.total, thing));
+        let others = self.total - self.python;
+        if self.python > 0 {
+            let verb = if self.python == 1 { "needs" } else { "need" };
+            let _ = write!(text, "{} {verb} Python; ", number(self.python));
+        }
+        match others {
+            0 => text.truncate(text.len() - 2),
+            _ if self.python > 0 => {
+                let _ = write!(text, "of the other {}, ", number(others));
+            }
+            _ => {}
+        }
+        let parts = [
+            (self.fine, "fine"),
+            (self.broken, "broken"),
+            (self.unsupported, "not supported"),
+        ];
+        let parts = parts.iter().filter(|(n, what)| *n > 0 || (*what == "fine" && others > 0));
+        let parts = parts.map(|(n, what)| {
+            let verb = if *n == 1 { "is" } else { "are" };
+            let share = match *what == "fine" && others > 1 {
+                true => format!(" ({:.1} %)", 100.0 * *n as f64 / others as f64),
+                false => String::new(),
+            };
+            format!("{} {verb} {what}{share}", number(*n))
+        });
+        text + &parts.collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn is_task(content: &FileContent) -> bool {
+    matches!(content, FileContent::Task(_) | FileContent::Class(_))
+}
+
+fn is_group(content: &FileContent) -> bool {
+    matches!(content, FileContent::Group(_))
+}
+
+fn is_template(content: &FileContent) -> bool {
+    matches!(content, FileContent::Nothing)
+}
+
+fn is_unreadable(content: &FileContent) -> bool {
+    matches!(content, FileContent::Unreadable)
+}
+
+fn number(number: usize) -> String {
+    grouped(number as u64)
+}
+
+fn several(n: usize, thing: &str) -> String {
+    format!("{} {thing}{}", number(n), if n == 1 { "" } else { "s" })
+}
+
+/// How many files can be used, in sentences.
+fn summary(checked: &[CheckedFile]) -> String {
+    let mut text = String::new();
+    let tasks = Tally::of(checked, is_task);
+    for (tally, thing) in [(tasks, "task"), (Tally::of(checked, is_group), "group")] {
+        if tally.total > 0 {
+            let _ = writeln!(text, "{}", tally.sentence(thing));
+        }
+    }
+    let unreadable = Tally::of(checked, is_unreadable).total;
+    if unreadable > 0 {
+        let _ = writeln!(text, "{} no valid YAML", are(unreadable, "file"));
+    }
+    let templates = Tally::of(checked, is_template);
+    if templates.fine > 0 {
+        let _ = writeln!(text, "{} there to be included only", are(templates.fine, "file"));
+    }
+    if tasks.without_data > 0 {
+        let n = tasks.without_data;
+        let of = if n == 1 { "task" } else { "tasks" };
+        let _ = writeln!(text, "the data of {} {of} that are fine are not on this machine", number(n));
+    }
+    text
+}
+
+fn are(n: usize, thing: &str) -> String {
+    format!("{} {}", several(n, thing), if n == 1 { "is" } else { "are" })
+}
+
+/// Files, problems and numbers as JSON.
+pub fn validation_json(checked: &[CheckedFile]) -> Value {
+    let files: Vec<Value> = checked.iter().map(file_json).collect();
+    let problems: Vec<Value> = shared(checked).iter().map(problem_json).collect();
+    json!({
+        "counts": {
+            "tasks": Tally::of(checked, is_task),
+            "groups": Tally::of(checked, is_group),
+            "templates": Tally::of(checked, is_template),
+            "unreadable": Tally::of(checked, is_unreadable).total,
+        },
+        "problems": problems,
+        "files": files,
+    })
+}
+
+fn file_json(file: &CheckedFile) -> Value {
+    let content = match file.content {
+        FileContent::Task(_) => "task",
+        FileContent::Group(_) => "group",
+        FileContent::Class(_) => "class",
+        FileContent::Nothing => "template",
+        FileContent::Unreadable => "unreadable",
+    };
+    json!({
+        "file": file.path,
+        "content": content,
+        "name": file.content.name(),
+        "can_be_used": file.can_be_used(),
+        "problems": file.problems.len(),
+    })
+}
+
+fn problem_json(shared: &Shared<'_>) -> Value {
+    let Problem { kind, at, sentence, hint, function } = shared.problem;
+    json!({
+        "kind": kind.name(),
+        "file": at.file,
+        "line": at.line,
+        "column": at.column,
+        "field": at.field,
+        "message": sentence,
+        "hint": hint,
+        "function": function,
+        "of": shared.of,
+    })
+}
