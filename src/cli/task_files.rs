@@ -35,7 +35,9 @@ impl TaskFiles {
         directories.extend(further);
         if directories.is_empty() {
             let problem = match wanted.iter().find(|name| !Path::new(name.trim()).is_file()) {
-                None if wanted.is_empty() => "there is no directory to look for tasks in".to_owned(),
+                None if wanted.is_empty() => {
+                    "there is no directory to look for tasks in".to_owned()
+                }
                 None => return Ok(TaskLibrary::new(&[])?),
                 Some(name) => {
                     format!("there is no task file `{name}`, and no directory to look for tasks in")

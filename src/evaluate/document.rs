@@ -95,7 +95,8 @@ impl TaskDocument {
                     path: included,
                 });
             }
-            let inner = files.read(&included).map_err(|error| not_found_at(error, &include, &included))?;
+            let inner =
+                files.read(&included).map_err(|error| not_found_at(error, &include, &included))?;
             self.add(&included, inner, files, chain)?;
             self.owners.shift_remove("task_list");
         }
@@ -146,9 +147,8 @@ impl TaskDocument {
             }
             Arc::make_mut(document).hide(path.clone());
             is_new = true;
-            self.owners.retain(|name, owner| {
-                owner.document != index || owner.path.key(name) != *path
-            });
+            self.owners
+                .retain(|name, owner| owner.document != index || owner.path.key(name) != *path);
         }
         is_new
     }
@@ -161,6 +161,11 @@ impl TaskDocument {
         self.documents.push(Arc::new(Document::from_value(text)));
         self.owners.insert(name.to_owned(), own);
         is_missing
+    }
+
+    /// Every field that has a value, in the order in which they were read: included ones first.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, Node<'_>)> {
+        self.owners.keys().filter_map(|name| Some((name.as_str(), self.get(name)?)))
     }
 
     /// The files that its fields are from, as often as there are fields.

@@ -6,8 +6,7 @@ use super::document::TaskDocument;
 use super::{EvaluateError, Figure, TaskFigures, metric_key};
 
 /// The fields of a group; every other one is a field of all its tasks.
-pub(super) const GROUP_FIELDS: &[&str] =
-    &["group", "group_alias", "task", AGGREGATES, "metadata"];
+pub(super) const GROUP_FIELDS: &[&str] = &["group", "group_alias", "task", AGGREGATES, "metadata"];
 
 /// The field with a group's own figures.
 pub(super) const AGGREGATES: &str = "aggregate_metric_list";

@@ -1,5 +1,6 @@
 //! Finding tasks by name in directories of task files.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -16,35 +17,41 @@ use crate::config::yaml::Document;
 #[derive(Debug)]
 pub struct TaskLibrary {
     directories: Vec<PathBuf>,
-    pub(super) entries: IndexMap<String, Entry>,
+    pub(super) entries: IndexMap<String, LibraryEntry>,
     /// Files that cannot be read.
     unreadable: Vec<PathBuf>,
 }
 
 /// What a name stands for.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) kind: Kind,
+pub struct LibraryEntry {
+    /// What it is.
+    pub kind: EntryKind,
     /// The file that defines it; of a tag, the first that has it.
-    pub(super) path: PathBuf,
-    /// Names of what a group or tag consists of.
-    pub(super) members: Vec<String>,
+    pub path: PathBuf,
+    /// Names of what a group or tag consists of, and of what groups that are written inside a group do.
+    pub members: Vec<String>,
     /// The output type or the kind of evaluator of a task, where it is said.
-    pub(super) asks: Option<String>,
+    pub asks: Option<String>,
 }
 
-impl Entry {
-    fn new(kind: Kind, path: PathBuf) -> Entry {
-        Entry { kind, path, members: Vec::new(), asks: None }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+/// What names can stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EntryKind {
+    /// A task or evaluator.
     Task,
+    /// Tasks with figures of their own.
     Group,
+    /// Tasks that are called by one name.
     Tag,
+    /// A task that is a class in Python.
     Class,
+}
+
+impl LibraryEntry {
+    fn new(kind: EntryKind, path: PathBuf) -> LibraryEntry {
+        LibraryEntry { kind, path, members: Vec::new(), asks: None }
+    }
 }
 
 impl TaskLibrary {
@@ -86,9 +93,36 @@ impl TaskLibrary {
         &self.directories
     }
 
+    /// What a name stands for.
+    pub fn entry(&self, name: &str) -> Option<&LibraryEntry> {
+        self.entries.get(name)
+    }
+
+    /// All that names and patterns with `*` and `?` stand for, by name; everything if there are none.
+    ///
+    /// # Errors
+    ///
+    /// A name or pattern that stands for nothing.
+    pub fn entries_like<S: AsRef<str>>(
+        &self,
+        patterns: &[S],
+    ) -> Result<BTreeMap<&str, &LibraryEntry>, EvaluateError> {
+        if patterns.is_empty() {
+            return Ok(self.entries.iter().map(|(name, entry)| (name.as_str(), entry)).collect());
+        }
+        let mut found = BTreeMap::new();
+        for name in patterns.iter().flat_map(|pattern| self.matching(pattern.as_ref())) {
+            match self.entries.get_key_value(&name) {
+                Some((name, entry)) => found.insert(name.as_str(), entry),
+                None => return Err(self.no_task(&name, self.all_names())),
+            };
+        }
+        Ok(found)
+    }
+
     /// Names of all tasks, sorted.
     pub fn names(&self) -> Vec<&str> {
-        let tasks = self.entries.iter().filter(|(_, entry)| entry.kind == Kind::Task);
+        let tasks = self.entries.iter().filter(|(_, entry)| entry.kind == EntryKind::Task);
         let mut names: Vec<&str> = tasks.map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         names
@@ -123,10 +157,10 @@ impl TaskLibrary {
             return Err(self.no_task(name, known));
         };
         let (kind, field) = match entry.kind {
-            Kind::Task => return Ok(entry.path.clone()),
-            Kind::Group => ("a group", "group"),
-            Kind::Tag => ("a tag", "tag"),
-            Kind::Class => ("a Python class", "class"),
+            EntryKind::Task => return Ok(entry.path.clone()),
+            EntryKind::Group => ("a group", "group"),
+            EntryKind::Tag => ("a tag", "tag"),
+            EntryKind::Class => ("a Python class", "class"),
         };
         Err(EvaluateError::NotATask {
             at: Document::read(&entry.path)?.place_of(field).into(),
@@ -216,29 +250,31 @@ fn to_be_indexed(path: &Path, included: &IncludedFiles) -> Option<TaskDocument> 
 fn index(
     document: &TaskDocument,
     path: PathBuf,
-    found: &mut IndexMap<String, Entry>,
-    tags: &mut IndexMap<String, Entry>,
+    found: &mut IndexMap<String, LibraryEntry>,
+    tags: &mut IndexMap<String, LibraryEntry>,
 ) {
     let (name, kind, members) = match content_of(document) {
-        FileContent::Task(name) => (name, Kind::Task, Vec::new()),
-        FileContent::Group(name) => (name, Kind::Group, member_names(document)),
-        FileContent::Class(name) => (name, Kind::Class, Vec::new()),
+        FileContent::Task(name) => (name, EntryKind::Task, Vec::new()),
+        FileContent::Group(name) => (name, EntryKind::Group, member_names(document)),
+        FileContent::Class(name) => (name, EntryKind::Class, Vec::new()),
         FileContent::Nothing | FileContent::Unreadable => return,
     };
     if found.contains_key(&name) {
         return;
     }
-    if kind != Kind::Group {
+    if kind != EntryKind::Group {
         for tag in texts(document, "tag") {
-            let entry = || Entry::new(Kind::Tag, path.clone());
+            let entry = || LibraryEntry::new(EntryKind::Tag, path.clone());
             tags.entry(tag).or_insert_with(entry).members.push(name.clone());
         }
     }
     let asks = match kind {
-        Kind::Task => ["evaluator", "output_type"].iter().find_map(|field| text(document, field)),
+        EntryKind::Task => {
+            ["evaluator", "output_type"].iter().find_map(|field| text(document, field))
+        }
         _ => None,
     };
-    found.insert(name, Entry { asks, members, ..Entry::new(kind, path) });
+    found.insert(name, LibraryEntry { asks, members, ..LibraryEntry::new(kind, path) });
 }
 
 /// The value of a field that is a text.

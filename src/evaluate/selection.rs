@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 
 use super::document::TaskDocument;
 use super::group::{Aggregate, GROUP_FIELDS, GroupFigures, TaskGroup};
-use super::library::{self, Entry, Kind, TaskLibrary};
+use super::library::{self, EntryKind, LibraryEntry, TaskLibrary};
 use super::{EvaluateError, Evaluator, TaskFigures, TaskOptions, Tokenizer};
 use crate::config::yaml::Node;
 
@@ -117,8 +117,11 @@ impl TaskLibrary {
     pub(super) fn select_group(&self, group: &TaskDocument) -> Result<Selection, EvaluateError> {
         let mut selection = Selection::default();
         let name = group.require("group")?.text()?.to_owned();
-        Builder { library: self, selection: &mut selection, chain: Vec::new() }
-            .add_group(name, group.clone(), None)?;
+        Builder { library: self, selection: &mut selection, chain: Vec::new() }.add_group(
+            name,
+            group.clone(),
+            None,
+        )?;
         Ok(selection)
     }
 
@@ -185,20 +188,20 @@ impl Builder<'_> {
     fn add_entry(
         &mut self,
         name: &str,
-        entry: &Entry,
+        entry: &LibraryEntry,
         overrides: Option<&TaskDocument>,
     ) -> Result<Vec<Added>, EvaluateError> {
         match entry.kind {
-            Kind::Group => {
+            EntryKind::Group => {
                 let document = TaskDocument::read(&entry.path)?;
                 Ok(vec![self.add_group(name.to_owned(), document, overrides)?])
             }
-            Kind::Tag => entry
+            EntryKind::Tag => entry
                 .members
                 .iter()
                 .map(|member| self.add_library_task(member, overrides))
                 .collect(),
-            Kind::Task | Kind::Class => Ok(vec![self.add_library_task(name, overrides)?]),
+            EntryKind::Task | EntryKind::Class => Ok(vec![self.add_library_task(name, overrides)?]),
         }
     }
 

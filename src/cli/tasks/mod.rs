@@ -1,5 +1,7 @@
 //! `mergekit tasks`: which tasks there are, how they ask, and what is wrong with them.
 
+mod list;
+mod show;
 mod validate;
 
 use clap::{Args, Subcommand};
@@ -26,12 +28,16 @@ pub(in crate::cli) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    List(list::Arguments),
+    Show(show::Arguments),
     Validate(validate::Arguments),
 }
 
 /// Runs the command.
 pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
+        Command::List(arguments) => list::run(arguments),
+        Command::Show(arguments) => show::run(arguments),
         Command::Validate(arguments) => validate::run(arguments),
     }
 }

@@ -19,7 +19,8 @@ impl TaskLibrary {
         errors.extend(every_error(&members, |members| self.select_group(members).map(drop)));
         let Ok(selection) = self.select_group(&members) else { return errors };
         let own: HashSet<&Path> = document.files().collect();
-        let overridden = |task: &&SelectedTask| task.document.files().any(|file| own.contains(file));
+        let overridden =
+            |task: &&SelectedTask| task.document.files().any(|file| own.contains(file));
         for task in selection.tasks.iter().filter(overridden) {
             let name = Some(task.name.as_str());
             let found = every_error(&task.document, |document| {

@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexSet;
 use rayon::prelude::*;
 
-pub use self::problem::{Problem, ProblemKind};
 pub(super) use self::notes::notes;
+pub use self::problem::{Problem, ProblemKind};
 use self::search::every_error;
 use super::document::{IncludedFiles, TaskDocument};
-use super::library::{FileContent, Kind, TaskLibrary, content_of, task_files};
+use super::library::{EntryKind, FileContent, TaskLibrary, content_of, task_files};
 use super::prompt::TaskData;
 use super::task::TaskConfig;
 use super::{EvaluateError, TaskOptions, preset};
@@ -74,16 +74,12 @@ impl TaskLibrary {
         Ok(files.into_iter().collect())
     }
 
-    fn add_files_of(
-        &self,
-        name: &str,
-        files: &mut IndexSet<PathBuf>,
-    ) -> Result<(), EvaluateError> {
+    fn add_files_of(&self, name: &str, files: &mut IndexSet<PathBuf>) -> Result<(), EvaluateError> {
         let Some(entry) = self.entries.get(name) else {
             return Err(self.no_task(name, self.all_names()));
         };
         // A file that is there already may be in a group that contains itself.
-        if entry.kind != Kind::Tag && !files.insert(entry.path.clone()) {
+        if entry.kind != EntryKind::Tag && !files.insert(entry.path.clone()) {
             return Ok(());
         }
         for member in entry.members.iter().filter(|member| self.entries.contains_key(*member)) {
@@ -158,7 +154,8 @@ impl TaskLibrary {
     fn hidden_by(&self, path: &Path, content: &FileContent) -> Option<Problem> {
         let name = content.name()?;
         let entry = self.entries.get(name)?;
-        let is_other = entry.path != path && entry.path.canonicalize().ok() != path.canonicalize().ok();
+        let is_other =
+            entry.path != path && entry.path.canonicalize().ok() != path.canonicalize().ok();
         is_other.then(|| Problem::hidden(path, name, &entry.path))
     }
 }

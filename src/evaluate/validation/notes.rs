@@ -14,7 +14,8 @@ pub(in crate::evaluate) struct Note {
 /// Everything to know of a task's fields.
 pub(in crate::evaluate) fn notes(document: &TaskDocument) -> Vec<Note> {
     let mut notes = Vec::new();
-    let mut note = |at: Place, sentence: &str| notes.push(Note { at, sentence: sentence.to_owned() });
+    let mut note =
+        |at: Place, sentence: &str| notes.push(Note { at, sentence: sentence.to_owned() });
     let field = |outer: &str, inner: &str| document.get(outer)?.fields().ok()?.get(inner);
     let is_true = |node: &Node<'_>| as_boolean(node.value()) == Some(true);
     if let Some(node) = document.get("should_decontaminate").filter(is_true) {

@@ -81,7 +81,9 @@ impl Problem {
         };
         let sentence = match &function {
             // Of all tasks that include the field it is the same problem.
-            Some(function) => format!("needs the Python function `{function}`, which cannot be run"),
+            Some(function) => {
+                format!("needs the Python function `{function}`, which cannot be run")
+            }
             None => {
                 let text = error.to_string();
                 let place = format!("{at}: ");

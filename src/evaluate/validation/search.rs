@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::config::yaml::{FieldPath, Place, Step, YamlError};
 use super::ProblemKind;
+use crate::config::yaml::{FieldPath, Place, Step, YamlError};
 use crate::evaluate::EvaluateError;
 use crate::evaluate::document::TaskDocument;
 
@@ -58,12 +58,15 @@ impl Rest {
         {
             return self.do_without(place, &path, name);
         }
-        let is_consequence = self.hidden.iter().any(|(file, hidden)| {
-            *file == place.file && hidden.0.starts_with(&path.0)
-        });
+        let is_consequence = self
+            .hidden
+            .iter()
+            .any(|(file, hidden)| *file == place.file && hidden.0.starts_with(&path.0));
         let goes_on = self.hide(place, &path);
-        let (last, parents) = (path.0.last(), FieldPath(path.0[..path.0.len().max(1) - 1].to_vec()));
-        let dependent = DEPENDENT.iter().filter(|(field, _)| last == Some(&Step::Key((*field).to_owned())));
+        let (last, parents) =
+            (path.0.last(), FieldPath(path.0[..path.0.len().max(1) - 1].to_vec()));
+        let dependent =
+            DEPENDENT.iter().filter(|(field, _)| last == Some(&Step::Key((*field).to_owned())));
         for field in dependent.flat_map(|(_, fields)| *fields) {
             let found = self.document.get(field).map(|node| (node.place(), node.path().clone()));
             let (place, path) = found.unwrap_or_else(|| (place.clone(), parents.key(field)));

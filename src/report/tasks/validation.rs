@@ -1,5 +1,6 @@
 //! What is wrong with task files: problem by problem, and in numbers.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use indexmap::{IndexMap, IndexSet};
@@ -42,15 +43,15 @@ pub fn validation_text(checked: &[CheckedFile], with_data: bool) -> String {
             continue;
         }
         let _ = writeln!(text, "{}:", heading(kind));
+        // What helps against one helps against all that are alike.
+        let mut hints = HashSet::new();
         for Shared { problem, of } in of_kind {
             let several = match of.len() {
                 1 => String::new(),
                 n => format!(" ({} tasks)", grouped(n as u64)),
             };
             let _ = writeln!(text, "  {}: {}{several}", problem.at, problem.sentence);
-            // What to do about functions is the same for all of them.
-            let hint = problem.hint.as_ref().filter(|_| kind != ProblemKind::NeedsPython);
-            if let Some(hint) = hint {
+            if let Some(hint) = problem.hint.as_ref().filter(|hint| hints.insert(hint.as_str())) {
                 let _ = writeln!(text, "    hint: {hint}");
             }
         }
@@ -117,16 +118,14 @@ impl Tally {
             }
             _ => {}
         }
-        let parts = [
-            (self.fine, "fine"),
-            (self.broken, "broken"),
-            (self.unsupported, "not supported"),
-        ];
+        let parts =
+            [(self.fine, "fine"), (self.broken, "broken"), (self.unsupported, "not supported")];
         let parts = parts.iter().filter(|(n, what)| *n > 0 || (*what == "fine" && others > 0));
         let parts = parts.map(|(n, what)| {
             let verb = if *n == 1 { "is" } else { "are" };
-            let share = match *what == "fine" && others > 1 {
-                true => format!(" ({:.1} %)", 100.0 * *n as f64 / others as f64),
+            let share = match *what == "fine" && *n < others && others > 1 {
+                // Not all of them are never 100 %.
+                true => format!(" ({:.1} %)", (1000.0 * *n as f64 / others as f64).floor() / 10.0),
                 false => String::new(),
             };
             format!("{} {verb} {what}{share}", number(*n))
@@ -170,7 +169,7 @@ fn summary(checked: &[CheckedFile]) -> String {
     }
     let unreadable = Tally::of(checked, is_unreadable).total;
     if unreadable > 0 {
-        let _ = writeln!(text, "{} no valid YAML", are(unreadable, "file"));
+        let _ = writeln!(text, "{} cannot be read", several(unreadable, "file"));
     }
     let templates = Tally::of(checked, is_template);
     if templates.fine > 0 {
@@ -179,7 +178,8 @@ fn summary(checked: &[CheckedFile]) -> String {
     if tasks.without_data > 0 {
         let n = tasks.without_data;
         let of = if n == 1 { "task" } else { "tasks" };
-        let _ = writeln!(text, "the data of {} {of} that are fine are not on this machine", number(n));
+        let _ =
+            writeln!(text, "the data of {} {of} that are fine are not on this machine", number(n));
     }
     text
 }

@@ -1,0 +1,93 @@
+//! What there is to say of a task before it is loaded: its fields, and what they amount to.
+
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use super::metric::Metrics;
+use super::selection::SelectedTask;
+use super::task::TaskConfig;
+use super::validation::notes;
+use super::{EvaluateError, preset};
+use crate::config::yaml::Place;
+
+/// A task before it is loaded.
+#[derive(Debug)]
+pub struct TaskOutline {
+    /// Every field, included ones first.
+    pub fields: Vec<TaskField>,
+    /// What they amount to, unless something is wrong with them.
+    pub summary: Result<TaskSummary, EvaluateError>,
+    /// What a person should know, a sentence each with the place in front.
+    pub notes: Vec<String>,
+}
+
+/// A field of a task.
+#[derive(Debug, Clone)]
+pub struct TaskField {
+    /// The field.
+    pub name: String,
+    /// Where its value is.
+    pub at: Place,
+    /// The field with its value in YAML, with a line break at the end.
+    pub yaml: String,
+    /// The value; null where JSON has no form for it.
+    pub value: Value,
+}
+
+/// What the fields of a task amount to.
+#[derive(Debug)]
+pub struct TaskSummary {
+    /// What the model is asked for.
+    pub output_type: &'static str,
+    /// By metric and filter, whether higher is better.
+    pub metrics: IndexMap<String, bool>,
+    /// Number of examples in front of each document.
+    pub num_fewshot: usize,
+    /// The split whose documents are evaluated.
+    pub split: String,
+    /// The files of each split, if they are on this machine.
+    pub data: Result<IndexMap<String, Vec<PathBuf>>, EvaluateError>,
+}
+
+impl SelectedTask {
+    /// The task's fields and what they amount to. No data are read.
+    pub fn outline(&self) -> TaskOutline {
+        let field = |(name, node): (&str, crate::config::yaml::Node<'_>)| {
+            let pair = serde_yaml::Mapping::from_iter([(name.into(), node.value().clone())]);
+            TaskField {
+                name: name.to_owned(),
+                at: node.place(),
+                yaml: serde_yaml::to_string(&pair).unwrap_or_default(),
+                value: serde_json::to_value(node.value()).unwrap_or_default(),
+            }
+        };
+        TaskOutline {
+            fields: self.document.all().map(field).collect(),
+            summary: self.summary(),
+            notes: self.notes(),
+        }
+    }
+
+    /// What a person should know of the task's fields, a sentence each with the place in front.
+    pub fn notes(&self) -> Vec<String> {
+        let notes = notes(&self.document).into_iter();
+        notes.map(|note| format!("{}: {}", note.at, note.sentence)).collect()
+    }
+
+    fn summary(&self) -> Result<TaskSummary, EvaluateError> {
+        let document = preset::expand(&self.document)?;
+        let mut config = TaskConfig::describe(&document, Some(&self.name))?;
+        let found = config.data.find(&document);
+        let data = &config.data;
+        let split = data.test.as_ref().or(data.validation.as_ref());
+        Ok(TaskSummary {
+            output_type: config.output_type.name,
+            metrics: Metrics::new(config.metrics, &config.pipelines).keys(),
+            num_fewshot: config.fewshot.count.unwrap_or(0),
+            split: split.map(|split| split.name.clone()).unwrap_or_default(),
+            data: found.map(|()| config.data.files),
+        })
+    }
+}
