@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
-use serde_json::Value;
+use serde_yaml::Value;
 
 use super::metric::Metrics;
 use super::selection::SelectedTask;
 use super::task::TaskConfig;
 use super::validation::notes;
 use super::{EvaluateError, preset};
-use crate::config::yaml::Place;
+use crate::config::yaml::{Node, Place};
 
 /// A task before it is loaded.
 #[derive(Debug)]
@@ -30,9 +30,7 @@ pub struct TaskField {
     pub name: String,
     /// Where its value is.
     pub at: Place,
-    /// The field with its value in YAML, with a line break at the end.
-    pub yaml: String,
-    /// The value; null where JSON has no form for it.
+    /// The value.
     pub value: Value,
 }
 
@@ -54,14 +52,10 @@ pub struct TaskSummary {
 impl SelectedTask {
     /// The task's fields and what they amount to. No data are read.
     pub fn outline(&self) -> TaskOutline {
-        let field = |(name, node): (&str, crate::config::yaml::Node<'_>)| {
-            let pair = serde_yaml::Mapping::from_iter([(name.into(), node.value().clone())]);
-            TaskField {
-                name: name.to_owned(),
-                at: node.place(),
-                yaml: serde_yaml::to_string(&pair).unwrap_or_default(),
-                value: serde_json::to_value(node.value()).unwrap_or_default(),
-            }
+        let field = |(name, node): (&str, Node<'_>)| TaskField {
+            name: name.to_owned(),
+            at: node.place(),
+            value: node.value().clone(),
         };
         TaskOutline {
             fields: self.document.all().map(field).collect(),

@@ -119,7 +119,7 @@ impl Arguments {
         let bytes = Tokenizer::of_bytes();
         let options = self.options()?;
         let task = task.load(tokenizer.as_ref().unwrap_or(&bytes), &options)?;
-        let n_documents = task.info().n_documents;
+        let (n_documents, num_fewshot) = (task.info().n_documents, task.info().num_fewshot);
         if self.item >= task.n_items() {
             let documents = count(n_documents, "document");
             return Err(Failure::refused(
@@ -132,7 +132,7 @@ impl Arguments {
         let tokens = tokenizer.as_ref().map(|tokenizer| {
             requests.map(|request| tokens_of(request, tokenizer)).collect::<Vec<_>>()
         });
-        Ok(ShownItem { index: self.item, n_documents, record, tokens })
+        Ok(ShownItem { index: self.item, num_fewshot, n_documents, record, tokens })
     }
 
     fn options(&self) -> Result<TaskOptions, Failure> {

@@ -1,5 +1,6 @@
 //! Tasks as a person or a program is shown them.
 
+mod fields;
 mod list;
 mod show;
 mod tree;

@@ -4,10 +4,14 @@ use std::collections::HashSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use indexmap::IndexMap;
 use serde_json::{Map, Value, json};
 
+use super::fields::field_text;
 use super::visible::{visible, visible_lines};
-use crate::evaluate::{EvaluateError, ItemRecord, RequestRecord, TaskOutline, TaskSummary};
+use crate::evaluate::{
+    EvaluateError, ItemRecord, RequestRecord, TaskField, TaskOutline, TaskSummary,
+};
 use crate::report::{count, quantity::grouped};
 
 /// Where lists of tokens are broken, in characters.
@@ -27,6 +31,8 @@ pub struct ShownTask<'t> {
 pub struct ShownItem {
     /// Its index.
     pub index: usize,
+    /// Number of examples in front of it.
+    pub num_fewshot: usize,
     /// How many documents the task has.
     pub n_documents: usize,
     /// Its texts; none of a task that does not say them.
@@ -48,21 +54,18 @@ pub fn task_text(task: &ShownTask<'_>) -> String {
     let mut text = format!("{}\n\n", task.name);
     match &task.outline.summary {
         Ok(summary) => write_summary(&mut text, summary, task.item.as_ref()),
-        Err(error) => write_error(&mut text, "cannot be used", error),
+        Err(error) => write_error(&mut text, "problem", error),
     }
     for note in &task.outline.notes {
         let _ = writeln!(text, "  note      {note}");
     }
-    let mut file: Option<&PathBuf> = None;
-    for field in &task.outline.fields {
-        if field.at.file.as_ref() != file {
-            file = field.at.file.as_ref();
-            let name = file.map(|file| file.display().to_string()).unwrap_or_default();
-            let _ = writeln!(text, "\nfields in {name}:");
-        }
-        for line in field.yaml.lines() {
-            let _ = writeln!(text, "  {line}");
-        }
+    let mut by_file: IndexMap<&Option<PathBuf>, String> = IndexMap::new();
+    for TaskField { name, at, value } in &task.outline.fields {
+        by_file.entry(&at.file).or_default().push_str(&field_text(name, value, "  "));
+    }
+    for (file, fields) in by_file {
+        let name = file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+        let _ = write!(text, "\nfields in {name}:\n{fields}");
     }
     if let Some(item) = &task.item {
         write_item(&mut text, item);
@@ -76,7 +79,8 @@ fn write_summary(text: &mut String, summary: &TaskSummary, item: Option<&ShownIt
         let label = if index == 0 { "measures" } else { "" };
         let _ = writeln!(text, "  {label:8}  {metric} {}", if *higher { "↑" } else { "↓" });
     }
-    let _ = writeln!(text, "  examples  {}", summary.num_fewshot);
+    let shots = item.map_or(summary.num_fewshot, |item| item.num_fewshot);
+    let _ = writeln!(text, "  examples  {shots}");
     let n = item.map(|item| count(item.n_documents, "document"));
     let n = n.map(|n| format!(" of {n}")).unwrap_or_default();
     let _ = writeln!(text, "  split     {}{n}", summary.split);
@@ -198,8 +202,10 @@ fn write_list(text: &mut String, what: &str, tokens: &[(u32, String)]) {
 /// A task for programs.
 pub fn task_json(task: &ShownTask<'_>) -> Value {
     let TaskOutline { fields, summary, notes } = task.outline;
-    let values: Map<String, Value> =
-        fields.iter().map(|field| (field.name.clone(), field.value.clone())).collect();
+    let values: Map<String, Value> = fields
+        .iter()
+        .map(|field| (field.name.clone(), serde_json::to_value(&field.value).unwrap_or_default()))
+        .collect();
     let places: Map<String, Value> = fields
         .iter()
         .map(|field| {
