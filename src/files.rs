@@ -1,7 +1,10 @@
 //! What every room that touches files agrees on.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use tempfile::TempDir;
 
 /// How the names of files begin that [`write_atomically`] has not finished.
 pub(crate) const UNFINISHED: &str = ".mergekit-tmp-";
@@ -39,6 +42,59 @@ pub(crate) fn is_users_mistake(error: &io::Error) -> bool {
             | io::ErrorKind::NotADirectory
             | io::ErrorKind::IsADirectory
     )
+}
+
+/// Temporary directories that are there.
+static TEMPORARY: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// A directory for temporary files, which is removed with this value or by [`remove_temporary`].
+#[derive(Debug)]
+pub(crate) struct Temporary(TempDir);
+
+impl Temporary {
+    /// A new directory where the system keeps temporary files, whose name begins with `prefix`.
+    pub(crate) fn new(prefix: &str) -> io::Result<Temporary> {
+        let directory = tempfile::Builder::new().prefix(prefix).tempdir()?;
+        let path = directory.path().to_owned();
+        TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner).push(path);
+        Ok(Temporary(directory))
+    }
+
+    /// The directory.
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let mut known = TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|path| path != self.0.path());
+    }
+}
+
+/// Removes the temporary directories that are there; for when the process is about to end without
+/// dropping anything.
+pub(crate) fn remove_temporary() {
+    for path in TEMPORARY.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        let _ = std::fs::remove_dir_all(path);
+    }
+}
+
+/// A name without what cannot be in the name of a file.
+pub(crate) fn file_name_of(name: &str) -> String {
+    let mut out = String::new();
+    let mut replaced = false;
+    for c in name.chars() {
+        let is_special = "\"<>:/|\\?*[]".contains(c);
+        match (is_special, replaced) {
+            (true, false) => out.push_str("__"),
+            (true, true) => {}
+            (false, _) => out.push(c),
+        }
+        replaced = is_special;
+    }
+    out
 }
 
 /// Waits until the disk knows which files are in `directory`.

@@ -5,6 +5,7 @@
 
 pub mod adapter;
 pub mod architecture;
+pub mod candidate;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;

@@ -12,10 +12,11 @@ use super::interrupt::on_ctrl_c;
 use super::search_progress::SearchProgress;
 use super::terminal::print;
 use super::{Failure, Talk, Verbosity, memory_limit, thread_count, useful_threads};
+use crate::evaluate::EvaluatorKinds;
 use crate::files::write_atomically;
 use crate::report::{
-    BEST_CONFIG_FILE, BEST_MODEL_DIRECTORY, HISTORY_FILE, PLOT_FILE, closing_text, count,
-    write_history, write_outputs,
+    BEST_CONFIG_FILE, BEST_MODEL_DIRECTORY, FAILURES_DIRECTORY, HISTORY_FILE, PLOT_FILE,
+    closing_text, count, write_history, write_outputs,
 };
 use crate::search::{
     Event, Header, Interrupt, PrepareOptions, PreparedSearch, Reference, Results, Run,
@@ -86,7 +87,7 @@ pub(super) struct Arguments {
 }
 
 /// Runs the command.
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(arguments: &Arguments, evaluators: Arc<EvaluatorKinds>) -> Result<(), Failure> {
     let talk = Talk::new(arguments.verbosity);
     let mut file = SearchFile::read(&arguments.search)?;
     for warning in &file.warnings {
@@ -101,7 +102,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         arguments.evaluations.map_or(file.budget.evaluations, NonZeroU64::get);
     let directory = arguments.output.clone().unwrap_or_else(|| file.output.clone());
 
-    let options = prepare_options(arguments, talk)?;
+    let options = PrepareOptions { evaluators, ..prepare_options(arguments, &directory, talk)? };
     if let Some(results) = finished(&file, &directory)? {
         talk.say(&format_args!("`{}` holds this search, finished:\n", directory.display()));
         write_outputs(&results, &directory, true, |config, model| {
@@ -154,14 +155,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn prepare_options(arguments: &Arguments, talk: Talk) -> Result<PrepareOptions, Failure> {
+fn prepare_options(
+    arguments: &Arguments,
+    directory: &Path,
+    talk: Talk,
+) -> Result<PrepareOptions, Failure> {
     Ok(PrepareOptions {
         threads: arguments.threads.map(|threads| useful_threads(threads, talk)),
         memory_limit: arguments.memory_limit,
         task_path: arguments.task_search_path.clone(),
         allow_benchmark_tasks: arguments.allow_benchmark_tasks,
+        failures: Some(directory.join(FAILURES_DIRECTORY)),
         // Ctrl-C ends a download at once: what has arrived is kept.
         hub: Some(hub(None, talk, Arc::default())?),
+        ..PrepareOptions::default()
     })
 }
 

@@ -130,7 +130,16 @@ macro_rules! failure_from {
     )*};
 }
 
-failure_from!(ConfigError, EvaluateError, LmError, LockError, OutputError, SearchError, SpaceError);
+failure_from!(ConfigError, LmError, LockError, OutputError, SearchError, SpaceError);
+
+impl From<EvaluateError> for Failure {
+    fn from(error: EvaluateError) -> Self {
+        match error {
+            EvaluateError::Engine(error) => Self::from(*error),
+            error => Self::new(&error, error.hint(), error.is_users_mistake()),
+        }
+    }
+}
 
 impl From<HubError> for Failure {
     fn from(error: HubError) -> Self {

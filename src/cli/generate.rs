@@ -13,7 +13,7 @@ use super::interrupt::end_on_ctrl_c;
 use super::model::{ModelArguments, PreparedModel};
 use super::terminal::print;
 use super::{Failure, Talk, Verbosity};
-use crate::evaluate::{Message, Role, TextStream, Tokenizer};
+use crate::evaluate::{Message, Role, TextStream, Tokenizer, TokenizerSource};
 use crate::lm::{GenerateRequest, LanguageModel, Sampling};
 use crate::report::count;
 
@@ -97,7 +97,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let said = arguments.said()?;
     let model = arguments.model.prepare(talk)?;
     let prompt = arguments.prompt(&model, said)?;
-    let tokenizer = model.tokenizer.clone();
+    let tokenizer = model.tokenizer.tokenizer()?;
     let tokens = tokenizer.encode_prompt(&prompt);
     if tokens.is_empty() {
         return Err(Failure::refused(
@@ -105,8 +105,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             "give a text, such as `--prompt 'Once upon a time'`",
         ));
     }
-    let model = model.load(talk)?;
-    let max_length = model.decoder.max_length();
+    let candidate = model.candidate();
+    let decoder = model.load(&candidate, talk)?;
+    let max_length = decoder.max_length();
     let room = max_length.saturating_sub(arguments.max_new_tokens);
     if tokens.len() > room && room > 0 {
         let cut = count(tokens.len() - room, "token");
@@ -138,12 +139,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         },
     };
     end_on_ctrl_c();
-    let writer = Mutex::new(Writer::new(&tokenizer, &stops, !arguments.json));
+    let writer = Mutex::new(Writer::new(tokenizer, &stops, !arguments.json));
     let watch = |_: usize, tokens: &[u32]| {
         writer.lock().unwrap_or_else(PoisonError::into_inner).take(tokens)
     };
     let started = Instant::now();
-    let produced = model.threads.install(|| model.decoder.generate(&[request], &watch));
+    let produced = model.threads.install(|| decoder.generate(&[request], &watch));
     let took = started.elapsed();
     let produced = produced?.into_iter().next().unwrap_or_default();
     let mut writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);

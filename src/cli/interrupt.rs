@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::INTERRUPTED;
+use crate::evaluate::end_commands;
+use crate::files::remove_temporary;
 
 /// Whether the first Ctrl-C ends the process.
 static ENDS_AT_ONCE: AtomicBool = AtomicBool::new(false);
@@ -15,7 +17,11 @@ pub(super) fn on_ctrl_c(stop: impl Fn() + Send + 'static) {
     let asked = AtomicBool::new(false);
     let handler = move || match asked.swap(true, Ordering::SeqCst) {
         false if !ENDS_AT_ONCE.load(Ordering::SeqCst) => stop(),
-        _ => std::process::exit(INTERRUPTED.into()),
+        _ => {
+            end_commands();
+            remove_temporary();
+            std::process::exit(INTERRUPTED.into())
+        }
     };
     // Where the signal cannot be taken over, Ctrl-C ends the process at once, as it always did.
     let _ = ctrlc::set_handler(handler);

@@ -28,6 +28,7 @@ mod warnings;
 
 use std::env::args_os;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
@@ -35,6 +36,7 @@ pub use failure::Failure;
 pub use interrupt::cancelled_by_ctrl_c;
 pub use terminal::{Talk, Verbosity};
 
+use crate::evaluate::EvaluatorKinds;
 use failure::INTERRUPTED;
 use options::{memory_limit, thread_count, useful_threads};
 
@@ -105,15 +107,21 @@ struct YamlArguments {
 
 /// The program `mergekit`.
 pub fn main() -> ExitCode {
+    main_with(EvaluatorKinds::default())
+}
+
+/// The program `mergekit`, with these kinds of evaluators for task files to ask for.
+pub fn main_with(evaluators: EvaluatorKinds) -> ExitCode {
+    let evaluators = Arc::new(evaluators);
     let Arguments { command } = Arguments::parse_from(tokensurgeon::spelled_out(args_os()));
     exit(match command {
         Command::Merge(arguments) => merge::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
-        Command::Evolve(arguments) => evolve::run(&arguments),
+        Command::Evolve(arguments) => evolve::run(&arguments, evaluators),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
-        Command::Score(arguments) => score::run(&arguments),
-        Command::Tasks(arguments) => tasks::run(&arguments),
+        Command::Score(arguments) => score::run(&arguments, evaluators),
+        Command::Tasks(arguments) => tasks::run(&arguments, evaluators),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Architectures(arguments) => architectures::run(&arguments),
         Command::Tokensurgeon(arguments) => tokensurgeon::run(&arguments),
@@ -122,7 +130,7 @@ pub fn main() -> ExitCode {
 
 /// The program `mergekit-evolve`.
 pub fn evolve_main() -> ExitCode {
-    exit(evolve::run(&EvolveArguments::parse().arguments))
+    exit(evolve::run(&EvolveArguments::parse().arguments, Arc::default()))
 }
 
 /// The program `mergekit-yaml`.

@@ -3,6 +3,7 @@
 use std::env;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::builder::PossibleValuesParser;
@@ -16,10 +17,11 @@ use tempfile::TempDir;
 use super::hub::hub;
 use super::options::{memory_limit, thread_count, useful_threads};
 use super::{Failure, Talk, cancelled_by_ctrl_c, warnings};
+use crate::candidate::{MergedCandidate, ModelForm};
 use crate::config::{ConfigFile, MergeConfig, ModelEntry, ModelReference};
 use crate::engine::{Engine, EngineError, EngineOptions, write_small_files};
-use crate::evaluate::{ChatTemplate, Tokenizer};
-use crate::lm::{Decoder, DecoderOptions, DecoderSkeleton, DeviceChoice, Storage, StoredTensor};
+use crate::evaluate::{ChatTemplate, EvaluateError, LazyTokenizer, Tokenizer};
+use crate::lm::{Decoder, DecoderOptions, DeviceChoice, Storage};
 use crate::plan::{MergePlan, ModelStore, PlanError, PlanOptions};
 
 /// A `model_max_length` from here on says that a tokenizer has no limit.
@@ -76,15 +78,15 @@ pub(super) struct ModelArguments {
 /// A model whose weights are still where they were, and what tells texts from tokens.
 pub(super) struct PreparedModel {
     plan: MergePlan,
-    threads: usize,
-    memory_limit: Option<u64>,
-    max_length: Option<usize>,
-    share_prefixes: bool,
-    storage: Storage,
-    device: DeviceChoice,
-    pub(super) tokenizer: Tokenizer,
+    /// The merge config, YAML.
+    config: String,
+    engine: Engine,
+    form: ModelForm,
+    /// Where the model runs.
+    pub(super) threads: ThreadPool,
+    pub(super) tokenizer: LazyTokenizer<'static>,
     /// Where the tokenizer is from.
-    files: SmallFiles,
+    files: Arc<SmallFiles>,
 }
 
 /// A directory with a model's tokenizer.
@@ -104,31 +106,25 @@ impl SmallFiles {
     }
 }
 
-/// A model that can be asked.
-pub(super) struct RunningModel {
-    pub(super) decoder: Decoder,
-    /// Where it runs.
-    pub(super) threads: ThreadPool,
-}
-
 impl ModelArguments {
     /// Opens the model, fetching it where it is on the Hub, without reading its weights.
     pub(super) fn prepare(&self, talk: Talk) -> Result<PreparedModel, Failure> {
         let hub = hub(self.transformers_cache.as_deref(), talk, cancelled_by_ctrl_c())?;
         let store = ModelStore::new().with_hub(hub);
-        let plan = match self.merge_config() {
+        let (plan, config) = match self.merge_config() {
             Some(path) => {
                 let file = ConfigFile::read(path)?;
                 let plan = whole_plan(&file.config, &store);
                 let warned = plan.as_ref().map(MergePlan::warnings).unwrap_or_default();
                 warnings::show(&file, warned, talk);
-                plan.map_err(|error| Failure::in_config(error, &file))?
+                let plan = plan.map_err(|error| Failure::in_config(error, &file))?;
+                (plan, file.config.to_yaml())
             }
-            None => whole_plan(&passthrough(self.reference()?), &store)?,
+            None => {
+                let config = passthrough(self.reference()?);
+                (whole_plan(&config, &store)?, config.to_yaml())
+            }
         };
-        // What cannot run is refused before its weights are read.
-        let options = DecoderOptions { device: self.device, ..DecoderOptions::default() };
-        DecoderSkeleton::new(plan.model_config(), &options)?;
         let files = match &self.tokenizer {
             Some(directory) => SmallFiles::Own(directory.clone()),
             None if plan.tokenizer().is_some() || plan.chat_template().is_some() => {
@@ -139,23 +135,52 @@ impl ModelArguments {
             }
             None => SmallFiles::Own(plan.donor().directory.clone()),
         };
-        let mut tokenizer = Tokenizer::open(files.path())?;
-        if let Some(adds_bos) = self.add_bos_token {
-            tokenizer.set_adds_bos(adds_bos);
-        }
-        Ok(PreparedModel {
-            threads: self.threads.map_or(0, |threads| useful_threads(threads, talk).get()),
-            memory_limit: self.memory_limit,
-            share_prefixes: self.share_prefixes,
-            storage: self.dtype.parse().unwrap_or_default(),
-            device: self.device,
-            max_length: self
-                .max_length
-                .map(NonZeroUsize::get)
+        let files = Arc::new(files);
+        let threads = self.threads.map_or(0, |threads| useful_threads(threads, talk).get());
+        let storage: Storage = self.dtype.parse().unwrap_or_default();
+        let elements = plan.tensors().iter().map(|tensor| tensor.info.elements());
+        let weights: u64 = elements.map(|elements| storage.bytes(elements)).sum();
+        // What is left beside the weights; all of it where they do not fit in, and need not.
+        let working = self.memory_limit.map(|limit| match limit.saturating_sub(weights) {
+            0 => limit,
+            rest => rest,
+        });
+        let engine = Engine::new(EngineOptions {
+            threads: (threads > 0).then_some(threads),
+            memory_limit: working,
+            cancelled: cancelled_by_ctrl_c(),
+            ..EngineOptions::default()
+        })?;
+        let max_length = self.max_length.map(NonZeroUsize::get);
+        let options = DecoderOptions {
+            max_length: max_length
                 .or_else(|| limit_of_tokenizer(plan.model_config(), files.path())),
+            memory_limit: working,
+            device: self.device,
+            share_prefixes: self.share_prefixes,
+            ..DecoderOptions::default()
+        };
+        let threads = ThreadPoolBuilder::new()
+            .num_threads(engine.threads())
+            .thread_name(|index| format!("model-{index}"))
+            .build()
+            .map_err(EngineError::from)?;
+        let (kept, adds_bos) = (Arc::clone(&files), self.add_bos_token);
+        let tokenizer = LazyTokenizer::new(move || {
+            let mut tokenizer = Tokenizer::open(kept.path())?;
+            if let Some(adds_bos) = adds_bos {
+                tokenizer.set_adds_bos(adds_bos);
+            }
+            Ok(tokenizer)
+        });
+        Ok(PreparedModel {
+            form: ModelForm::new(storage, options).with_weight_limit(self.memory_limit),
+            plan,
+            config,
+            engine,
+            threads,
             tokenizer,
             files,
-            plan,
         })
     }
 
@@ -222,57 +247,24 @@ impl PreparedModel {
         self.plan.tensors().iter().map(|tensor| tensor.info.elements() as u64).sum()
     }
 
-    /// Reads the weights, and says how that went.
-    pub(super) fn load(self, talk: Talk) -> Result<RunningModel, Failure> {
-        let started = Instant::now();
-        let bytes = self.storage.bytes(self.parameters() as usize);
-        let working = self.working_memory(bytes)?;
-        let engine = Engine::new(EngineOptions {
-            threads: (self.threads > 0).then_some(self.threads),
-            memory_limit: working,
-            cancelled: cancelled_by_ctrl_c(),
-            ..EngineOptions::default()
-        })?;
-        let options = DecoderOptions {
-            max_length: self.max_length,
-            memory_limit: working,
-            device: self.device,
-            share_prefixes: self.share_prefixes,
-            ..DecoderOptions::default()
-        };
-        let skeleton = DecoderSkeleton::new(self.plan.model_config(), &options)?;
-        let bar = talk.spinner(&format!("reading {}", DecimalBytes(bytes)));
-        let tensors = engine.merge_to_memory_as(&self.plan, |name, tensor| {
-            StoredTensor::convert(name, &tensor, self.storage)
-        });
-        bar.finish_and_clear();
-        let threads = ThreadPoolBuilder::new()
-            .num_threads(engine.threads())
-            .thread_name(|index| format!("model-{index}"))
-            .build()
-            .map_err(EngineError::from)?;
-        let decoder = skeleton.load(tensors?)?;
-        talk.detail(&format_args!(
-            "model of {} in memory after {:.1} s",
-            DecimalBytes(bytes),
-            started.elapsed().as_secs_f64()
-        ));
-        Ok(RunningModel { decoder, threads })
+    /// The model as something to score or to run.
+    pub(super) fn candidate(&self) -> MergedCandidate<'_> {
+        MergedCandidate::new(&self.plan, &self.config, &self.engine, &self.form)
     }
 
-    /// What of a memory limit is left for the engine beside weights of so many bytes.
-    fn working_memory(&self, weights: u64) -> Result<Option<u64>, Failure> {
-        let Some(limit) = self.memory_limit else { return Ok(None) };
-        match limit.checked_sub(weights) {
-            Some(rest) if rest > 0 => Ok(Some(rest)),
-            _ => Err(Failure::refused(
-                format!(
-                    "the model's weights take {} of memory, but the limit is {}",
-                    DecimalBytes(weights),
-                    DecimalBytes(limit)
-                ),
-                "raise `--memory-limit`, or leave it out",
-            )),
-        }
+    /// Reads the weights of a candidate into memory, and says how that goes.
+    pub(super) fn load<'c>(
+        &self,
+        candidate: &'c MergedCandidate<'_>,
+        talk: Talk,
+    ) -> Result<&'c Decoder, EvaluateError> {
+        let started = Instant::now();
+        let bytes = DecimalBytes(self.form.bytes(&self.plan));
+        let bar = talk.spinner(&format!("reading {bytes}"));
+        let decoder = candidate.decoder();
+        bar.finish_and_clear();
+        let seconds = started.elapsed().as_secs_f64();
+        talk.detail(&format_args!("model of {bytes} in memory after {seconds:.1} s"));
+        decoder
     }
 }

@@ -210,6 +210,11 @@ impl TaskDocument {
         Ok(())
     }
 
+    /// The directory of the file that the task or group itself is in.
+    pub(super) fn folder(&self) -> &Path {
+        self.documents[self.own.document].file().and_then(Path::parent).unwrap_or(Path::new(""))
+    }
+
     /// Where the task or group itself is.
     pub(super) fn place(&self) -> Place {
         self.documents[self.own.document].place(&self.own.path)

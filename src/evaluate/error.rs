@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::config::yaml::{Node, Place, YamlError, closest, did_you_mean};
+use crate::engine::EngineError;
 use crate::files;
 use crate::lm::LmError;
 use crate::tokenizer::TokenizerError;
@@ -16,6 +17,68 @@ pub enum EvaluateError {
     /// The model failed.
     #[error(transparent)]
     Model(#[from] LmError),
+
+    /// The model cannot be made, or not be written.
+    #[error(transparent)]
+    Engine(#[from] Box<EngineError>),
+
+    /// The model does not exist in the form that an evaluator needs.
+    #[error("the evaluator needs {form} of the model, which is only in memory")]
+    NoForm {
+        /// With its article, such as `a directory`.
+        form: &'static str,
+    },
+
+    /// There is no room for temporary files.
+    #[error("cannot write to the directory for temporary files, `{}`", std::env::temp_dir().display())]
+    Temporary {
+        /// What the system says.
+        source: io::Error,
+    },
+
+    /// The command of an evaluator gave no scores.
+    #[error("task `{task}`: the command `{program}` {problem}{}{}", last_words(said), kept_in(kept.as_ref()))]
+    Command {
+        /// The task's name.
+        task: String,
+        /// The program.
+        program: String,
+        /// What it did, such as `failed with exit status: 1`.
+        problem: String,
+        /// The last lines that it wrote; may be empty.
+        said: String,
+        /// Where all of it is kept.
+        kept: Option<PathBuf>,
+        /// Whether another attempt may succeed, for all that is known.
+        is_machine: bool,
+    },
+
+    /// The fields of an evaluator's file are not what its kind needs.
+    #[error("{at}: {problem}")]
+    Fields {
+        /// The file or the field.
+        at: Box<Place>,
+        /// What is wrong.
+        problem: String,
+    },
+
+    /// There is no kind of evaluators of that name.
+    #[error("{at}: there is no evaluator `{name}`")]
+    UnknownKind {
+        /// The field.
+        at: Box<Place>,
+        /// The name.
+        name: String,
+        /// Names of the kinds there are.
+        known: Vec<String>,
+    },
+
+    /// A file lists data files as evaluators do, but is no evaluator.
+    #[error("{at}: `files` is for evaluators, and the file does not say which it is")]
+    NoKind {
+        /// The field.
+        at: Box<Place>,
+    },
 
     /// A task file is not what it should be.
     #[error(transparent)]
@@ -432,7 +495,10 @@ impl EvaluateError {
     pub fn at(&self) -> Option<&Place> {
         match self {
             Self::Yaml(error) => error.at(),
-            Self::NotATask { at, .. }
+            Self::Fields { at, .. }
+            | Self::UnknownKind { at, .. }
+            | Self::NoKind { at }
+            | Self::NotATask { at, .. }
             | Self::NoMember { at, .. }
             | Self::GroupCycle { at, .. }
             | Self::NoInclude { at, .. }
@@ -457,6 +523,13 @@ impl EvaluateError {
         match self {
             Self::Yaml(error) => error.hint(),
             Self::Model(error) => error.hint(),
+            Self::Engine(error) => error.hint(),
+            Self::UnknownKind { name, known, .. } => Some(did_you_mean(name, known)),
+            Self::NoKind { .. } => Some(
+                "add `evaluator: perplexity` or another kind; a task has `dataset_path` and \
+                 `dataset_kwargs: {data_files: …}`"
+                    .to_owned(),
+            ),
             Self::NoTask { unreadable: Some(error), .. } => {
                 Some(format!("a task file could not be read: {error}"))
             }
@@ -501,8 +574,10 @@ impl EvaluateError {
     /// Whether another input would help, as opposed to another machine.
     pub fn is_users_mistake(&self) -> bool {
         match self {
-            Self::NotANumber { .. } => false,
+            Self::NotANumber { .. } | Self::Temporary { .. } => false,
+            Self::Command { is_machine, .. } => !is_machine,
             Self::Model(error) => error.is_users_mistake(),
+            Self::Engine(error) => error.is_users_mistake(),
             Self::Yaml(error) => error.is_users_mistake(),
             Self::ChatTemplateFile(error) => error.is_users_mistake(),
             Self::Read { source, .. } => files::is_users_mistake(source),
@@ -526,6 +601,14 @@ fn similar_task(name: &str, known: &[String]) -> String {
 
 fn quoted<S: AsRef<str>>(names: &[S]) -> String {
     names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
+fn last_words(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(", and said at last: {said}") }
+}
+
+fn kept_in(kept: Option<&PathBuf>) -> String {
+    kept.map(|path| format!(" (all of it is in `{}`)", path.display())).unwrap_or_default()
 }
 
 fn list_paths(paths: &[PathBuf]) -> String {

@@ -11,7 +11,8 @@ use super::prompt::TaskData;
 use super::prompted::PromptedDocument;
 use super::record::{ItemRecord, ItemResponses, Response, TaskInfo};
 use super::{
-    EvaluateError, Evaluator, MetricValues, TaskOptions, TaskScores, Tokenizer, metric_key,
+    Candidate, EvaluateError, Evaluator, MetricValues, TaskOptions, TaskScores, Tokenizer,
+    metric_key,
 };
 use crate::lm::LanguageModel;
 
@@ -163,8 +164,8 @@ impl<K: TaskKind> Evaluator for HarnessTask<K> {
         &self.warnings
     }
 
-    fn info(&self) -> &TaskInfo {
-        &self.info
+    fn info(&self) -> Cow<'_, TaskInfo> {
+        Cow::Borrowed(&self.info)
     }
 
     fn record(&self, item: usize) -> Option<&ItemRecord> {
@@ -184,7 +185,8 @@ impl<K: TaskKind> Evaluator for HarnessTask<K> {
         self.metrics.keys()
     }
 
-    fn check_length(&self, max_length: usize) -> Result<(), EvaluateError> {
+    fn check(&self, candidate: &dyn Candidate) -> Result<(), EvaluateError> {
+        let max_length = candidate.model()?.max_length();
         let mut items = self.items.iter().enumerate();
         items.try_for_each(|(index, item)| {
             self.kind.check_length(&self.name, index, &item.question, max_length)
@@ -193,9 +195,10 @@ impl<K: TaskKind> Evaluator for HarnessTask<K> {
 
     fn evaluate(
         &self,
-        model: &dyn LanguageModel,
+        candidate: &dyn Candidate,
         items: &[usize],
     ) -> Result<TaskScores, EvaluateError> {
+        let model = candidate.model()?;
         let questions: Vec<(usize, &K::Question)> =
             items.iter().map(|&index| (index, &self.items[index].question)).collect();
         for &(index, question) in &questions {

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use rayon::prelude::*;
 use serde_yaml::Value;
 
 use super::document::{IncludedFiles, TaskDocument};
-use super::prompt::TaskData;
-use super::task::TaskConfig;
-use super::{EvaluateError, Evaluator, TaskOptions, Tokenizer, preset};
+use super::kinds::{EvaluatorFile, EvaluatorKinds, FIELD};
+use super::{EvaluateError, Evaluator, TaskOptions, TokenizerSource};
 use crate::config::yaml::Document;
 
 /// The task files of some directories, by the names of their tasks.
@@ -20,6 +20,7 @@ pub struct TaskLibrary {
     pub(super) entries: IndexMap<String, LibraryEntry>,
     /// Files that cannot be read.
     unreadable: Vec<PathBuf>,
+    pub(super) kinds: Arc<EvaluatorKinds>,
 }
 
 /// What a name stands for.
@@ -65,6 +66,7 @@ impl TaskLibrary {
             directories: directories.to_vec(),
             entries: IndexMap::new(),
             unreadable: Vec::new(),
+            kinds: Arc::default(),
         };
         let included = IncludedFiles::default();
         for directory in directories {
@@ -86,6 +88,12 @@ impl TaskLibrary {
             library.entries.extend(found);
         }
         Ok(library)
+    }
+
+    /// The same files, with other kinds of evaluators than this program's own.
+    #[must_use]
+    pub fn with_kinds(self, kinds: Arc<EvaluatorKinds>) -> TaskLibrary {
+        TaskLibrary { kinds, ..self }
     }
 
     /// The directories that are searched.
@@ -140,10 +148,11 @@ impl TaskLibrary {
     pub fn load(
         &self,
         name: &str,
-        tokenizer: &Tokenizer,
+        tokenizer: &dyn TokenizerSource,
         options: &TaskOptions,
     ) -> Result<Box<dyn Evaluator>, EvaluateError> {
-        prepare(&TaskDocument::read(&self.find(name)?)?, None, tokenizer, options)
+        let document = TaskDocument::read(&self.find(name)?)?;
+        self.kinds.load(&EvaluatorFile { document: &document, name: None, tokenizer, options })
     }
 
     /// The file of a task.
@@ -183,19 +192,6 @@ impl TaskLibrary {
             unreadable: broken.and_then(|path| TaskDocument::read(path).err()).map(Box::new),
         }
     }
-}
-
-/// Reads the documents of a task and makes every prompt. `name` replaces the one that the file has.
-pub(super) fn prepare(
-    document: &TaskDocument,
-    name: Option<&str>,
-    tokenizer: &Tokenizer,
-    options: &TaskOptions,
-) -> Result<Box<dyn Evaluator>, EvaluateError> {
-    let task = preset::expand(document)?;
-    let config = TaskConfig::parse(&task, name)?;
-    let prepare = config.output_type.prepare;
-    prepare(TaskData::read(config)?, tokenizer, options)
 }
 
 /// What a task file defines.
@@ -269,16 +265,14 @@ fn index(
         }
     }
     let asks = match kind {
-        EntryKind::Task => {
-            ["evaluator", "output_type"].iter().find_map(|field| text(document, field))
-        }
+        EntryKind::Task => [FIELD, "output_type"].iter().find_map(|field| text(document, field)),
         _ => None,
     };
     found.insert(name, LibraryEntry { asks, members, ..LibraryEntry::new(kind, path) });
 }
 
 /// The value of a field that is a text.
-fn text(document: &TaskDocument, field: &str) -> Option<String> {
+pub(super) fn text(document: &TaskDocument, field: &str) -> Option<String> {
     document.get(field)?.value().as_str().map(str::to_owned)
 }
 

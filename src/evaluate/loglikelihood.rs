@@ -90,11 +90,7 @@ pub(super) fn score<'a>(
     task: &str,
     pairs: impl Iterator<Item = (usize, &'a TokenPair)> + Clone,
 ) -> Result<Vec<Score>, EvaluateError> {
-    let request = |(_, pair): (usize, &TokenPair)| {
-        let (context, continuation) = (pair.context.clone(), pair.continuation.clone());
-        ScoreRequest { context, continuation }
-    };
-    let requests: Vec<ScoreRequest> = pairs.clone().map(request).collect();
+    let requests: Vec<ScoreRequest> = pairs.clone().map(|(_, pair)| pair.clone().into()).collect();
     let scores = model.score(&requests)?;
     check_numbers(task, pairs.map(|(item, _)| item), &scores)?;
     Ok(scores)

@@ -10,6 +10,7 @@ mod aggregation;
 mod bleu;
 mod bootstrap;
 mod calendar;
+mod candidate;
 mod chat;
 mod choice_filter;
 mod chrf;
@@ -17,18 +18,20 @@ mod data;
 mod dataset;
 mod document;
 mod error;
+mod evaluator;
 mod field;
 mod filter;
 mod generation;
 mod group;
 mod harness_task;
+mod kinds;
+mod lazy_tokenizer;
 mod library;
 mod loglikelihood;
 mod metric;
 mod multiple_choice;
 mod ngrams;
 mod outline;
-mod preset;
 mod prompt;
 mod prompted;
 mod python;
@@ -44,11 +47,15 @@ mod tokenizer;
 mod validation;
 mod values;
 
-use indexmap::IndexMap;
+use std::path::PathBuf;
 
+pub use candidate::Candidate;
 pub use chat::{ChatOptions, ChatTemplate, Message, Role};
 pub use error::{EvaluateError, Row};
+pub use evaluator::{Evaluator, Figure, TaskFigures, TaskScores};
 pub use group::{GroupFigure, GroupFigures, TaskGroup};
+pub use kinds::{EvaluatorFile, EvaluatorKinds, end_commands};
+pub use lazy_tokenizer::{LazyTokenizer, TokenizerSource};
 pub use library::{EntryKind, FileContent, LibraryEntry, TaskLibrary};
 pub use outline::{TaskField, TaskOutline, TaskSummary};
 pub use record::{ItemRecord, ItemResponses, RequestRecord, Response, TaskInfo};
@@ -57,8 +64,6 @@ pub use selection::{SelectedTask, Selection};
 pub use tokenizer::{PairProblem, TextStream, TokenPair, Tokenizer};
 pub use validation::{CheckedFile, Problem, ProblemKind, ValidationOptions};
 pub use values::MetricValues;
-
-use crate::lm::LanguageModel;
 
 /// The seed of draws in the harness.
 const SEED: u64 = 1234;
@@ -85,6 +90,8 @@ pub struct TaskOptions {
     /// Whether items tell their texts ([`Evaluator::record`]) and what a model said
     /// ([`TaskScores::responses`]).
     pub records: bool,
+    /// Where to keep what commands that fail have said; a new directory for temporary files if `None`.
+    pub failures: Option<PathBuf>,
 }
 
 /// How many documents of a task are used, from the first on.
@@ -116,110 +123,9 @@ impl Default for TaskOptions {
             system_instruction: None,
             chat: None,
             records: false,
+            failures: None,
         }
     }
-}
-
-/// Scores a model on the items of one task.
-pub trait Evaluator: Send + Sync {
-    /// The task's name.
-    fn name(&self) -> &str;
-
-    /// Number of items.
-    fn n_items(&self) -> usize;
-
-    /// The text that stands in front of an item's answer; the first where there are several.
-    fn prompt(&self, _item: usize) -> &str {
-        ""
-    }
-
-    /// What a person should know before trusting the figures, one sentence each.
-    fn warnings(&self) -> &[String] {
-        &[]
-    }
-
-    /// What reports say of the task beside its figures.
-    fn info(&self) -> &TaskInfo;
-
-    /// An item's texts; `None` unless [`TaskOptions::records`] was set.
-    fn record(&self, item: usize) -> Option<&ItemRecord>;
-
-    /// What judges all items alike, as text to compare and to digest: the kind of task, what is made
-    /// of an answer and how it is measured. The same in every run of this program.
-    fn definition(&self) -> String;
-
-    /// All that an item's values depend on besides the model and [`Evaluator::definition`], as text
-    /// to compare and to digest: with equal fingerprints, an item of the same task is the same.
-    fn fingerprint(&self, item: usize) -> String;
-
-    /// Names of the metrics with their filter (`acc,none`, `exact_match,strict-match`), and
-    /// whether higher is better.
-    fn metrics(&self) -> IndexMap<String, bool>;
-
-    /// Refuses when an item asks for more than a model with room for `max_length` tokens can do.
-    fn check_length(&self, max_length: usize) -> Result<(), EvaluateError>;
-
-    /// Scores `model` on the items with the given indices, `0 .. n_items()`.
-    fn evaluate(
-        &self,
-        model: &dyn LanguageModel,
-        items: &[usize],
-    ) -> Result<TaskScores, EvaluateError>;
-
-    /// The metric's figure for values on items, in the same way as the harness; NaN of a metric that
-    /// the task does not have.
-    fn aggregate(&self, metric: &str, values: &MetricValues) -> f64;
-
-    /// Standard error of [`Evaluator::aggregate`] as the harness gives it; `None` where it gives
-    /// none. Metrics that are not means are drawn again so many times ([`BOOTSTRAP_ITERATIONS`] in the
-    /// harness); with 0 no metric has an error.
-    fn standard_error(
-        &self,
-        metric: &str,
-        values: &MetricValues,
-        bootstrap_iterations: usize,
-    ) -> Option<f64>;
-
-    /// The figures of all metrics, with errors as of [`Evaluator::standard_error`].
-    fn figures(&self, scores: &TaskScores, bootstrap_iterations: usize) -> TaskFigures {
-        let figure = |(metric, values): (&String, &MetricValues)| {
-            let value = self.aggregate(metric, values);
-            let standard_error = self.standard_error(metric, values, bootstrap_iterations);
-            (metric.clone(), Figure { value, standard_error })
-        };
-        TaskFigures {
-            n_items: scores.values.values().map(MetricValues::n_items).max().unwrap_or(0),
-            figures: scores.values.iter().map(figure).collect(),
-        }
-    }
-}
-
-/// Values of every metric on every item asked for, in the order asked.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TaskScores {
-    /// By metric and filter: `acc,none`.
-    pub values: IndexMap<String, MetricValues>,
-    /// What the model said to every item asked for, in the order asked; empty unless
-    /// [`TaskOptions::records`] was set.
-    pub responses: Vec<ItemResponses>,
-}
-
-/// The figures of a task.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TaskFigures {
-    /// Number of items that were scored.
-    pub n_items: usize,
-    /// By metric and filter: `acc,none`.
-    pub figures: IndexMap<String, Figure>,
-}
-
-/// What a metric says of many items.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Figure {
-    /// The metric's value.
-    pub value: f64,
-    /// Its standard error, where there is one.
-    pub standard_error: Option<f64>,
 }
 
 /// The name under which the values of a metric are found: `acc,none`.

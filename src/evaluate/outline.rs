@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 use serde_yaml::Value;
 
+use super::kinds::{Described, FIELD};
+use super::library::text;
 use super::metric::Metrics;
 use super::selection::SelectedTask;
 use super::task::TaskConfig;
 use super::validation::notes;
-use super::{EvaluateError, preset};
+use super::{EvaluateError, TaskOptions, Tokenizer};
 use crate::config::yaml::{Node, Place};
 
 /// A task before it is loaded.
@@ -37,14 +39,14 @@ pub struct TaskField {
 /// What the fields of a task amount to.
 #[derive(Debug)]
 pub struct TaskSummary {
-    /// What the model is asked for.
-    pub output_type: &'static str,
+    /// The output type, or the kind of an evaluator that is no task.
+    pub asks: String,
     /// By metric and filter, whether higher is better.
     pub metrics: IndexMap<String, bool>,
     /// Number of examples in front of each document.
     pub num_fewshot: usize,
-    /// The split whose documents are evaluated.
-    pub split: String,
+    /// The split whose documents are evaluated; nothing of an evaluator that is no task.
+    pub split: Option<String>,
     /// The files of each split, if they are on this machine.
     pub data: Result<IndexMap<String, Vec<PathBuf>>, EvaluateError>,
 }
@@ -71,17 +73,32 @@ impl SelectedTask {
     }
 
     fn summary(&self) -> Result<TaskSummary, EvaluateError> {
-        let document = preset::expand(&self.document)?;
-        let mut config = TaskConfig::describe(&document, Some(&self.name))?;
-        let found = config.data.find(&document);
+        let task = match self.kinds.described(&self.document)? {
+            Described::Task(task) => task,
+            Described::Own(_) => return self.summary_of_loaded(),
+        };
+        let mut config = TaskConfig::describe(&task, Some(&self.name))?;
+        let found = config.data.find(&task);
         let data = &config.data;
         let split = data.test.as_ref().or(data.validation.as_ref());
         Ok(TaskSummary {
-            output_type: config.output_type.name,
+            asks: config.output_type.name.to_owned(),
             metrics: Metrics::new(config.metrics, &config.pipelines).keys(),
             num_fewshot: config.fewshot.count.unwrap_or(0),
-            split: split.map(|split| split.name.clone()).unwrap_or_default(),
+            split: split.map(|split| split.name.clone()),
             data: found.map(|()| config.data.files),
+        })
+    }
+
+    /// Of an evaluator that is no task, what it says itself.
+    fn summary_of_loaded(&self) -> Result<TaskSummary, EvaluateError> {
+        let loaded = self.load(&Tokenizer::of_bytes(), &TaskOptions::default())?;
+        Ok(TaskSummary {
+            asks: text(&self.document, FIELD).unwrap_or_default(),
+            metrics: loaded.metrics(),
+            num_fewshot: loaded.info().num_fewshot,
+            split: None,
+            data: Ok(IndexMap::new()),
         })
     }
 }

@@ -143,7 +143,7 @@ impl Hashes {
     }
 }
 
-/// Lower-case hexadecimal digits of a text's SHA-256.
-pub fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+/// Lower-case hexadecimal digits of the SHA-256 of a text or of bytes.
+pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

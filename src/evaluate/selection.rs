@@ -1,13 +1,15 @@
 //! What names of tasks, groups and tags select: single tasks, and groups over them.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
 use super::document::TaskDocument;
 use super::group::{Aggregate, GROUP_FIELDS, GroupFigures, TaskGroup};
-use super::library::{self, EntryKind, LibraryEntry, TaskLibrary};
-use super::{EvaluateError, Evaluator, TaskFigures, TaskOptions, Tokenizer};
+use super::kinds::{EvaluatorFile, EvaluatorKinds};
+use super::library::{EntryKind, LibraryEntry, TaskLibrary};
+use super::{EvaluateError, Evaluator, TaskFigures, TaskOptions, TokenizerSource};
 use crate::config::yaml::Node;
 
 /// The tasks that some names stand for, and the groups that they are in.
@@ -25,6 +27,7 @@ pub struct SelectedTask {
     /// The task's name.
     pub name: String,
     pub(super) document: TaskDocument,
+    pub(super) kinds: Arc<EvaluatorKinds>,
 }
 
 impl SelectedTask {
@@ -35,10 +38,11 @@ impl SelectedTask {
     /// As of [`TaskLibrary::load`].
     pub fn load(
         &self,
-        tokenizer: &Tokenizer,
+        tokenizer: &dyn TokenizerSource,
         options: &TaskOptions,
     ) -> Result<Box<dyn Evaluator>, EvaluateError> {
-        library::prepare(&self.document, Some(&self.name), tokenizer, options)
+        let (document, name) = (&self.document, Some(self.name.as_str()));
+        self.kinds.load(&EvaluatorFile { document, name, tokenizer, options })
     }
 }
 
@@ -223,7 +227,11 @@ impl Builder<'_> {
         if let Some(overrides) = overrides {
             document.overlay(overrides);
         }
-        self.selection.add_task(SelectedTask { name: name.clone(), document });
+        self.selection.add_task(SelectedTask {
+            name: name.clone(),
+            document,
+            kinds: Arc::clone(&self.library.kinds),
+        });
         Ok((name.clone(), vec![name]))
     }
 

@@ -9,6 +9,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use super::EvaluateError;
 use super::python::is_whitespace;
+use crate::lm::ScoreRequest;
 
 /// A model's tokenizer.
 #[derive(Debug, Clone)]
@@ -85,6 +86,12 @@ pub struct TokenPair {
     pub context: Vec<u32>,
     /// What is scored; at least one token.
     pub continuation: Vec<u32>,
+}
+
+impl From<TokenPair> for ScoreRequest {
+    fn from(TokenPair { context, continuation }: TokenPair) -> ScoreRequest {
+        ScoreRequest { context, continuation }
+    }
 }
 
 /// Why a context and a continuation cannot be scored.

@@ -29,8 +29,8 @@ pub use heat_map::heat_map_svg;
 pub use history::history_csv;
 pub use inspection::{inspection_json, inspection_statistics, inspection_text};
 pub use outputs::{
-    BEST_CONFIG_FILE, BEST_MODEL_DIRECTORY, HISTORY_FILE, OutputError, PLOT_FILE, SUMMARY_FILE,
-    write_history, write_outputs,
+    BEST_CONFIG_FILE, BEST_MODEL_DIRECTORY, FAILURES_DIRECTORY, HISTORY_FILE, OutputError,
+    PLOT_FILE, SUMMARY_FILE, write_history, write_outputs,
 };
 pub use plot::{PlotError, convergence_svg};
 pub use quantity::{COMPARED, Form, INSPECTED, Quantity, compared};

@@ -12,6 +12,9 @@ use crate::search::{Results, Role, SearchError};
 pub const BEST_CONFIG_FILE: &str = "best_config.yaml";
 /// The winner itself.
 pub const BEST_MODEL_DIRECTORY: &str = "best_model";
+
+/// Directory with what commands of evaluators that failed have said.
+pub const FAILURES_DIRECTORY: &str = "failures";
 /// One row for each evaluation.
 pub const HISTORY_FILE: &str = "history.csv";
 /// The convergence plot.

@@ -150,7 +150,8 @@ fn add_task(table: &mut Columns, scores: &Scores, task: &ScoredTask, depth: usiz
     let name = task.task.name();
     let Some(figures) = scores.task_figures.get(name) else { return };
     let lines = figures.figures.iter().map(|(key, figure)| (key, *figure, None));
-    let label = (name, task.task.info().alias.as_str());
+    let info = task.task.info();
+    let label = (name, info.alias.as_str());
     add_lines(table, scores, label, depth, Some(figures.n_items), lines);
 }
 

@@ -11,7 +11,6 @@ use crate::config::yaml::closest;
 use crate::engine::EngineError;
 use crate::evaluate::EvaluateError;
 use crate::files;
-use crate::lm::LmError;
 use crate::optimize::{OptimizerError, TellError};
 use crate::plan::PlanError;
 use crate::space::SpaceError;
@@ -239,10 +238,6 @@ pub enum SearchError {
     /// The system gave no threads.
     #[error("cannot start threads")]
     Threads(#[from] rayon::ThreadPoolBuildError),
-
-    /// The merged models cannot be run.
-    #[error(transparent)]
-    Model(Box<LmError>),
 }
 
 /// The other rooms' errors are boxed, so that a search's own errors stay cheap to return.
@@ -263,7 +258,6 @@ boxed_from!(
     Plan: PlanError,
     Engine: EngineError,
     Evaluate: EvaluateError,
-    Model: LmError,
 );
 
 impl SearchError {
@@ -286,7 +280,6 @@ impl SearchError {
             Self::Plan(error) => return error.hint(),
             Self::Engine(error) => return error.hint(),
             Self::Evaluate(error) => return error.hint(),
-            Self::Model(error) => return error.hint(),
             Self::NotASearch { .. } => "choose another directory with `--output`".to_owned(),
             Self::Locked { .. } => {
                 "wait for the other search to end, or choose another directory with `--output`"
@@ -345,7 +338,6 @@ impl SearchError {
             Self::Plan(error) => error.is_users_mistake(),
             Self::Engine(error) => error.is_users_mistake(),
             Self::Evaluate(error) => error.is_users_mistake(),
-            Self::Model(error) => error.is_users_mistake(),
             Self::Threads(_)
             | Self::Comparison { .. }
             | Self::NothingScored { lost: true, .. }

@@ -4,23 +4,19 @@
 //! run by the same engine. What is scored is what `mergekit merge` writes.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use indexmap::IndexMap;
 use rayon::ThreadPool;
-use serde_json::Value;
 
 use super::objective::Objective;
 use super::record::{ItemValues, Scores, TaskResult};
 use super::scorer::{CandidateScorer, ItemSets, Measurement, Proposal, ScoreFailure};
 use super::split::ItemSplit;
+use crate::candidate::{MergedCandidate, ModelForm};
 use crate::config::MergeConfig;
 use crate::engine::{Engine, EngineError};
 use crate::evaluate::{EvaluateError, Evaluator, MetricValues, TaskScores};
-use crate::lm::{
-    Decoder, DecoderOptions, DecoderSkeleton, DeviceChoice, LmError, Storage, StoredTensor,
-};
 use crate::plan::{MergePlan, ModelStore, PlanOptions};
 use crate::space::SearchSpace;
 use crate::tokenizer::TokenizerFile;
@@ -32,55 +28,6 @@ const CANDIDATE: &str = "candidate";
 pub(super) struct DividedTask {
     pub(super) evaluator: Box<dyn Evaluator>,
     pub(super) split: ItemSplit,
-}
-
-/// How merged models are kept and run.
-#[derive(Debug)]
-pub(super) struct ModelForm {
-    storage: Storage,
-    options: DecoderOptions,
-    /// Of models that have been scored, with their configs.
-    skeletons: Mutex<Vec<(Value, DecoderSkeleton)>>,
-}
-
-impl ModelForm {
-    /// Keeps weights in `storage` on a device; a model may need `memory_limit` bytes to run, besides
-    /// them.
-    pub(super) fn new(storage: Storage, device: DeviceChoice, memory_limit: Option<u64>) -> Self {
-        let options = DecoderOptions { memory_limit, device, ..DecoderOptions::default() };
-        Self { storage, options, skeletons: Mutex::default() }
-    }
-
-    /// Merges a plan into a model that can run. Errors of the merge are outside, those of building
-    /// the model inside.
-    pub(super) fn merge(
-        &self,
-        engine: &Engine,
-        plan: &MergePlan,
-    ) -> Result<Result<Decoder, LmError>, EngineError> {
-        let skeleton = match self.skeleton(plan.model_config()) {
-            Ok(skeleton) => skeleton,
-            Err(error) => return Ok(Err(error)),
-        };
-        let tensors = engine.merge_to_memory_as(plan, |name, tensor| {
-            StoredTensor::convert(name, &tensor, self.storage)
-        })?;
-        Ok(skeleton.load(tensors))
-    }
-
-    fn skeleton(&self, config: &Value) -> Result<DecoderSkeleton, LmError> {
-        let mut skeletons = self.skeletons.lock().unwrap_or_else(PoisonError::into_inner);
-        match skeletons.iter().position(|(own, _)| own == config) {
-            Some(index) => Ok(skeletons.swap_remove(index).1),
-            None => DecoderSkeleton::new(config, &self.options),
-        }
-    }
-
-    /// Takes back a model that has been scored.
-    pub(super) fn recycle(&self, plan: &MergePlan, model: Decoder) {
-        let mut skeletons = self.skeletons.lock().unwrap_or_else(PoisonError::into_inner);
-        skeletons.push((plan.model_config().clone(), model.unload()));
-    }
 }
 
 /// Scores candidates of a search space.
@@ -119,7 +66,7 @@ impl ModelScorer {
     /// Runs a model on the items of one task, and divides the values as the items are.
     fn run(
         &self,
-        model: &Decoder,
+        candidate: &MergedCandidate<'_>,
         task: &DividedTask,
         sets: ItemSets,
     ) -> Result<Divided, EvaluateError> {
@@ -129,7 +76,7 @@ impl ModelScorer {
         if items.is_empty() {
             return Ok(Divided::default());
         }
-        let values = self.threads.install(|| task.evaluator.evaluate(model, &items))?;
+        let values = self.threads.install(|| task.evaluator.evaluate(candidate, &items))?;
         let result = |range: std::ops::Range<usize>| {
             (!range.is_empty()).then(|| self.result(task, &values, range))
         };
@@ -194,45 +141,44 @@ impl CandidateScorer for ModelScorer {
 
     fn score(&self, config: &str, sets: ItemSets) -> Result<Measurement, ScoreFailure> {
         let started = Instant::now();
-        let config = MergeConfig::parse(config, Path::new(CANDIDATE))
+        let parsed = MergeConfig::parse(config, Path::new(CANDIDATE))
             .map_err(|error| ScoreFailure::Infeasible(sentence(&error)))?;
-        let plan = MergePlan::new(&config, &self.store, &PlanOptions::default())
+        let plan = MergePlan::new(&parsed, &self.store, &PlanOptions::default())
             .map_err(|error| ScoreFailure::Infeasible(sentence(&error)))?;
         self.check_tokenizer(&plan)?;
-        let model = self
-            .model
-            .merge(&self.engine, &plan)
-            .map_err(engine_failure)?
-            .map_err(|error| ScoreFailure::Infeasible(sentence(&error)))?;
-        let merge_seconds = started.elapsed().as_secs_f64();
-        let started = Instant::now();
+        let candidate = MergedCandidate::new(&plan, config, &self.engine, &self.model);
         let (mut search, mut validation) = (IndexMap::new(), IndexMap::new());
         for task in &self.tasks {
-            let divided = self
-                .run(&model, task, sets)
-                .map_err(|error| ScoreFailure::Infeasible(sentence(&error)))?;
+            let divided = self.run(&candidate, task, sets).map_err(failure)?;
             let name = task.evaluator.name();
             search.extend(divided.search.map(|result| (name.to_owned(), result)));
             validation.extend(divided.validation.map(|result| (name.to_owned(), result)));
         }
-        self.model.recycle(&plan, model);
+        let merge_seconds = candidate.merge_time().as_secs_f64();
+        candidate.recycle();
         Ok(Measurement {
             search: self.scores(search)?,
             validation: self.scores(validation)?,
             merge_seconds,
-            evaluation_seconds: started.elapsed().as_secs_f64(),
+            evaluation_seconds: started.elapsed().as_secs_f64() - merge_seconds,
         })
     }
 }
 
 /// Whether another attempt may help.
-fn engine_failure(error: EngineError) -> ScoreFailure {
+fn failure(error: EvaluateError) -> ScoreFailure {
     let text = sentence(&error);
-    match error {
-        EngineError::Threads(_) | EngineError::Interrupted => ScoreFailure::Lost(text),
-        EngineError::Checkpoint(error) if !error.is_users_mistake() => ScoreFailure::Lost(text),
-        _ => ScoreFailure::Infeasible(text),
-    }
+    let is_lost = match &error {
+        EvaluateError::Engine(error) => match &**error {
+            EngineError::Threads(_) | EngineError::Interrupted => true,
+            EngineError::Checkpoint(error) => !error.is_users_mistake(),
+            _ => false,
+        },
+        EvaluateError::Temporary { .. } => true,
+        EvaluateError::Command { is_machine, .. } => *is_machine,
+        _ => false,
+    };
+    if is_lost { ScoreFailure::Lost(text) } else { ScoreFailure::Infeasible(text) }
 }
 
 /// An error with its causes, in one line.

@@ -12,19 +12,23 @@ use super::bootstrap::Aggregate;
 use super::evolution::{Budget, Event, Interrupt, round_size};
 use super::identity;
 use super::journal::digest;
-use super::model_scorer::{DividedTask, ModelForm, ModelScorer};
+use super::model_scorer::{DividedTask, ModelScorer};
 use super::objective::{Objective, find_metric};
 use super::open_search::{Comparison, OpenSearch, Run, Search};
 use super::record::{FORMAT, Header, Role, SplitIdentity, TaskIdentity, Term};
 use super::split::ItemSplit;
+use crate::candidate::{MergedCandidate, ModelForm};
 use crate::config::{MergeConfig, ModelEntry, ModelReference, Scalar, Setting, Value};
 use crate::engine::{
     Anomaly, Engine, EngineError, EngineOptions, LockOptions, LockedConfig, WriteOptions,
     write_small_files,
 };
-use crate::evaluate::{Evaluator, Limit, TaskLibrary, TaskOptions, Tokenizer};
+use crate::evaluate::{
+    EvaluateError, Evaluator, EvaluatorKinds, LazyTokenizer, Limit, TaskLibrary, TaskOptions,
+    Tokenizer, TokenizerSource,
+};
 use crate::hub::{Hub, Snapshot};
-use crate::lm::{DeviceChoice, LanguageModel};
+use crate::lm::{DecoderOptions, DeviceChoice};
 use crate::optimize::{
     CmaEs, CmaOptions, Optimizer, RandomSearch, RandomSearchOptions, Range, Tolerances, Variable,
 };
@@ -53,6 +57,10 @@ pub struct PrepareOptions {
     pub task_path: Vec<PathBuf>,
     /// Searches on public benchmarks too.
     pub allow_benchmark_tasks: bool,
+    /// Kinds of evaluators that task files may ask for.
+    pub evaluators: Arc<EvaluatorKinds>,
+    /// Where to keep what commands that fail have said; a new directory for temporary files if `None`.
+    pub failures: Option<PathBuf>,
     /// Where models come from that are no directories here.
     pub hub: Option<Arc<Hub>>,
 }
@@ -90,7 +98,8 @@ impl PreparedSearch {
             models = open().collect::<Result<_, _>>()?;
             plan = MergePlan::new(&start, &store, &PlanOptions::default())?;
         }
-        let (objective, tasks) = tasks(file, options, &open_tokenizer(&plan)?)?;
+        let tokenizer = LazyTokenizer::new(|| open_tokenizer(&plan));
+        let (objective, tasks) = tasks(file, options, &tokenizer)?;
         let storage = file.evaluation.dtype;
         let candidate_bytes =
             plan.tensors().iter().map(|tensor| storage.bytes(tensor.info.elements())).sum();
@@ -126,8 +135,15 @@ impl PreparedSearch {
             remember_statistics: true,
             ..EngineOptions::default()
         })?;
-        let model = ModelForm::new(storage, file.evaluation.device, memory.running(workers));
-        check_merge(&model, &engine, &plan, &tasks)?;
+        let model = ModelForm::new(
+            storage,
+            DecoderOptions {
+                memory_limit: memory.running(workers),
+                device: file.evaluation.device,
+                ..DecoderOptions::default()
+            },
+        );
+        check_tasks(&MergedCandidate::new(&plan, &start.to_yaml(), &engine, &model), &tasks)?;
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("score-{index}"))
@@ -221,14 +237,13 @@ impl PreparedSearch {
 }
 
 /// The tokenizer that candidates have.
-fn open_tokenizer(plan: &MergePlan) -> Result<Tokenizer, SearchError> {
+fn open_tokenizer(plan: &MergePlan) -> Result<Tokenizer, EvaluateError> {
     if plan.tokenizer().is_none() {
-        return Ok(Tokenizer::open(&plan.donor().directory)?);
+        return Tokenizer::open(&plan.donor().directory);
     }
-    let unwritable = |source| SearchError::Write { path: std::env::temp_dir(), source };
-    let directory = tempfile::tempdir().map_err(unwritable)?;
-    write_small_files(plan, directory.path(), true)?;
-    Ok(Tokenizer::open(directory.path())?)
+    let directory = tempfile::tempdir().map_err(|source| EvaluateError::Temporary { source })?;
+    write_small_files(plan, directory.path(), true).map_err(Box::new)?;
+    Tokenizer::open(directory.path())
 }
 
 fn check_benchmarks(file: &SearchFile, options: &PrepareOptions) -> Result<(), SearchError> {
@@ -240,24 +255,25 @@ fn check_benchmarks(file: &SearchFile, options: &PrepareOptions) -> Result<(), S
     }
 }
 
-/// Merges the first point of the search, to find what would fail every candidate: models that cannot
-/// be merged or run, and requests that do not fit into them. Nothing is wasted: the engine keeps the
-/// statistics of the models. Whatever else fails may be this point's own fault.
-fn check_merge(
-    form: &ModelForm,
-    engine: &Engine,
-    plan: &MergePlan,
-    tasks: &[DividedTask],
-) -> Result<(), SearchError> {
-    let model = match form.merge(engine, plan) {
-        Ok(model) => model?,
-        Err(
-            error @ (EngineError::Anomaly(Anomaly::NotFinite { .. })
-            | EngineError::MemoryLimit { .. }),
-        ) => return Err(error.into()),
-        Err(_) => return Ok(()),
-    };
-    tasks.iter().try_for_each(|task| Ok(task.evaluator.check_length(model.max_length())?))
+/// Lets every task check the first point of the search, to find what would fail every candidate: models
+/// that cannot be merged or run, and requests that do not fit into them. Nothing is wasted: the engine
+/// keeps the statistics of the models. Whatever else fails may be this point's own fault.
+fn check_tasks(candidate: &MergedCandidate<'_>, tasks: &[DividedTask]) -> Result<(), SearchError> {
+    for task in tasks {
+        match task.evaluator.check(candidate) {
+            Err(EvaluateError::Engine(error))
+                if !matches!(
+                    *error,
+                    EngineError::Anomaly(Anomaly::NotFinite { .. })
+                        | EngineError::MemoryLimit { .. }
+                ) =>
+            {
+                return Ok(());
+            }
+            outcome => outcome?,
+        }
+    }
+    Ok(())
 }
 
 /// Digest of a model, and of its adapter where it has one.
@@ -304,12 +320,14 @@ fn optimizer(file: &SearchFile, space: &SearchSpace) -> Result<Box<dyn Optimizer
 fn tasks(
     file: &SearchFile,
     options: &PrepareOptions,
-    tokenizer: &Tokenizer,
+    tokenizer: &dyn TokenizerSource,
 ) -> Result<(Objective, Vec<DividedTask>), SearchError> {
-    let library = TaskLibrary::new(&task_directories(file, options))?;
+    let library = TaskLibrary::new(&task_directories(file, options))?
+        .with_kinds(Arc::clone(&options.evaluators));
     let task_options = TaskOptions {
         limit: file.evaluation.limit.map(Limit::Items),
         num_fewshot: file.evaluation.num_fewshot,
+        failures: options.failures.clone(),
         ..TaskOptions::default()
     };
     let mut tasks: IndexMap<&str, Box<dyn Evaluator>> = IndexMap::new();

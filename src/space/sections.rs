@@ -149,7 +149,7 @@ impl Budget {
             budget.evaluations = at_least(&node, 1, "a whole number of at least 1")? as u64;
         }
         if let Some(node) = fields.get("wall_clock") {
-            budget.wall_clock = Some(duration(&node)?);
+            budget.wall_clock = Some(node.duration()?);
         }
         if let Some(node) = fields.get("target") {
             budget.target = Some(node.number()?);
@@ -351,58 +351,5 @@ fn limit(node: &Node<'_>) -> Result<usize, SpaceError> {
             instead: "give the number of items per task",
         }),
         _ => at_least(node, 1, "a whole number of at least 1"),
-    }
-}
-
-/// Seconds, or numbers with units: `90`, `90s`, `30m`, `1h30m`, `2d`.
-fn duration(node: &Node<'_>) -> Result<Duration, SpaceError> {
-    const EXPECTED: &str = "a time such as `30m`, `1h30m` or `90s`";
-    let seconds = match node.value().as_str() {
-        Some(text) => seconds(text).ok_or_else(|| out_of_range(node, EXPECTED))?,
-        None => node.number().map_err(|_| out_of_range(node, EXPECTED))?,
-    };
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err(out_of_range(node, EXPECTED)),
-    }
-}
-
-fn seconds(text: &str) -> Option<f64> {
-    let mut total = 0.0;
-    let mut rest: String = text.split_whitespace().collect();
-    if let Ok(seconds) = rest.parse::<f64>() {
-        return Some(seconds);
-    }
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..end].parse().ok()?;
-        let behind = rest.split_off(end);
-        let unit_end = behind.find(|c: char| !c.is_alphabetic()).unwrap_or(behind.len());
-        total += number
-            * match &behind[..unit_end] {
-                "s" | "sec" => 1.0,
-                "m" | "min" => 60.0,
-                "h" => 3600.0,
-                "d" => 86400.0,
-                _ => return None,
-            };
-        rest = behind[unit_end..].to_owned();
-    }
-    (total > 0.0).then_some(total)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_have_units() {
-        assert_eq!(seconds("30m"), Some(1800.0));
-        assert_eq!(seconds("1h30m"), Some(5400.0));
-        assert_eq!(seconds("1h 1.5s"), Some(3601.5));
-        assert_eq!(seconds("90"), Some(90.0));
-        for wrong in ["", "m", "30x", "3 0 q", "-5m", "m30"] {
-            assert_eq!(seconds(wrong), None, "{wrong}");
-        }
     }
 }

@@ -7,27 +7,11 @@ use crate::checkpoint::OutputDirectory;
 use crate::cli::Failure;
 use crate::engine::EngineError;
 use crate::evaluate::Samples;
-use crate::files::write_atomically;
+use crate::files::{file_name_of, write_atomically};
 use crate::report::OutputError;
 
 /// The file with all figures.
 pub(super) const RESULTS_FILE: &str = "results.json";
-
-/// A name without what cannot be in the name of a file.
-pub(super) fn sanitized(name: &str) -> String {
-    let mut out = String::new();
-    let mut replaced = false;
-    for c in name.chars() {
-        let is_special = "\"<>:/|\\?*[]".contains(c);
-        match (is_special, replaced) {
-            (true, false) => out.push_str("__"),
-            (true, true) => {}
-            (false, _) => out.push(c),
-        }
-        replaced = is_special;
-    }
-    out
-}
 
 /// Refuses a directory that has results already, before any work is done.
 pub(super) fn check_output(output: &Path, overwrite: bool) -> Result<(), Failure> {
@@ -67,7 +51,7 @@ pub(super) fn write_output(
         .iter()
         .map(|(task, samples)| {
             let lines = samples.lines.iter().map(|line| format!("{line}\n")).collect();
-            (format!("samples_{}.jsonl", sanitized(task)), lines)
+            (format!("samples_{}.jsonl", file_name_of(task)), lines)
         })
         .collect();
     files.push((RESULTS_FILE.to_owned(), results.to_owned()));

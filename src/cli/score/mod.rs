@@ -17,13 +17,14 @@ use super::task_files::TaskFiles;
 use super::terminal::print;
 use super::{Failure, Talk, Verbosity};
 use crate::evaluate::{
-    BOOTSTRAP_ITERATIONS, ChatOptions, Limit, Samples, SelectedTask, TaskOptions,
+    BOOTSTRAP_ITERATIONS, ChatOptions, EvaluatorKinds, Limit, Samples, SelectedTask, TaskOptions,
 };
-use crate::lm::LanguageModel;
-use crate::report::{ScoredTask, Scores, count, duration_words, scores_json, scores_text};
+use crate::report::{
+    FAILURES_DIRECTORY, ScoredTask, Scores, count, duration_words, scores_json, scores_text,
+};
 use files::{RESULTS_FILE, check_output, write_output};
 use notes::{description, run_config};
-use watched::Watched;
+use watched::WatchedCandidate;
 
 /// The seeds of the harness for Python, NumPy, PyTorch and the draw of examples.
 const DEFAULT_SEEDS: [u64; 4] = [0, 1234, 1234, 1234];
@@ -115,14 +116,17 @@ pub(in crate::cli) struct Arguments {
 }
 
 /// Runs the command.
-pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(in crate::cli) fn run(
+    arguments: &Arguments,
+    evaluators: Arc<EvaluatorKinds>,
+) -> Result<(), Failure> {
     let started = Instant::now();
     let date = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let talk = Talk::new(arguments.verbosity);
     if let Some(output) = &arguments.output {
         check_output(output, arguments.overwrite)?;
     }
-    let library = arguments.files.library(&arguments.tasks, Vec::new())?;
+    let library = arguments.files.library(&arguments.tasks, Vec::new())?.with_kinds(evaluators);
     let model = arguments.model.prepare(talk)?;
     let options = arguments.task_options(&model, talk)?;
     let names: Vec<&str> = arguments.tasks.iter().map(|name| name.trim()).collect();
@@ -133,9 +137,9 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
         talk.warn(warning, None);
     }
     let described = description(arguments, &model, &options);
-    let parameters = model.parameters();
-    let model = model.load(talk)?;
-    tasks.iter().try_for_each(|task| task.check_length(model.decoder.max_length()))?;
+    let candidate = model.candidate();
+    let watched = WatchedCandidate::new(&model, &candidate, talk);
+    tasks.iter().try_for_each(|task| task.check(&watched))?;
 
     end_on_ctrl_c();
     let bar = talk.count_progress(tasks.len());
@@ -144,11 +148,10 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let n_items = count(task.n_items(), "item");
         bar.set_message(format!("{}: {n_items}", task.name()));
         let since = Instant::now();
-        let watched = Watched::new(&model.decoder);
         let items: Vec<usize> = (0..task.n_items()).collect();
         let scores = model.threads.install(|| task.evaluate(&watched, &items));
         let scores = scores.inspect_err(|_| bar.finish_and_clear())?;
-        let (requests, cut_requests) = (watched.requests.into_inner(), watched.cut.into_inner());
+        let (requests, cut_requests) = watched.take_counts();
         let seconds = since.elapsed().as_secs_f64();
         bar.suspend(|| {
             let asked = count(requests, "request");
@@ -169,10 +172,10 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => Vec::new(),
     };
     let mut results = scores_json(&scores);
-    results.insert("config".to_owned(), run_config(arguments, parameters));
+    results.insert("config".to_owned(), run_config(arguments, model.parameters()));
     results.insert("date".to_owned(), json!(date.as_secs_f64()));
     results.insert("mergekit_version".to_owned(), json!(env!("CARGO_PKG_VERSION")));
-    results.insert("max_length".to_owned(), json!(model.decoder.max_length()));
+    results.insert("max_length".to_owned(), json!(watched.max_length()));
     results.extend(described);
     let hashes = samples.iter().map(|(name, samples)| (name.clone(), json!(samples.digest)));
     results.insert("task_hashes".to_owned(), Value::Object(hashes.collect()));
@@ -189,7 +192,7 @@ pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let text = format_args!(
             "task `{name}`: {cut} of {all} prompts are longer than the context of {} tokens and lost \
              their beginning, as in the harness",
-            model.decoder.max_length()
+            watched.max_length().unwrap_or_default()
         );
         talk.warn(&text, None);
     }
@@ -224,6 +227,7 @@ impl Arguments {
             system_instruction: self.system_instruction.clone(),
             chat,
             records: self.output.is_some(),
+            failures: self.output.as_ref().map(|output| output.join(FAILURES_DIRECTORY)),
         })
     }
 

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::files::sanitized;
 use super::{Arguments, DEFAULT_SEEDS};
 use crate::cli::model::PreparedModel;
-use crate::evaluate::{Limit, TaskOptions, sha256};
+use crate::evaluate::{Limit, TaskOptions, Tokenizer, TokenizerSource, sha256};
+use crate::files::file_name_of;
 
 /// What the harness notes as `config`: the model and how it was run.
 pub(super) fn run_config(arguments: &Arguments, parameters: u64) -> Value {
@@ -50,13 +50,16 @@ pub(super) fn description(
     options: &TaskOptions,
 ) -> Map<String, Value> {
     let name = arguments.model.model.display().to_string();
-    let sanitized: String = sanitized(&name);
+    let sanitized = file_name_of(&name);
     let instruction = arguments.system_instruction.as_deref();
     let template = options.chat.as_ref().map(|chat| chat.template.text());
+    // Models without one can be judged by commands.
+    let tokenizer = model.tokenizer.tokenizer().ok();
+    let [bos, eos] = [Tokenizer::bos, Tokenizer::eos].map(|of| tokenizer.and_then(of));
     let fields = json!({
-        "tokenizer_bos_token": token(model.tokenizer.bos()),
-        "tokenizer_eos_token": token(model.tokenizer.eos()),
-        "eot_token_id": model.tokenizer.eos().map(|(_, id)| id),
+        "tokenizer_bos_token": token(bos),
+        "tokenizer_eos_token": token(eos),
+        "eot_token_id": eos.map(|(_, id)| id),
         "model_source": "mergekit",
         "model_name": name,
         "model_name_sanitized": sanitized,

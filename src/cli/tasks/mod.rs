@@ -4,9 +4,12 @@ mod list;
 mod show;
 mod validate;
 
+use std::sync::Arc;
+
 use clap::{Args, Subcommand};
 
 use super::Failure;
+use crate::evaluate::EvaluatorKinds;
 
 /// See which tasks there are, how they ask, and what is wrong with their files
 ///
@@ -34,10 +37,13 @@ enum Command {
 }
 
 /// Runs the command.
-pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(in crate::cli) fn run(
+    arguments: &Arguments,
+    evaluators: Arc<EvaluatorKinds>,
+) -> Result<(), Failure> {
     match &arguments.command {
         Command::List(arguments) => list::run(arguments),
-        Command::Show(arguments) => show::run(arguments),
-        Command::Validate(arguments) => validate::run(arguments),
+        Command::Show(arguments) => show::run(arguments, evaluators),
+        Command::Validate(arguments) => validate::run(arguments, evaluators),
     }
 }

@@ -9,8 +9,8 @@ use crate::cli::Failure;
 use crate::cli::task_files::TaskFiles;
 use crate::cli::terminal::print;
 use crate::evaluate::{
-    ChatOptions, ChatTemplate, Limit, RequestRecord, SelectedTask, TaskOptions, TokenPair,
-    Tokenizer,
+    ChatOptions, ChatTemplate, EvaluatorKinds, Limit, RequestRecord, SelectedTask, TaskOptions,
+    TokenPair, Tokenizer,
 };
 use crate::report::{
     RequestTokens, ShownItem, ShownTask, count, selection_json, selection_text, task_json,
@@ -81,9 +81,15 @@ pub(in crate::cli) struct Arguments {
 }
 
 /// Runs the command.
-pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(in crate::cli) fn run(
+    arguments: &Arguments,
+    evaluators: Arc<EvaluatorKinds>,
+) -> Result<(), Failure> {
     let name = arguments.name.as_str();
-    let library = arguments.files.library(std::slice::from_ref(&arguments.name), Vec::new())?;
+    let library = arguments
+        .files
+        .library(std::slice::from_ref(&arguments.name), Vec::new())?
+        .with_kinds(evaluators);
     let selection = library.select(&[name])?;
     let task = match selection.tasks.as_slice() {
         [task] if selection.groups.is_empty() => task,

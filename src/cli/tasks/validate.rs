@@ -1,8 +1,8 @@
 //! `mergekit tasks validate`: everything that is wrong with task files.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use crate::cli::task_files::TaskFiles;
 use crate::cli::terminal::print;
 use crate::cli::{Failure, Talk, Verbosity};
-use crate::evaluate::{TaskLibrary, ValidationOptions};
+use crate::evaluate::{EvaluatorKinds, TaskLibrary, ValidationOptions};
 use crate::report::{count, validation_json, validation_text};
 
 /// How long a check may take before its progress is shown.
@@ -58,9 +58,12 @@ pub(in crate::cli) struct Arguments {
 }
 
 /// Runs the command.
-pub(in crate::cli) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(in crate::cli) fn run(
+    arguments: &Arguments,
+    evaluators: Arc<EvaluatorKinds>,
+) -> Result<(), Failure> {
     let talk = Talk::new(arguments.verbosity);
-    let library = arguments.library()?;
+    let library = arguments.library()?.with_kinds(evaluators);
     let files = library.files_of(&arguments.wanted)?;
     let options = ValidationOptions { data: arguments.data };
     let progress = LateProgress::new(talk, files.len());

@@ -1,8 +1,10 @@
 //! Typed access to the values of a document.
 
+use std::time::Duration;
+
 use serde_yaml::{Mapping, Value};
 
-use super::words::{boolean_of, number_of, whole_of};
+use super::words::{boolean_of, duration_of, number_of, whole_of};
 use super::{Document, FieldPath, Place, YamlError};
 
 /// Longest value that a message shows whole, in characters.
@@ -131,6 +133,15 @@ impl<'a> Node<'a> {
                 _ => "a whole number that is not negative",
             })
         })
+    }
+
+    /// A time above 0: seconds, or text with units such as `90s`, `30m`, `1h30m`.
+    pub fn duration(&self) -> Result<Duration, YamlError> {
+        let duration = match self.value.as_str() {
+            Some(text) => duration_of(text),
+            None => as_number(self.value).and_then(|seconds| duration_of(&seconds.to_string())),
+        };
+        duration.ok_or_else(|| self.wrong_type("a time such as `30m`, `1h30m` or `90s`"))
     }
 
     /// A boolean, also in YAML 1.1's words, quoted or not.

@@ -7,11 +7,12 @@ mod glob;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
+use serde_json::{Map, Value};
 
 use self::card::Listed;
 use self::glob::{file_name, files_in, files_like, folders_in};
 use super::EvaluateError;
-use super::data::Format;
+use super::data::{Format, Split};
 use super::document::TaskDocument;
 use crate::config::yaml::{Node, Place, YamlError};
 use crate::hub::{Settings, cached_dataset};
@@ -97,6 +98,17 @@ fn listed_files(
     let files = named_files(list, None)?;
     let format = format_of_first(&files, options)?.unwrap_or(Format::Text);
     Ok((files, format))
+}
+
+/// The rows of all files that the field `files` lists.
+pub(super) fn read_files(
+    files: &Node<'_>,
+    options: Option<&Node<'_>>,
+) -> Result<Vec<Map<String, Value>>, EvaluateError> {
+    let (files, format) = listed_files(files, options)?;
+    let paths: Vec<PathBuf> = files.into_values().flatten().collect();
+    let documents = Split::read(&paths, &format)?.documents;
+    Ok(documents.into_iter().map(|document| document.columns).collect())
 }
 
 /// A field that names a split.

@@ -14,10 +14,10 @@ pub(super) use self::notes::notes;
 pub use self::problem::{Problem, ProblemKind};
 use self::search::every_error;
 use super::document::{IncludedFiles, TaskDocument};
+use super::kinds::{Described, EvaluatorFile};
 use super::library::{EntryKind, FileContent, TaskLibrary, content_of, task_files};
-use super::prompt::TaskData;
 use super::task::TaskConfig;
-use super::{EvaluateError, TaskOptions, preset};
+use super::{EvaluateError, TaskOptions, Tokenizer};
 
 /// How thoroughly to look.
 #[derive(Debug, Clone, Default)]
@@ -141,13 +141,22 @@ impl TaskLibrary {
         document: &TaskDocument,
         options: &ValidationOptions,
     ) -> Vec<EvaluateError> {
-        let mut errors = every_error(document, |document| {
-            TaskConfig::parse(preset::expand(document)?.as_ref(), None).map(drop)
-        });
+        let mut errors =
+            every_error(document, |document| match self.kinds.described(document)? {
+                Described::Task(task) => TaskConfig::parse(&task, None).map(drop),
+                Described::Own(_) => self.load_document(document),
+            });
         if options.data && errors.is_empty() {
-            errors.extend(error_of_data(document).err());
+            errors.extend(self.load_document(document).err());
         }
         errors
+    }
+
+    /// Reads the documents of a task and makes every prompt.
+    fn load_document(&self, document: &TaskDocument) -> Result<(), EvaluateError> {
+        let (tokenizer, options) = (Tokenizer::of_bytes(), TaskOptions::default());
+        let (tokenizer, options) = (&tokenizer, &options);
+        self.kinds.load(&EvaluatorFile { document, name: None, tokenizer, options }).map(drop)
     }
 
     /// That another file defines the same name, and wins.
@@ -158,11 +167,4 @@ impl TaskLibrary {
             entry.path != path && entry.path.canonicalize().ok() != path.canonicalize().ok();
         is_other.then(|| Problem::hidden(path, name, &entry.path))
     }
-}
-
-/// Reads the documents of a task and makes every prompt.
-fn error_of_data(document: &TaskDocument) -> Result<(), EvaluateError> {
-    let config = TaskConfig::parse(preset::expand(document)?.as_ref(), None)?;
-    let data = TaskData::read(config)?;
-    data.prepare_items(&TaskOptions::default(), |_, _| Ok(())).map(drop)
 }

@@ -74,7 +74,7 @@ pub fn task_text(task: &ShownTask<'_>) -> String {
 }
 
 fn write_summary(text: &mut String, summary: &TaskSummary, item: Option<&ShownItem>) {
-    let _ = writeln!(text, "  asks      {}", summary.output_type);
+    let _ = writeln!(text, "  asks      {}", summary.asks);
     for (index, (metric, higher)) in summary.metrics.iter().enumerate() {
         let label = if index == 0 { "measures" } else { "" };
         let _ = writeln!(text, "  {label:8}  {metric} {}", if *higher { "↑" } else { "↓" });
@@ -83,7 +83,9 @@ fn write_summary(text: &mut String, summary: &TaskSummary, item: Option<&ShownIt
     let _ = writeln!(text, "  examples  {shots}");
     let n = item.map(|item| count(item.n_documents, "document"));
     let n = n.map(|n| format!(" of {n}")).unwrap_or_default();
-    let _ = writeln!(text, "  split     {}{n}", summary.split);
+    if let Some(split) = &summary.split {
+        let _ = writeln!(text, "  split     {split}{n}");
+    }
     match &summary.data {
         Ok(splits) => {
             for (index, (split, files)) in splits.iter().enumerate() {
@@ -215,7 +217,7 @@ pub fn task_json(task: &ShownTask<'_>) -> Value {
         .collect();
     let summary = match summary {
         Ok(summary) => json!({
-            "output_type": summary.output_type,
+            "asks": summary.asks,
             "higher_is_better": summary.metrics,
             "num_fewshot": summary.num_fewshot,
             "split": summary.split,
