@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{ArgAction, Args};
+use indexmap::IndexSet;
 use serde_json::{Value, json};
 
 use super::interrupt::end_on_ctrl_c;
@@ -131,6 +132,10 @@ pub(in crate::cli) fn run(
     let options = arguments.task_options(&model, talk)?;
     let names: Vec<&str> = arguments.tasks.iter().map(|name| name.trim()).collect();
     let selection = library.select(&names)?;
+    let notes: IndexSet<String> = selection.tasks.iter().flat_map(SelectedTask::notes).collect();
+    for note in notes {
+        talk.say(&format_args!("note: {note}"));
+    }
     let load = |task: &SelectedTask| task.load(&model.tokenizer, &options);
     let tasks = selection.tasks.iter().map(load).collect::<Result<Vec<_>, _>>()?;
     for warning in tasks.iter().flat_map(|task| task.warnings()) {

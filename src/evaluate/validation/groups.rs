@@ -14,16 +14,20 @@ use crate::evaluate::task::TaskConfig;
 impl TaskLibrary {
     /// Everything that is wrong with a group. Mistakes in files of its members are theirs.
     pub(super) fn errors_of_group(&self, document: &TaskDocument) -> Vec<EvaluateError> {
-        let mut errors = every_error(document, |document| Aggregate::parse(document).map(drop));
+        let (mut errors, _) =
+            every_error(document, |document| Aggregate::parse(document).map(drop));
         let members = document.clone().without(&[AGGREGATES]);
-        errors.extend(every_error(&members, |members| self.select_group(members).map(drop)));
+        let (of_members, members) =
+            every_error(&members, |members| self.select_group(members).map(drop));
+        errors.extend(of_members);
+        // A mistake that could not be left out is in the file of a member.
         let Ok(selection) = self.select_group(&members) else { return errors };
         let own: HashSet<&Path> = document.files().collect();
         let overridden =
             |task: &&SelectedTask| task.document.files().any(|file| own.contains(file));
         for task in selection.tasks.iter().filter(overridden) {
             let name = Some(task.name.as_str());
-            let found = every_error(&task.document, |document| {
+            let (found, _) = every_error(&task.document, |document| {
                 TaskConfig::describe(document, name).map(drop)
             });
             let is_own = |error: &EvaluateError| {

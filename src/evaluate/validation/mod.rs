@@ -141,7 +141,7 @@ impl TaskLibrary {
         document: &TaskDocument,
         options: &ValidationOptions,
     ) -> Vec<EvaluateError> {
-        let mut errors =
+        let (mut errors, _) =
             every_error(document, |document| match self.kinds.described(document)? {
                 Described::Task(task) => TaskConfig::parse(&task, None).map(drop),
                 Described::Own(_) => self.load_document(document),

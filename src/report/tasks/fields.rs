@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use serde_yaml::Value;
+use serde_yaml::{Mapping, Value};
 
 /// What nested lines are indented by.
 const STEP: &str = "  ";
@@ -19,16 +19,20 @@ fn write_value(text: &mut String, value: &Value, indent: &str) {
     match value {
         Value::Mapping(fields) if !fields.is_empty() => {
             text.push('\n');
-            for (key, value) in fields {
-                let _ = write!(text, "{indent}{STEP}{}:", scalar(key));
-                write_value(text, value, &format!("{indent}{STEP}"));
-            }
+            text.push_str(&fields_text(fields, &format!("{indent}{STEP}")));
         }
         Value::Sequence(items) if !items.is_empty() => {
             text.push('\n');
             for item in items {
                 let _ = write!(text, "{indent}{STEP}-");
-                write_value(text, item, &format!("{indent}{STEP}"));
+                match item {
+                    // The first field stands behind the dash.
+                    Value::Mapping(fields) if !fields.is_empty() => {
+                        let fields = fields_text(fields, &format!("{indent}{STEP}{STEP}"));
+                        let _ = write!(text, " {}", fields.trim_start());
+                    }
+                    item => write_value(text, item, &format!("{indent}{STEP}")),
+                }
             }
         }
         Value::String(block) if is_block(block) => {
@@ -41,6 +45,11 @@ fn write_value(text: &mut String, value: &Value, indent: &str) {
             let _ = writeln!(text, " {}", scalar(other));
         }
     }
+}
+
+/// The fields of a mapping, each in lines of its own.
+fn fields_text(fields: &Mapping, indent: &str) -> String {
+    fields.iter().map(|(key, value)| field_text(&scalar(key), value, indent)).collect()
 }
 
 /// Whether a text is several lines that look on paper as they are.
@@ -75,7 +84,25 @@ mod tests {
             .iter()
             .map(|(name, value)| field_text(name.as_str().expect("a name"), value, "  "))
             .collect();
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        until:
+          - "\n\n"
+          - " a"
+          - b
+        text: |-
+          x
+           y: 1
+        f: !function u.g
+        n:
+          a: 1
+          b: []
+        l:
+          - c: 1
+            d:
+              - 2
+        empty: ''
+        tab: "a\tb\nc"
+        "#);
         let back: Value = serde_yaml::from_str(&text).expect("YAML");
         assert_eq!(back, value);
     }

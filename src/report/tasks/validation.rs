@@ -105,32 +105,38 @@ impl Tally {
 
     /// A line such as `3 tasks: 1 needs Python; of the other 2, 1 is fine (50.0 %), 1 is broken`.
     fn sentence(&self, thing: &str) -> String {
-        let mut text = format!("{}: ", several(self.total, thing));
+        let total = several(self.total, thing);
         let others = self.total - self.python;
-        if self.python > 0 {
-            let verb = if self.python == 1 { "needs" } else { "need" };
-            let _ = write!(text, "{} {verb} Python; ", number(self.python));
-        }
+        let python = match self.python {
+            0 => return format!("{total}: {}", self.verdict(others)),
+            1 => "1 needs Python".to_owned(),
+            n => format!("{} need Python", number(n)),
+        };
         match others {
-            0 => text.truncate(text.len() - 2),
-            _ if self.python > 0 => {
-                let _ = write!(text, "of the other {}, ", number(others));
-            }
-            _ => {}
+            0 => format!("{total}: {python}"),
+            1 => format!("{total}: {python}; of the other one, {}", self.verdict(1)),
+            n => format!("{total}: {python}; of the other {}, {}", number(n), self.verdict(n)),
         }
-        let parts =
-            [(self.fine, "fine"), (self.broken, "broken"), (self.unsupported, "not supported")];
-        let parts = parts.iter().filter(|(n, what)| *n > 0 || (*what == "fine" && others > 0));
-        let parts = parts.map(|(n, what)| {
-            let verb = if *n == 1 { "is" } else { "are" };
-            let share = match *what == "fine" && *n < others && others > 1 {
-                // Not all of them are never 100 %.
-                true => format!(" ({:.1} %)", (1000.0 * *n as f64 / others as f64).floor() / 10.0),
-                false => String::new(),
-            };
-            format!("{} {verb} {what}{share}", number(*n))
-        });
-        text + &parts.collect::<Vec<_>>().join(", ")
+    }
+
+    /// How those are that need no Python.
+    fn verdict(&self, others: usize) -> String {
+        if self.fine == others && others > 1 {
+            return "all are fine".to_owned();
+        }
+        let are = |n: usize| format!("{} {}", number(n), if n == 1 { "is" } else { "are" });
+        let mut parts = vec![format!("{} fine", are(self.fine))];
+        if others > 1 {
+            // Rounded down: short of all of them is never 100 %.
+            let share = (1000.0 * self.fine as f64 / others as f64).floor() / 10.0;
+            parts[0].push_str(&format!(" ({share:.1} %)"));
+        }
+        for (n, what) in [(self.broken, "broken"), (self.unsupported, "not supported")] {
+            if n > 0 {
+                parts.push(format!("{} {what}", are(n)));
+            }
+        }
+        parts.join(", ")
     }
 }
 
@@ -176,10 +182,9 @@ fn summary(checked: &[CheckedFile]) -> String {
         let _ = writeln!(text, "{} there to be included only", are(templates.fine, "file"));
     }
     if tasks.without_data > 0 {
-        let n = tasks.without_data;
-        let of = if n == 1 { "task" } else { "tasks" };
-        let _ =
-            writeln!(text, "the data of {} {of} that are fine are not on this machine", number(n));
+        let verb = if tasks.without_data == 1 { "has" } else { "have" };
+        let n = number(tasks.without_data);
+        let _ = writeln!(text, "of the tasks that are fine, {n} {verb} no data on this machine");
     }
     text
 }
