@@ -30,6 +30,8 @@ pub struct Failure {
 const USERS_MISTAKE: u8 = 2;
 /// Exit code when the machine failed.
 const MACHINE: u8 = 1;
+/// Exit code when a check found something.
+const FOUND: u8 = 1;
 /// Exit code after Ctrl-C, as shells expect it: 128 and the signal's number.
 pub(super) const INTERRUPTED: u8 = 130;
 
@@ -68,6 +70,11 @@ impl Failure {
     /// What was asked for and cannot be done, with what to do instead.
     pub(super) fn refused(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { message: message.into(), hint: Some(hint.into()), code: USERS_MISTAKE }
+    }
+
+    /// What a check has found, all of which was shown.
+    pub(super) fn found(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None, code: FOUND }
     }
 
     /// The sentence, with its causes.

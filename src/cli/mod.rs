@@ -1,8 +1,8 @@
 //! The command line: one file per subcommand, with its arguments and its `run`.
 //!
 //! What a program is asked for goes to standard output, everything else to standard error. Exit
-//! codes: 0 when all went well, 1 when the machine failed, 2 when something that was given has to be
-//! changed, 130 after Ctrl-C.
+//! codes: 0 when all went well, 1 when the machine failed or a check found something, 2 when something
+//! that was given has to be changed, 130 after Ctrl-C.
 
 mod architectures;
 mod compatibility;
@@ -20,6 +20,8 @@ mod plan;
 mod score;
 mod search_progress;
 mod statistics;
+mod task_files;
+mod tasks;
 mod terminal;
 mod tokensurgeon;
 mod warnings;
@@ -53,6 +55,8 @@ Examples:
       how two models differ, layer by layer, to choose weights by
   mergekit score merged --tasks addition --include-path evaluators
       how well a model does on tasks of lm-evaluation-harness
+  mergekit tasks show addition
+      what a task asks, and how
   mergekit generate merged --prompt 'Once upon a time'
       what it writes
   mergekit merge --help
@@ -70,6 +74,7 @@ enum Command {
     Inspect(inspect::Arguments),
     Diff(diff::Arguments),
     Score(Box<score::Arguments>),
+    Tasks(Box<tasks::Arguments>),
     Generate(Box<generate::Arguments>),
     Architectures(architectures::Arguments),
     Tokensurgeon(Box<tokensurgeon::Arguments>),
@@ -116,6 +121,7 @@ pub fn main_with(evaluators: EvaluatorKinds) -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Score(arguments) => score::run(&arguments, evaluators),
+        Command::Tasks(arguments) => tasks::run(&arguments, evaluators),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Architectures(arguments) => architectures::run(&arguments),
         Command::Tokensurgeon(arguments) => tokensurgeon::run(&arguments),

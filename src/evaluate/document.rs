@@ -1,7 +1,9 @@
 //! A task file with what it includes and what groups say of it, as one mapping whose values know
 //! where they stand.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use indexmap::IndexMap;
 use serde_yaml::Value;
@@ -15,11 +17,30 @@ use crate::config::yaml::{Document, FieldPath, Fields, Node, Place, Step, YamlEr
 #[derive(Debug, Clone)]
 pub(super) struct TaskDocument {
     /// Later ones win.
-    documents: Vec<Document>,
+    documents: Vec<Arc<Document>>,
     /// The mapping each key comes from.
     owners: IndexMap<String, Mapping>,
     /// The mapping that is the task's or group's own.
     own: Mapping,
+}
+
+/// Files that are included, each parsed once however many tasks include it.
+#[derive(Debug, Default)]
+pub(super) struct IncludedFiles {
+    parsed: Mutex<HashMap<PathBuf, Arc<Document>>>,
+}
+
+impl IncludedFiles {
+    fn read(&self, path: &Path) -> Result<Arc<Document>, YamlError> {
+        let lock = || self.parsed.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock().get(path).map(Arc::clone);
+        if let Some(document) = known {
+            return Ok(document);
+        }
+        let document = Arc::new(Document::read_with_repeated_keys(path)?);
+        lock().insert(path.to_owned(), Arc::clone(&document));
+        Ok(document)
+    }
 }
 
 /// A mapping in one of the documents.
@@ -32,9 +53,18 @@ struct Mapping {
 impl TaskDocument {
     /// Reads a task file.
     pub(super) fn read(path: &Path) -> Result<TaskDocument, EvaluateError> {
+        TaskDocument::read_among(path, &IncludedFiles::default())
+    }
+
+    /// Reads one of many task files.
+    pub(super) fn read_among(
+        path: &Path,
+        included: &IncludedFiles,
+    ) -> Result<TaskDocument, EvaluateError> {
         let own = Mapping { document: 0, path: FieldPath::default() };
         let mut merged = TaskDocument { documents: Vec::new(), owners: IndexMap::new(), own };
-        merged.add(path, &mut Vec::new())?;
+        let document = Arc::new(Document::read_with_repeated_keys(path)?);
+        merged.add(path, document, included, &mut Vec::new())?;
         merged.own.document = merged.documents.len() - 1;
         Ok(merged)
     }
@@ -44,11 +74,16 @@ impl TaskDocument {
         let own = Mapping { document: 0, path: node.path().clone() };
         let keys = node.fields()?.all()?;
         let owners = keys.iter().map(|(name, _)| ((*name).to_owned(), own.clone())).collect();
-        Ok(TaskDocument { documents: vec![node.document().clone()], owners, own })
+        Ok(TaskDocument { documents: vec![Arc::new(node.document().clone())], owners, own })
     }
 
-    fn add(&mut self, path: &Path, chain: &mut Vec<PathBuf>) -> Result<(), EvaluateError> {
-        let document = Document::read(path)?;
+    fn add(
+        &mut self,
+        path: &Path,
+        document: Arc<Document>,
+        files: &IncludedFiles,
+        chain: &mut Vec<PathBuf>,
+    ) -> Result<(), EvaluateError> {
         let fields = document.root().fields()?;
         chain.push(identity(path));
         for include in includes(&document)? {
@@ -60,7 +95,9 @@ impl TaskDocument {
                     path: included,
                 });
             }
-            self.add(&included, chain).map_err(|error| not_found_at(error, &include, &included))?;
+            let inner =
+                files.read(&included).map_err(|error| not_found_at(error, &include, &included))?;
+            self.add(&included, inner, files, chain)?;
             self.owners.shift_remove("task_list");
         }
         chain.pop();
@@ -98,6 +135,47 @@ impl TaskDocument {
     pub(super) fn without(mut self, names: &[&str]) -> TaskDocument {
         self.owners.retain(|name, _| !names.contains(&name.as_str()));
         self
+    }
+
+    /// Takes the value at a place, wherever it is in the task's files, out of the document; `false` if it
+    /// was out already, or if it is the whole document.
+    pub(super) fn hide(&mut self, file: Option<&Path>, path: &FieldPath) -> bool {
+        let mut is_new = false;
+        for (index, document) in self.documents.iter_mut().enumerate() {
+            if document.file() != file || path.0.is_empty() || document.is_hidden(path) {
+                continue;
+            }
+            Arc::make_mut(document).hide(path.clone());
+            is_new = true;
+            self.owners
+                .retain(|name, owner| owner.document != index || owner.path.key(name) != *path);
+        }
+        is_new
+    }
+
+    /// Puts an empty text where a field is missing; `false` if that was done already.
+    pub(super) fn stand_in(&mut self, name: &str) -> bool {
+        let text = Value::Mapping([(Value::from(name), Value::from(""))].into_iter().collect());
+        let own = Mapping { document: self.documents.len(), path: FieldPath::default() };
+        let is_missing = self.get(name).is_none();
+        self.documents.push(Arc::new(Document::from_value(text)));
+        self.owners.insert(name.to_owned(), own);
+        is_missing
+    }
+
+    /// Every field that has a value, in the order in which they were read: included ones first.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, Node<'_>)> {
+        self.owners.keys().filter_map(|name| Some((name.as_str(), self.get(name)?)))
+    }
+
+    /// The files that its fields are from, as often as there are fields.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Path> {
+        self.owners.values().filter_map(|owner| self.documents[owner.document].file())
+    }
+
+    /// The keys that one of its mappings has had before.
+    pub(super) fn repeated_keys(&self) -> Vec<(String, Place)> {
+        self.documents.iter().flat_map(|document| document.repeated_keys()).collect()
     }
 
     /// The value of a field; `null` counts as absent.
@@ -147,7 +225,10 @@ impl TaskDocument {
         for step in &mapping.path.0 {
             node = match step {
                 Step::Key(key) => node.fields().ok()?.get(key)?,
-                Step::Index(index) => node.items().ok()?.into_iter().nth(*index)?,
+                Step::Index(index) => {
+                    let path = node.path().index(*index);
+                    node.items().ok()?.into_iter().find(|item| *item.path() == path)?
+                }
             };
         }
         node.fields().ok()
@@ -169,18 +250,13 @@ fn identity(path: &Path) -> PathBuf {
 }
 
 /// An include that does not exist is a mistake of the file that names it.
-fn not_found_at(error: EvaluateError, include: &Node<'_>, path: &Path) -> EvaluateError {
-    match &error {
-        EvaluateError::Yaml(problem) => match &**problem {
-            YamlError::Read { path: unread, source }
-                if unread == path && source.kind() == std::io::ErrorKind::NotFound =>
-            {
-                let (at, path) = (include.place().into(), path.to_owned());
-                EvaluateError::NoInclude { at, path }
-            }
-            _ => error,
-        },
-        _ => error,
+fn not_found_at(error: YamlError, include: &Node<'_>, path: &Path) -> EvaluateError {
+    match error {
+        YamlError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            let (at, path) = (include.place().into(), path.to_owned());
+            EvaluateError::NoInclude { at, path }
+        }
+        error => error.into(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::kinds::CommandFailure;
-use crate::config::yaml::{Node, Place, YamlError, did_you_mean};
+use crate::config::yaml::{Node, Place, YamlError, closest, did_you_mean};
 use crate::engine::EngineError;
 use crate::files;
 use crate::lm::LmError;
@@ -118,7 +118,7 @@ pub enum EvaluateError {
         /// Names of the tasks found there.
         known: Vec<String>,
         /// A file there that is not valid YAML, and what is wrong with it.
-        unreadable: Option<Box<YamlError>>,
+        unreadable: Option<Box<EvaluateError>>,
     },
 
     /// The name belongs to something else than a task.
@@ -479,6 +479,33 @@ impl EvaluateError {
         EvaluateError::Unsupported { at, what, name, supported }
     }
 
+    /// Where in a task's files the mistake is, where it is in one.
+    pub fn at(&self) -> Option<&Place> {
+        match self {
+            Self::Yaml(error) => error.at(),
+            Self::Fields { at, .. }
+            | Self::UnknownKind { at, .. }
+            | Self::NoKind { at }
+            | Self::NotATask { at, .. }
+            | Self::NoMember { at, .. }
+            | Self::GroupCycle { at, .. }
+            | Self::NoInclude { at, .. }
+            | Self::IncludeCycle { at, .. }
+            | Self::Function { at, .. }
+            | Self::Unsupported { at, .. }
+            | Self::Syntax { at, .. }
+            | Self::Template { at, .. }
+            | Self::Value { at, .. }
+            | Self::NoDataset { at, .. }
+            | Self::NoConfiguration { at, .. }
+            | Self::NoDataInFolder { at, .. }
+            | Self::NoDataFile { at, .. }
+            | Self::NoSplit { at, .. }
+            | Self::TooFewExamples { at, .. } => Some(at),
+            _ => None,
+        }
+    }
+
     /// What to do about it, printed on its own line as `hint: …`.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -497,7 +524,7 @@ impl EvaluateError {
             Self::NoTask { known, .. } if known.is_empty() => {
                 Some("task files end in `.yaml` and have a field `task`".to_owned())
             }
-            Self::NoTask { name, known, .. } => Some(did_you_mean(name, known)),
+            Self::NoTask { name, known, .. } => Some(similar_task(name, known)),
             Self::NotATask { members, .. } if !members.is_empty() => {
                 Some(format!("its members are {}", quoted(members)))
             }
@@ -511,7 +538,7 @@ impl EvaluateError {
                 "relative paths start at the working directory, at `{}` or at a directory above it",
                 folder.display()
             )),
-            Self::NoMember { name, known, .. } => Some(did_you_mean(name, known)),
+            Self::NoMember { name, known, .. } => Some(similar_task(name, known)),
             Self::SelectedTwice { .. } => Some("name one of the two".to_owned()),
             Self::NoDataset { name, folder, cache, .. } => Some(format!(
                 "fetch it into the Hub's cache, `{}`, with `hf download --repo-type dataset {name}`; put \
@@ -544,6 +571,19 @@ impl EvaluateError {
             Self::Read { source, .. } => files::is_users_mistake(source),
             _ => true,
         }
+    }
+}
+
+/// Most names of tasks that a message lists.
+const MOST_NAMES: usize = 30;
+
+/// The hint for a task that does not exist.
+fn similar_task(name: &str, known: &[String]) -> String {
+    match closest(name, known) {
+        None if known.len() > MOST_NAMES => {
+            format!("`mergekit tasks list` shows the {} names there are", known.len())
+        }
+        _ => did_you_mean(name, known),
     }
 }
 

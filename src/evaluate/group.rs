@@ -6,8 +6,10 @@ use super::document::TaskDocument;
 use super::{EvaluateError, Figure, TaskFigures, metric_key};
 
 /// The fields of a group; every other one is a field of all its tasks.
-pub(super) const GROUP_FIELDS: &[&str] =
-    &["group", "group_alias", "task", "aggregate_metric_list", "metadata"];
+pub(super) const GROUP_FIELDS: &[&str] = &["group", "group_alias", "task", AGGREGATES, "metadata"];
+
+/// The field with a group's own figures.
+pub(super) const AGGREGATES: &str = "aggregate_metric_list";
 
 /// The only way in which a group makes one figure of several.
 const MEAN: &str = "mean";
@@ -60,7 +62,7 @@ pub struct GroupFigure {
 impl Aggregate {
     /// Reads `aggregate_metric_list`: one entry or several.
     pub(super) fn parse(group: &TaskDocument) -> Result<Vec<Aggregate>, EvaluateError> {
-        let Some(list) = group.get("aggregate_metric_list") else { return Ok(Vec::new()) };
+        let Some(list) = group.get(AGGREGATES) else { return Ok(Vec::new()) };
         let entries = if list.value().is_mapping() { vec![list] } else { list.items()? };
         let mut aggregates = Vec::new();
         for entry in entries {

@@ -1,45 +1,64 @@
 //! Finding tasks by name in directories of task files.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
+use rayon::prelude::*;
+use serde_yaml::Value;
 
-use super::document::TaskDocument;
-use super::kinds::{EvaluatorFile, EvaluatorKinds};
+use super::document::{IncludedFiles, TaskDocument};
+use super::kinds::{EvaluatorFile, EvaluatorKinds, FIELD};
 use super::{EvaluateError, Evaluator, TaskOptions, TokenizerSource};
-use crate::config::yaml::{Document, Fields, Node, YamlError};
+use crate::config::yaml::Document;
 
 /// The task files of some directories, by the names of their tasks.
 #[derive(Debug)]
 pub struct TaskLibrary {
     directories: Vec<PathBuf>,
-    pub(super) entries: IndexMap<String, Entry>,
-    unreadable: Vec<(PathBuf, YamlError)>,
+    pub(super) entries: IndexMap<String, LibraryEntry>,
+    /// Files that cannot be read.
+    unreadable: Vec<PathBuf>,
     pub(super) kinds: Arc<EvaluatorKinds>,
 }
 
 /// What a name stands for.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) kind: Kind,
+pub struct LibraryEntry {
+    /// What it is.
+    pub kind: EntryKind,
     /// The file that defines it; of a tag, the first that has it.
-    pub(super) path: PathBuf,
-    /// Names of what a group or tag consists of.
-    pub(super) members: Vec<String>,
+    pub path: PathBuf,
+    /// Names of what a group or tag consists of, and of what groups that are written inside a group do.
+    pub members: Vec<String>,
+    /// The output type or the kind of evaluator of a task, where it is said.
+    pub asks: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+/// What names can stand for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EntryKind {
+    /// A task or evaluator.
     Task,
+    /// Tasks with figures of their own.
     Group,
+    /// Tasks that are called by one name.
     Tag,
+    /// A task that is a class in Python.
     Class,
+}
+
+impl LibraryEntry {
+    fn new(kind: EntryKind, path: PathBuf) -> LibraryEntry {
+        LibraryEntry { kind, path, members: Vec::new(), asks: None }
+    }
 }
 
 impl TaskLibrary {
     /// Searches directories, and those in them, for `*.yaml` files. A later directory overrides an
-    /// earlier one; in one directory the first file by path wins.
+    /// earlier one; in one directory the first file by path wins. What a file defines may be said in one
+    /// that it includes.
     ///
     /// A file that is not valid YAML is passed over, and named when a task is not found.
     pub fn new(directories: &[PathBuf]) -> Result<TaskLibrary, EvaluateError> {
@@ -49,13 +68,17 @@ impl TaskLibrary {
             unreadable: Vec::new(),
             kinds: Arc::default(),
         };
+        let included = IncludedFiles::default();
         for directory in directories {
+            let files = task_files(directory)?;
+            let documents: Vec<Option<TaskDocument>> =
+                files.par_iter().map(|path| to_be_indexed(path, &included)).collect();
             let mut found = IndexMap::new();
             let mut tags = IndexMap::new();
-            for path in task_files(directory)? {
-                match Document::read(&path) {
-                    Ok(document) => index(&document, path, &mut found, &mut tags),
-                    Err(problem) => library.unreadable.push((path, problem)),
+            for (path, document) in files.into_iter().zip(documents) {
+                match document {
+                    Some(document) => index(&document, path, &mut found, &mut tags),
+                    None => library.unreadable.push(path),
                 }
             }
             for (name, mut tag) in tags {
@@ -73,9 +96,41 @@ impl TaskLibrary {
         TaskLibrary { kinds, ..self }
     }
 
+    /// The directories that are searched.
+    pub fn directories(&self) -> &[PathBuf] {
+        &self.directories
+    }
+
+    /// What a name stands for.
+    pub fn entry(&self, name: &str) -> Option<&LibraryEntry> {
+        self.entries.get(name)
+    }
+
+    /// All that names and patterns with `*` and `?` stand for, by name; everything if there are none.
+    ///
+    /// # Errors
+    ///
+    /// A name or pattern that stands for nothing.
+    pub fn entries_like<S: AsRef<str>>(
+        &self,
+        patterns: &[S],
+    ) -> Result<BTreeMap<&str, &LibraryEntry>, EvaluateError> {
+        if patterns.is_empty() {
+            return Ok(self.entries.iter().map(|(name, entry)| (name.as_str(), entry)).collect());
+        }
+        let mut found = BTreeMap::new();
+        for name in patterns.iter().flat_map(|pattern| self.matching(pattern.as_ref())) {
+            match self.entries.get_key_value(&name) {
+                Some((name, entry)) => found.insert(name.as_str(), entry),
+                None => return Err(self.no_task(&name, self.all_names())),
+            };
+        }
+        Ok(found)
+    }
+
     /// Names of all tasks, sorted.
     pub fn names(&self) -> Vec<&str> {
-        let tasks = self.entries.iter().filter(|(_, entry)| entry.kind == Kind::Task);
+        let tasks = self.entries.iter().filter(|(_, entry)| entry.kind == EntryKind::Task);
         let mut names: Vec<&str> = tasks.map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         names
@@ -111,10 +166,10 @@ impl TaskLibrary {
             return Err(self.no_task(name, known));
         };
         let (kind, field) = match entry.kind {
-            Kind::Task => return Ok(entry.path.clone()),
-            Kind::Group => ("a group", "group"),
-            Kind::Tag => ("a tag", "tag"),
-            Kind::Class => ("a Python class", "class"),
+            EntryKind::Task => return Ok(entry.path.clone()),
+            EntryKind::Group => ("a group", "group"),
+            EntryKind::Tag => ("a tag", "tag"),
+            EntryKind::Class => ("a Python class", "class"),
         };
         Err(EvaluateError::NotATask {
             at: Document::read(&entry.path)?.place_of(field).into(),
@@ -127,59 +182,120 @@ impl TaskLibrary {
     /// The error that a name stands for nothing; `known` are those that it could have been.
     pub(super) fn no_task(&self, name: &str, known: Vec<String>) -> EvaluateError {
         // A broken file of that name is what was meant.
-        let is_namesake =
-            |(path, _): &&(PathBuf, YamlError)| path.file_stem().is_some_and(|stem| stem == name);
+        let is_namesake = |path: &&PathBuf| path.file_stem().is_some_and(|stem| stem == name);
         let broken = self.unreadable.iter().find(is_namesake).or(self.unreadable.first());
         EvaluateError::NoTask {
             name: name.to_owned(),
             searched: self.directories.clone(),
             known,
             // Reading it again gives the error as a value of its own.
-            unreadable: broken.and_then(|(path, _)| Document::read(path).err()).map(Box::new),
+            unreadable: broken.and_then(|path| TaskDocument::read(path).err()).map(Box::new),
         }
     }
 }
 
-/// Notes what a file defines. Files that define nothing are there to be included.
-fn index(
-    document: &Document,
-    path: PathBuf,
-    found: &mut IndexMap<String, Entry>,
-    tags: &mut IndexMap<String, Entry>,
-) {
-    let Ok(fields) = document.root().fields() else { return };
-    let (task, group) = (fields.get("task"), fields.get("group"));
-    let text =
-        |node: Option<&Node<'_>>| node.and_then(|node| node.value().as_str()).map(str::to_owned);
-    let (name, entry) = match (text(task.as_ref()), text(group.as_ref())) {
-        (Some(name), _) if fields.get("class").is_some() => {
-            (name, Entry { kind: Kind::Class, path, members: Vec::new() })
-        }
-        (Some(name), _) => {
-            for tag in tag_names(&fields) {
-                let entry = || Entry { kind: Kind::Tag, path: path.clone(), members: Vec::new() };
-                tags.entry(tag).or_insert_with(entry).members.push(name.clone());
-            }
-            (name, Entry { kind: Kind::Task, path, members: Vec::new() })
-        }
-        (None, Some(name)) => {
-            let members = task.and_then(|list| list.items().ok()).unwrap_or_default();
-            let members = members.iter().filter_map(|member| {
-                let own = member.value().as_str().or_else(|| member.value().get("task")?.as_str());
-                own.map(str::to_owned)
-            });
-            (name, Entry { kind: Kind::Group, path, members: members.collect() })
-        }
-        (None, None) => return,
-    };
-    found.entry(name).or_insert(entry);
+/// What a task file defines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileContent {
+    /// A task of that name.
+    Task(String),
+    /// A group of that name.
+    Group(String),
+    /// A task of that name that is a class in Python.
+    Class(String),
+    /// Nothing: it is there to be included.
+    Nothing,
+    /// It is not valid YAML.
+    Unreadable,
 }
 
-/// `tag` is a text or a list of texts.
-fn tag_names(fields: &Fields<'_>) -> Vec<String> {
-    let Some(node) = fields.get("tag") else { return Vec::new() };
+impl FileContent {
+    /// The name that it defines.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Task(name) | Self::Group(name) | Self::Class(name) => Some(name),
+            Self::Nothing | Self::Unreadable => None,
+        }
+    }
+}
+
+/// What a file defines.
+pub(super) fn content_of(document: &TaskDocument) -> FileContent {
+    let (task, group) = (text(document, "task"), text(document, "group"));
+    match document.get("class") {
+        Some(_) => task.map_or(FileContent::Nothing, FileContent::Class),
+        None => match (group, task) {
+            (Some(name), _) => FileContent::Group(name),
+            (None, Some(name)) => FileContent::Task(name),
+            (None, None) => FileContent::Nothing,
+        },
+    }
+}
+
+/// A file with what it includes, or alone if that cannot be read, which is told when it is needed;
+/// nothing if the file itself is no valid YAML.
+fn to_be_indexed(path: &Path, included: &IncludedFiles) -> Option<TaskDocument> {
+    let alone = || {
+        let document = Document::read_with_repeated_keys(path).ok()?;
+        TaskDocument::inline(&document.root()).ok()
+    };
+    TaskDocument::read_among(path, included).ok().or_else(alone)
+}
+
+/// Notes what a file defines.
+fn index(
+    document: &TaskDocument,
+    path: PathBuf,
+    found: &mut IndexMap<String, LibraryEntry>,
+    tags: &mut IndexMap<String, LibraryEntry>,
+) {
+    let (name, kind, members) = match content_of(document) {
+        FileContent::Task(name) => (name, EntryKind::Task, Vec::new()),
+        FileContent::Group(name) => (name, EntryKind::Group, member_names(document)),
+        FileContent::Class(name) => (name, EntryKind::Class, Vec::new()),
+        FileContent::Nothing | FileContent::Unreadable => return,
+    };
+    if found.contains_key(&name) {
+        return;
+    }
+    if kind != EntryKind::Group {
+        for tag in texts(document, "tag") {
+            let entry = || LibraryEntry::new(EntryKind::Tag, path.clone());
+            tags.entry(tag).or_insert_with(entry).members.push(name.clone());
+        }
+    }
+    let asks = match kind {
+        EntryKind::Task => [FIELD, "output_type"].iter().find_map(|field| text(document, field)),
+        _ => None,
+    };
+    found.insert(name, LibraryEntry { asks, members, ..LibraryEntry::new(kind, path) });
+}
+
+/// The value of a field that is a text.
+pub(super) fn text(document: &TaskDocument, field: &str) -> Option<String> {
+    document.get(field)?.value().as_str().map(str::to_owned)
+}
+
+/// Names of the members of a group, and of those of groups that are written inside it.
+fn member_names(document: &TaskDocument) -> Vec<String> {
+    fn add(member: &Value, names: &mut Vec<String>) {
+        let name = ["task", "group"].iter().find_map(|field| member.get(field)?.as_str());
+        names.extend(member.as_str().or(name).map(str::to_owned));
+        let inner = member.get("task").and_then(Value::as_sequence);
+        inner.into_iter().flatten().for_each(|member| add(member, names));
+    }
+    let mut names = Vec::new();
+    let list = document.get("task");
+    let members = list.as_ref().and_then(|list| list.value().as_sequence());
+    members.into_iter().flatten().for_each(|member| add(member, &mut names));
+    names
+}
+
+/// The values of a field that is a text or a list of texts.
+fn texts(document: &TaskDocument, field: &str) -> Vec<String> {
+    let Some(node) = document.get(field) else { return Vec::new() };
     match node.value().as_str() {
-        Some(tag) => vec![tag.to_owned()],
+        Some(text) => vec![text.to_owned()],
         None => {
             let items = node.items().unwrap_or_default();
             items.iter().filter_map(|item| item.value().as_str().map(str::to_owned)).collect()
@@ -187,8 +303,11 @@ fn tag_names(fields: &Fields<'_>) -> Vec<String> {
     }
 }
 
+/// Directories that hold no task files of their own, as in the harness.
+const IGNORED: [&str; 2] = ["__pycache__", ".ipynb_checkpoints"];
+
 /// Every `*.yaml` file below a directory, sorted by path. Links to directories are not followed.
-fn task_files(directory: &Path) -> Result<Vec<PathBuf>, EvaluateError> {
+pub(super) fn task_files(directory: &Path) -> Result<Vec<PathBuf>, EvaluateError> {
     let read = |path: &Path, source| EvaluateError::Read { path: path.to_owned(), source };
     let mut files = Vec::new();
     let mut waiting = vec![directory.to_owned()];
@@ -199,7 +318,9 @@ fn task_files(directory: &Path) -> Result<Vec<PathBuf>, EvaluateError> {
             let path = entry.path();
             let kind = entry.file_type().map_err(|source| read(&path, source))?;
             if kind.is_dir() {
-                waiting.push(path);
+                if !IGNORED.iter().any(|ignored| path.ends_with(ignored)) {
+                    waiting.push(path);
+                }
             } else if path.extension().is_some_and(|extension| extension == "yaml") {
                 files.push(path);
             }

@@ -31,6 +31,7 @@ mod loglikelihood;
 mod metric;
 mod multiple_choice;
 mod ngrams;
+mod outline;
 mod prompt;
 mod prompted;
 mod python;
@@ -43,6 +44,7 @@ mod task;
 mod template;
 mod ter;
 mod tokenizer;
+mod validation;
 mod values;
 
 use std::path::PathBuf;
@@ -54,11 +56,13 @@ pub use evaluator::{Evaluator, Figure, TaskFigures, TaskScores};
 pub use group::{GroupFigure, GroupFigures, TaskGroup};
 pub use kinds::{CommandFailure, EvaluatorFile, EvaluatorKinds, end_commands};
 pub use lazy_tokenizer::{LazyTokenizer, TokenizerSource};
-pub use library::TaskLibrary;
+pub use library::{EntryKind, FileContent, LibraryEntry, TaskLibrary};
+pub use outline::{TaskField, TaskOutline, TaskSummary};
 pub use record::{ItemRecord, ItemResponses, RequestRecord, Response, TaskInfo};
 pub use sample::{Samples, sha256};
 pub use selection::{SelectedTask, Selection};
 pub use tokenizer::{PairProblem, TextStream, TokenPair, Tokenizer};
+pub use validation::{CheckedFile, Problem, ProblemKind, ValidationOptions};
 pub use values::MetricValues;
 
 /// The seed of draws in the harness.

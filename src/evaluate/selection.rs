@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use super::document::TaskDocument;
 use super::group::{Aggregate, GROUP_FIELDS, GroupFigures, TaskGroup};
 use super::kinds::{EvaluatorFile, EvaluatorKinds};
-use super::library::{Entry, Kind, TaskLibrary};
+use super::library::{EntryKind, LibraryEntry, TaskLibrary};
 use super::{EvaluateError, Evaluator, TaskFigures, TaskOptions, TokenizerSource};
 use crate::config::yaml::Node;
 
@@ -26,8 +26,8 @@ pub struct Selection {
 pub struct SelectedTask {
     /// The task's name.
     pub name: String,
-    document: TaskDocument,
-    kinds: Arc<EvaluatorKinds>,
+    pub(super) document: TaskDocument,
+    pub(super) kinds: Arc<EvaluatorKinds>,
 }
 
 impl SelectedTask {
@@ -117,8 +117,20 @@ impl TaskLibrary {
         Ok(selection)
     }
 
+    /// What a group stands for.
+    pub(super) fn select_group(&self, group: &TaskDocument) -> Result<Selection, EvaluateError> {
+        let mut selection = Selection::default();
+        let name = group.require("group")?.text()?.to_owned();
+        Builder { library: self, selection: &mut selection, chain: Vec::new() }.add_group(
+            name,
+            group.clone(),
+            None,
+        )?;
+        Ok(selection)
+    }
+
     /// The names that a pattern matches, sorted; what is no pattern, or matches nothing, is itself.
-    fn matching(&self, pattern: &str) -> Vec<String> {
+    pub(super) fn matching(&self, pattern: &str) -> Vec<String> {
         if !pattern.contains(['*', '?']) {
             return vec![pattern.to_owned()];
         }
@@ -180,20 +192,20 @@ impl Builder<'_> {
     fn add_entry(
         &mut self,
         name: &str,
-        entry: &Entry,
+        entry: &LibraryEntry,
         overrides: Option<&TaskDocument>,
     ) -> Result<Vec<Added>, EvaluateError> {
         match entry.kind {
-            Kind::Group => {
+            EntryKind::Group => {
                 let document = TaskDocument::read(&entry.path)?;
                 Ok(vec![self.add_group(name.to_owned(), document, overrides)?])
             }
-            Kind::Tag => entry
+            EntryKind::Tag => entry
                 .members
                 .iter()
                 .map(|member| self.add_library_task(member, overrides))
                 .collect(),
-            Kind::Task | Kind::Class => Ok(vec![self.add_library_task(name, overrides)?]),
+            EntryKind::Task | EntryKind::Class => Ok(vec![self.add_library_task(name, overrides)?]),
         }
     }
 

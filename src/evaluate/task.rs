@@ -118,8 +118,19 @@ pub(super) enum Sampler {
 }
 
 impl TaskConfig {
-    /// Reads a task; `name` is its name where that is not the one it has itself.
+    /// Reads a task, and finds where its documents are; `name` is its name where that is not the one it
+    /// has itself.
     pub(super) fn parse(
+        document: &TaskDocument,
+        name: Option<&str>,
+    ) -> Result<TaskConfig, EvaluateError> {
+        let mut config = TaskConfig::describe(document, name)?;
+        config.data.find(document)?;
+        Ok(config)
+    }
+
+    /// Reads a task, whether its documents are here or not.
+    pub(super) fn describe(
         document: &TaskDocument,
         name: Option<&str>,
     ) -> Result<TaskConfig, EvaluateError> {

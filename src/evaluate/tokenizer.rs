@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use tokenizers::models::bpe::BpeBuilder;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use super::EvaluateError;
 use super::python::is_whitespace;
@@ -30,6 +32,9 @@ pub(super) struct GenerationDefaults {
     /// Settings that change answers in transformers, but not here.
     pub(super) ignored: Vec<&'static str>,
 }
+
+/// What stands for a space in vocabularies of SentencePiece.
+const SPACE: char = '▁';
 
 /// Settings of `generation_config.json` that nothing here knows; 0 and nothing have no effect.
 const UNKNOWN_SETTINGS: [&str; 6] = [
@@ -145,6 +150,29 @@ impl Tokenizer {
         })
     }
 
+    /// A tokenizer whose tokens are the bytes of a text, behind one that begins it: for looking at
+    /// prompts, for which the model does not matter.
+    pub fn of_bytes() -> Tokenizer {
+        let mut bytes: Vec<char> = ByteLevel::alphabet().into_iter().collect();
+        bytes.sort_unstable();
+        let vocabulary: [(String, u32); 256] =
+            std::array::from_fn(|byte| (bytes[byte].to_string(), byte as u32 + 1));
+        let model = BpeBuilder::new().vocab_and_merges(vocabulary, Vec::new()).build();
+        let model = model.expect("a vocabulary without merges is valid");
+        let mut inner = tokenizers::Tokenizer::new(model);
+        inner.with_pre_tokenizer(Some(ByteLevel::new(false, true, false)));
+        inner.with_decoder(Some(ByteLevel::default()));
+        Tokenizer {
+            inner,
+            special_tokens: SpecialTokens::Configured { bos: true, eos: false },
+            bos: Some(SpecialToken { text: "\0".to_owned(), id: 0 }),
+            eos: None,
+            end_tokens: Vec::new(),
+            cleans_up_spaces: false,
+            generation: GenerationDefaults::default(),
+        }
+    }
+
     /// Puts the beginning-of-sequence token in front of texts, or frames them by no tokens at all,
     /// whatever the tokenizer does by itself.
     pub fn set_adds_bos(&mut self, adds_bos: bool) {
@@ -212,6 +240,21 @@ impl Tokenizer {
     /// The text of produced tokens, special ones with theirs.
     pub(super) fn decode_all(&self, tokens: &[u32]) -> String {
         self.inner.decode(tokens, false).unwrap_or_default()
+    }
+
+    /// A token as text, with a space where its piece of the vocabulary begins with one; the piece where
+    /// the token is no text by itself.
+    pub fn token_text(&self, token: u32) -> String {
+        let piece = self.inner.id_to_token(token).unwrap_or_default();
+        let text = self.decode_all(&[token]);
+        if text.is_empty() || text.contains(char::REPLACEMENT_CHARACTER) {
+            return piece;
+        }
+        // Decoders take away the space in front of a first word.
+        match piece.starts_with(SPACE) && !text.starts_with(' ') {
+            true => format!(" {text}"),
+            false => text,
+        }
     }
 
     /// Tokens that end what a model writes: the end-of-sequence token, and those of
@@ -456,6 +499,25 @@ mod tests {
     fn end_tokens_come_from_tokenizer_and_model() {
         assert_eq!(tokenizer(&json!({"eos_token": "<|bos|>"})).end_tokens(), [0, 1, 2]);
         assert_eq!(Tokenizer::open(&golden()).expect("a tokenizer").end_tokens(), [1]);
+    }
+
+    #[test]
+    fn bytes_are_tokens_that_any_text_has() {
+        let tokenizer = Tokenizer::of_bytes();
+        let text = "Ä b\n";
+        assert_eq!(tokenizer.encode(text).len(), 1 + text.len());
+        assert_eq!(tokenizer.decode(&tokenizer.encode(text)[1..]), text);
+        let pair = tokenizer.encode_pair("", "x").expect("a pair");
+        assert_eq!((pair.context, pair.continuation.len()), (vec![0], 1));
+    }
+
+    #[test]
+    fn tokens_keep_the_space_in_front() {
+        let tokenizer = Tokenizer::open(&golden()).expect("a tokenizer");
+        let texts: Vec<String> =
+            tokenizer.encode(" the otter").iter().map(|&id| tokenizer.token_text(id)).collect();
+        assert_eq!(texts.concat(), " the otter");
+        assert_eq!(tokenizer.token_text(1), "<|end|>");
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod scores;
 mod statistics;
 mod svg;
 mod table;
+mod tasks;
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -36,6 +37,10 @@ pub use quantity::{COMPARED, Form, INSPECTED, Quantity, compared};
 pub use scores::{ScoredTask, Scores, scores_json, scores_text};
 pub use statistics::Statistics;
 pub use table::closing_text;
+pub use tasks::{
+    RequestTokens, ShownItem, ShownTask, selection_json, selection_text, task_json, task_list_json,
+    task_list_text, task_text, validation_json, validation_text,
+};
 
 pub(crate) use columns::{Align, Columns};
 use quantity::grouped;

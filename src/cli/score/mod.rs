@@ -4,20 +4,21 @@ mod files;
 mod notes;
 mod watched;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{ArgAction, Args};
+use indexmap::IndexSet;
 use serde_json::{Value, json};
 
 use super::interrupt::end_on_ctrl_c;
 use super::model::{ModelArguments, PreparedModel};
+use super::task_files::TaskFiles;
 use super::terminal::print;
 use super::{Failure, Talk, Verbosity};
 use crate::evaluate::{
-    BOOTSTRAP_ITERATIONS, ChatOptions, EvaluatorKinds, Limit, Samples, SelectedTask, TaskLibrary,
-    TaskOptions,
+    BOOTSTRAP_ITERATIONS, ChatOptions, EvaluatorKinds, Limit, Samples, SelectedTask, TaskOptions,
 };
 use crate::report::{
     FAILURES_DIRECTORY, ScoredTask, Scores, count, duration_words, scores_json, scores_text,
@@ -25,9 +26,6 @@ use crate::report::{
 use files::{RESULTS_FILE, check_output, write_output};
 use notes::{description, run_config};
 use watched::WatchedCandidate;
-
-/// Where task files are looked for if nothing is said, as by searches.
-const DEFAULT_DIRECTORY: &str = "evaluators";
 
 /// The seeds of the harness for Python, NumPy, PyTorch and the draw of examples.
 const DEFAULT_SEEDS: [u64; 4] = [0, 1234, 1234, 1234];
@@ -58,10 +56,8 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "NAME,…", required = true, value_delimiter = ',', num_args = 1..)]
     tasks: Vec<String>,
 
-    /// Directory with task files; may be repeated, a later one overriding an earlier. `evaluators` if not
-    /// given
-    #[arg(long, value_name = "DIRECTORY", alias = "include_path")]
-    include_path: Vec<PathBuf>,
+    #[command(flatten)]
+    files: TaskFiles,
 
     /// Score the first N documents of each task only, or below 1 this share of them
     #[arg(short = 'L', long, value_name = "N", value_parser = limit)]
@@ -131,11 +127,15 @@ pub(in crate::cli) fn run(
     if let Some(output) = &arguments.output {
         check_output(output, arguments.overwrite)?;
     }
-    let library = arguments.library()?.with_kinds(evaluators);
+    let library = arguments.files.library(&arguments.tasks, Vec::new())?.with_kinds(evaluators);
     let model = arguments.model.prepare(talk)?;
     let options = arguments.task_options(&model, talk)?;
     let names: Vec<&str> = arguments.tasks.iter().map(|name| name.trim()).collect();
     let selection = library.select(&names)?;
+    let notes: IndexSet<String> = selection.tasks.iter().flat_map(SelectedTask::notes).collect();
+    for note in notes {
+        talk.say(&format_args!("note: {note}"));
+    }
     let load = |task: &SelectedTask| task.load(&model.tokenizer, &options);
     let tasks = selection.tasks.iter().map(load).collect::<Result<Vec<_>, _>>()?;
     for warning in tasks.iter().flat_map(|task| task.warnings()) {
@@ -211,24 +211,6 @@ pub(in crate::cli) fn run(
 }
 
 impl Arguments {
-    /// The task files there are.
-    fn library(&self) -> Result<TaskLibrary, Failure> {
-        if !self.include_path.is_empty() {
-            return Ok(TaskLibrary::new(&self.include_path)?);
-        }
-        let default = PathBuf::from(DEFAULT_DIRECTORY);
-        if default.is_dir() {
-            return Ok(TaskLibrary::new(&[default])?);
-        }
-        match self.tasks.iter().find(|name| !Path::new(name.trim()).is_file()) {
-            None => Ok(TaskLibrary::new(&[])?),
-            Some(name) => Err(Failure::refused(
-                format!("there is no task file `{name}`, and no directory to look for tasks in"),
-                "name a directory with task files by `--include-path`",
-            )),
-        }
-    }
-
     fn task_options(&self, model: &PreparedModel, talk: Talk) -> Result<TaskOptions, Failure> {
         let chat = match self.apply_chat_template {
             false => None,

@@ -103,6 +103,20 @@ pub enum YamlError {
 }
 
 impl YamlError {
+    /// Where in the file the mistake is; nothing where the file as a whole cannot be read.
+    pub fn at(&self) -> Option<&Place> {
+        match self {
+            Self::Read { .. } | Self::NotText { .. } | Self::NotAFile { .. } => None,
+            Self::TooDeep { at, .. }
+            | Self::NumberTooLarge { at, .. }
+            | Self::Syntax { at, .. }
+            | Self::RepeatedKey { at, .. }
+            | Self::UnknownField { at, .. }
+            | Self::MissingField { at, .. }
+            | Self::WrongType { at, .. } => Some(at),
+        }
+    }
+
     /// What to do about it, printed on its own line as `hint: …`.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -11,11 +11,13 @@
 
 mod closest;
 mod error;
+mod last_wins;
 mod node;
 mod place;
 mod positions;
 mod words;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -23,6 +25,7 @@ use serde_yaml::{Mapping, Value};
 
 pub use closest::closest;
 pub use error::{YamlError, did_you_mean};
+use last_wins::LastWins;
 pub use node::{Fields, Node, as_boolean, as_number, describe};
 pub use place::{FieldPath, Place, Step};
 use positions::{Position, Positions, narrow};
@@ -35,6 +38,10 @@ pub struct Document {
     /// Empty when there is none.
     text: String,
     value: Value,
+    /// Whether a mapping has a key twice.
+    repeats_keys: bool,
+    /// Paths of values that nodes pass over.
+    hidden: HashSet<FieldPath>,
     positions: OnceLock<Positions>,
 }
 
@@ -45,32 +52,47 @@ const DEEPEST: usize = 1000;
 impl Document {
     /// Reads a file that holds one document.
     pub fn read(path: &Path) -> Result<Self, YamlError> {
-        let unreadable = |source| YamlError::Read { path: path.to_owned(), source };
-        // Pipes are welcome: shells make them of `<(…)`.
-        if std::fs::metadata(path).map_err(unreadable)?.is_dir() {
-            return Err(YamlError::NotAFile { path: path.to_owned() });
+        Self::parse(&read_text(path)?, path)
+    }
+
+    /// Reads a file that holds one document and is also read by Python, where the last of equal keys
+    /// counts: [`Document::repeated_keys`] gives them.
+    pub fn read_with_repeated_keys(path: &Path) -> Result<Self, YamlError> {
+        let text = read_text(path)?;
+        match Self::parse(&text, path) {
+            Err(YamlError::RepeatedKey { .. }) => Self::parse_as(&text, path, |text| {
+                serde_yaml::from_str(text).map(|LastWins(value)| (value, true))
+            }),
+            parsed => parsed,
         }
-        let bytes = std::fs::read(path).map_err(unreadable)?;
-        let text =
-            String::from_utf8(bytes).map_err(|_| YamlError::NotText { path: path.to_owned() })?;
-        Self::parse(&text, path)
     }
 
     /// Parses a text; `file` is its name in places.
     pub fn parse(text: &str, file: &Path) -> Result<Self, YamlError> {
+        Self::parse_as(text, file, |text| serde_yaml::from_str(text).map(|value| (value, false)))
+    }
+
+    /// Parses a text by a function that also says whether keys are repeated.
+    fn parse_as(
+        text: &str,
+        file: &Path,
+        parse: impl Fn(&str) -> serde_yaml::Result<(Value, bool)>,
+    ) -> Result<Self, YamlError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut document = Self {
             file: Some(file.to_owned()),
             text: text.to_owned(),
             value: Value::Null,
+            repeats_keys: false,
+            hidden: HashSet::new(),
             positions: OnceLock::new(),
         };
         if let Some(at) = too_deep(text) {
             return Err(YamlError::TooDeep { at: document.place_at(Some(at)), limit: DEEPEST });
         }
-        document.value =
-            serde_yaml::from_str(text).map_err(|error| document.syntax_error(&error))?;
-        let merged = merge_keys(std::mem::take(&mut document.value), &FieldPath::default());
+        let (value, repeats_keys) = parse(text).map_err(|error| document.syntax_error(&error))?;
+        document.repeats_keys = repeats_keys;
+        let merged = merge_keys(value, &FieldPath::default());
         document.value = merged.map_err(|(path, found)| YamlError::WrongType {
             at: document.place(&path),
             expected: "a mapping to merge, or a list of mappings".to_owned(),
@@ -81,7 +103,14 @@ impl Document {
 
     /// A document that was never text; its places have fields only.
     pub fn from_value(value: Value) -> Self {
-        Self { file: None, text: String::new(), value, positions: OnceLock::new() }
+        Self {
+            file: None,
+            text: String::new(),
+            value,
+            repeats_keys: false,
+            hidden: HashSet::new(),
+            positions: OnceLock::new(),
+        }
     }
 
     /// The whole value.
@@ -92,6 +121,25 @@ impl Document {
     /// The text as read, without a byte order mark; empty for a document that was never text.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The keys that a mapping has had before, and where they are.
+    pub fn repeated_keys(&self) -> Vec<(String, Place)> {
+        if !self.repeats_keys {
+            return Vec::new();
+        }
+        let keys = self.positions().repeated_keys();
+        keys.map(|(key, at)| (key.to_owned(), self.place_at(Some(at)))).collect()
+    }
+
+    /// Takes the value at `path` out of what nodes give access to. All others keep their places.
+    pub fn hide(&mut self, path: FieldPath) {
+        self.hidden.insert(path);
+    }
+
+    /// Whether the value at `path` was taken out.
+    pub fn is_hidden(&self, path: &FieldPath) -> bool {
+        !self.hidden.is_empty() && self.hidden.contains(path)
     }
 
     /// The file that it was read from.
@@ -152,7 +200,7 @@ impl Document {
     fn syntax_error(&self, error: &serde_yaml::Error) -> YamlError {
         let problem = error.to_string();
         if problem.contains("duplicate entry")
-            && let Some((key, at)) = self.positions().repeated_key()
+            && let Some((key, at)) = self.positions().repeated_keys().next()
         {
             return YamlError::RepeatedKey { at: self.place_at(Some(at)), key: key.to_owned() };
         }
@@ -171,6 +219,17 @@ impl Document {
         };
         YamlError::Syntax { at: self.place_at(at), problem }
     }
+}
+
+/// The text of a file.
+fn read_text(path: &Path) -> Result<String, YamlError> {
+    let unreadable = |source| YamlError::Read { path: path.to_owned(), source };
+    // Pipes are welcome: shells make them of `<(…)`.
+    if std::fs::metadata(path).map_err(unreadable)?.is_dir() {
+        return Err(YamlError::NotAFile { path: path.to_owned() });
+    }
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    String::from_utf8(bytes).map_err(|_| YamlError::NotText { path: path.to_owned() })
 }
 
 /// Where the text opens more brackets and braces than [`DEEPEST`] without closing them.

@@ -55,6 +55,10 @@ impl<'a> Node<'a> {
         self.document.key_place(&self.path)
     }
 
+    fn is_hidden(&self) -> bool {
+        self.document.is_hidden(&self.path)
+    }
+
     /// Nothing, or `null`.
     pub fn is_null(&self) -> bool {
         self.value.is_null()
@@ -94,6 +98,7 @@ impl<'a> Node<'a> {
             .iter()
             .enumerate()
             .map(|(index, value)| Node { document, path: self.path.index(index), value })
+            .filter(|item| !item.is_hidden())
             .collect())
     }
 
@@ -154,7 +159,7 @@ impl<'a> Fields<'a> {
     /// The value of `name`; `null` counts as absent.
     pub fn get(&self, name: &str) -> Option<Node<'a>> {
         let value = self.mapping.get(name).filter(|value| !value.is_null())?;
-        Some(self.child(name, value))
+        Some(self.child(name, value)).filter(|child| !child.is_hidden())
     }
 
     /// The value of `name`, which has to be there.
@@ -189,6 +194,7 @@ impl<'a> Fields<'a> {
                     found: describe(other),
                 }),
             })
+            .filter(|field| !matches!(field, Ok((_, node)) if node.is_hidden()))
             .collect()
     }
 

@@ -88,12 +88,15 @@ impl Positions {
         Some(self.nodes[self.entry(path)?.0].at)
     }
 
-    /// The first key that a mapping has twice.
-    pub(super) fn repeated_key(&self) -> Option<(&str, Position)> {
-        self.nodes.iter().find_map(|node| {
-            let Content::Mapping(pairs) = &node.content else { return None };
+    /// The keys that their mapping has had before.
+    pub(super) fn repeated_keys(&self) -> impl Iterator<Item = (&str, Position)> {
+        self.nodes.iter().flat_map(move |node| {
+            let pairs = match &node.content {
+                Content::Mapping(pairs) => pairs.as_slice(),
+                _ => &[],
+            };
             let mut seen = std::collections::HashSet::new();
-            pairs.iter().find_map(|&(key, _)| {
+            pairs.iter().filter_map(move |&(key, _)| {
                 let Content::Scalar(name) = &self.nodes[key].content else { return None };
                 (!seen.insert(name)).then_some((name.as_str(), self.nodes[key].at))
             })
@@ -120,7 +123,8 @@ impl Positions {
     fn find(&self, mapping: usize, key: &str, merges_left: usize) -> Option<(usize, usize)> {
         let Content::Mapping(pairs) = &self.nodes[mapping].content else { return None };
         let named = |name: &str| {
-            pairs.iter().copied().find(
+            // Of equal keys, where there may be any, the last counts.
+            pairs.iter().rev().copied().find(
                 |&(key, _)| matches!(&self.nodes[key].content, Content::Scalar(text) if text == name),
             )
         };
@@ -198,9 +202,12 @@ mod tests {
 
     #[test]
     fn repeated_keys_are_found() {
-        assert_eq!(Positions::of("a: {b: 1, c: 2}\nd:\n  b: 1\n  b: 2\n").repeated_key(), {
-            Some(("b", (4, 3)))
-        });
-        assert_eq!(Positions::of("a: 1\nb: 1\n").repeated_key(), None);
+        let keys = |text: &str| {
+            let positions = Positions::of(text);
+            positions.repeated_keys().map(|(key, at)| (key.to_owned(), at)).collect::<Vec<_>>()
+        };
+        assert_eq!(keys("a: {b: 1, c: 2}\nd:\n  b: 1\n  b: 2\n"), [("b".to_owned(), (4, 3))]);
+        assert!(keys("a: 1\nb: 1\n").is_empty());
+        assert_eq!(value("a: 1\na: 2\n", "a"), Some((2, 4)));
     }
 }

@@ -33,7 +33,7 @@ const SPLIT_WORDS: [&[&str]; 3] = [
 /// Where the documents are.
 #[derive(Debug, Clone)]
 pub(super) struct DataConfig {
-    /// Existing files by split.
+    /// Existing files by split; none before they are found.
     pub(super) files: IndexMap<String, Vec<PathBuf>>,
     pub(super) format: Format,
     pub(super) training: Option<SplitName>,
@@ -49,16 +49,12 @@ pub(super) struct SplitName {
 }
 
 impl DataConfig {
-    /// Reads `dataset_path`, `dataset_kwargs` and the names of splits.
+    /// Reads the names of splits.
     pub(super) fn parse(document: &TaskDocument) -> Result<DataConfig, EvaluateError> {
-        let (files, format) = match document.get(FILES) {
-            Some(files) => listed_files(&files, document.get("dataset_kwargs").as_ref())?,
-            None => files_of_dataset(document)?,
-        };
         let split = |name| split_name(document.get(name));
         let data = DataConfig {
-            files,
-            format,
+            files: IndexMap::new(),
+            format: Format::Text,
             training: split("training_split")?,
             validation: split("validation_split")?,
             test: split("test_split")?,
@@ -67,6 +63,15 @@ impl DataConfig {
             document.require("test_split")?;
         }
         Ok(data)
+    }
+
+    /// Finds the files that `dataset_path` and `dataset_kwargs` stand for.
+    pub(super) fn find(&mut self, document: &TaskDocument) -> Result<(), EvaluateError> {
+        (self.files, self.format) = match document.get(FILES) {
+            Some(files) => listed_files(&files, document.get("dataset_kwargs").as_ref())?,
+            None => files_of_dataset(document)?,
+        };
+        Ok(())
     }
 }
 

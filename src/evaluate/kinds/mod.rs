@@ -3,6 +3,7 @@
 mod command;
 mod preset;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 pub use self::command::{CommandFailure, end_commands};
+use self::preset::Preset;
 use super::dataset::{FILES, read_files};
 use super::document::TaskDocument;
 use super::prompt::TaskData;
@@ -26,20 +28,30 @@ pub(super) const FIELD: &str = "evaluator";
 const COMMON: [&str; 5] = ["task", FIELD, "task_alias", "tag", "metadata"];
 
 /// Makes an evaluator of a file.
-type Load = dyn Fn(&EvaluatorFile<'_>) -> Result<Box<dyn Evaluator>, EvaluateError> + Send + Sync;
+pub(super) type Load =
+    dyn Fn(&EvaluatorFile<'_>) -> Result<Box<dyn Evaluator>, EvaluateError> + Send + Sync;
 
 /// The kinds of evaluators that files may ask for, by name. As [`Default`] they are those of this
 /// program: `perplexity`, `preference` and `command`.
 #[derive(Clone)]
 pub struct EvaluatorKinds {
-    kinds: IndexMap<String, Arc<Load>>,
+    kinds: IndexMap<String, Kind>,
+}
+
+/// How a kind's evaluators are made.
+#[derive(Clone)]
+enum Kind {
+    /// They are tasks.
+    Task(&'static Preset),
+    /// By themselves.
+    Own(Arc<Load>),
 }
 
 impl Default for EvaluatorKinds {
     fn default() -> Self {
         let mut kinds = Self { kinds: IndexMap::new() };
         for preset in &preset::PRESETS {
-            kinds.add(preset.name, |file| preset.load(file));
+            kinds.kinds.insert(preset.name.to_owned(), Kind::Task(preset));
         }
         kinds.add(command::NAME, command::load);
         kinds
@@ -57,7 +69,7 @@ impl EvaluatorKinds {
         + Sync
         + 'static,
     ) {
-        self.kinds.insert(name.into(), Arc::new(load));
+        self.kinds.insert(name.into(), Kind::Own(Arc::new(load)));
     }
 
     /// Loads what a file describes: an evaluator of the kind that it names, or a task.
@@ -65,15 +77,27 @@ impl EvaluatorKinds {
         &self,
         file: &EvaluatorFile<'_>,
     ) -> Result<Box<dyn Evaluator>, EvaluateError> {
-        let Some(node) = file.document.get(FIELD) else {
-            if let Some(files) = file.document.get(FILES) {
+        match self.described(file.document)? {
+            Described::Task(task) => file.load_task(&task),
+            Described::Own(load) => load(file),
+        }
+    }
+
+    /// What a file describes.
+    pub(super) fn described<'d>(
+        &'d self,
+        document: &'d TaskDocument,
+    ) -> Result<Described<'d>, EvaluateError> {
+        let Some(node) = document.get(FIELD) else {
+            if let Some(files) = document.get(FILES) {
                 return Err(EvaluateError::NoKind { at: files.key_place().into() });
             }
-            return file.load_task(file.document);
+            return Ok(Described::Task(Cow::Borrowed(document)));
         };
         let name = node.text()?;
         match self.kinds.get(name) {
-            Some(load) => load(file),
+            Some(Kind::Task(preset)) => Ok(Described::Task(Cow::Owned(preset.expand(document)?))),
+            Some(Kind::Own(load)) => Ok(Described::Own(&**load)),
             None => {
                 let (at, name) = (node.place().into(), name.to_owned());
                 let known = self.kinds.keys().cloned().collect();
@@ -81,6 +105,14 @@ impl EvaluatorKinds {
             }
         }
     }
+}
+
+/// What a file describes.
+pub(super) enum Described<'d> {
+    /// A task, with all that its kind of evaluator fills in.
+    Task(Cow<'d, TaskDocument>),
+    /// An evaluator that is no task.
+    Own(&'d Load),
 }
 
 impl fmt::Debug for EvaluatorKinds {

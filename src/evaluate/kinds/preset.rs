@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use super::{EvaluatorFile, FIELD};
+use super::FIELD;
 use crate::config::yaml::Document;
+use crate::evaluate::EvaluateError;
 use crate::evaluate::dataset::FILES;
 use crate::evaluate::document::TaskDocument;
-use crate::evaluate::{EvaluateError, Evaluator};
 
 /// A kind of evaluator that is a task.
 pub(super) struct Preset {
@@ -26,15 +26,8 @@ pub(super) const PRESETS: [Preset; 2] = [
 ];
 
 impl Preset {
-    pub(super) fn load(
-        &self,
-        file: &EvaluatorFile<'_>,
-    ) -> Result<Box<dyn Evaluator>, EvaluateError> {
-        file.load_task(&self.expand(file.document)?)
-    }
-
     /// The task that a file of this kind stands for.
-    fn expand(&self, document: &TaskDocument) -> Result<TaskDocument, EvaluateError> {
+    pub(super) fn expand(&self, document: &TaskDocument) -> Result<TaskDocument, EvaluateError> {
         document.require(FILES)?;
         let file = format!("evaluator `{}`", self.name);
         let fields = Document::parse(self.fields, Path::new(&file))?;
