@@ -1,10 +1,12 @@
 //! Finding tasks by name in directories of task files.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
 use super::document::TaskDocument;
+use super::functions::{self, Functions};
 use super::prompt::TaskData;
 use super::task::TaskConfig;
 use super::{EvaluateError, Evaluator, TaskOptions, Tokenizer, preset};
@@ -16,6 +18,7 @@ pub struct TaskLibrary {
     directories: Vec<PathBuf>,
     pub(super) entries: IndexMap<String, Entry>,
     unreadable: Vec<(PathBuf, YamlError)>,
+    functions: Arc<Functions>,
 }
 
 /// What a name stands for.
@@ -46,6 +49,7 @@ impl TaskLibrary {
             directories: directories.to_vec(),
             entries: IndexMap::new(),
             unreadable: Vec::new(),
+            functions: Arc::new(Functions::of(directories)),
         };
         for directory in directories {
             let mut found = IndexMap::new();
@@ -88,7 +92,12 @@ impl TaskLibrary {
         tokenizer: &Tokenizer,
         options: &TaskOptions,
     ) -> Result<Box<dyn Evaluator>, EvaluateError> {
-        prepare(&TaskDocument::read(&self.find(name)?)?, None, tokenizer, options)
+        prepare(&self.document(&self.find(name)?)?, None, tokenizer, options)
+    }
+
+    /// Reads the file of a task or group.
+    pub(super) fn document(&self, path: &Path) -> Result<TaskDocument, EvaluateError> {
+        Ok(TaskDocument::read(path)?.with_functions(&self.functions))
     }
 
     /// The file of a task.
@@ -191,7 +200,7 @@ fn tag_names(fields: &Fields<'_>) -> Vec<String> {
     }
 }
 
-/// Every `*.yaml` file below a directory, sorted by path. Links to directories are not followed.
+/// Every `*.yaml` file below a directory but those with substitutes for functions, sorted by path. Links to directories are not followed.
 fn task_files(directory: &Path) -> Result<Vec<PathBuf>, EvaluateError> {
     let read = |path: &Path, source| EvaluateError::Read { path: path.to_owned(), source };
     let mut files = Vec::new();
@@ -204,7 +213,9 @@ fn task_files(directory: &Path) -> Result<Vec<PathBuf>, EvaluateError> {
             let kind = entry.file_type().map_err(|source| read(&path, source))?;
             if kind.is_dir() {
                 waiting.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            } else if path.extension().is_some_and(|extension| extension == "yaml")
+                && path.file_name().is_none_or(|name| name != functions::FILE)
+            {
                 files.push(path);
             }
         }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::aggregation::Aggregation;
 use super::chrf::Chrf;
 use super::filter::Pipeline;
+use super::functions::TaskFunctions;
 use super::python::Pattern;
 use super::{EvaluateError, MetricValues, bleu, metric_key};
 use crate::config::yaml::Fields;
@@ -83,6 +84,10 @@ struct Definition {
 const NUMBERS: &[Aggregation] =
     &[Aggregation::Mean, Aggregation::Median, Aggregation::NanMean, Aggregation::Perplexity];
 
+/// What may be made of right and chosen answers.
+const AGREEMENT: &[Aggregation] =
+    &[Aggregation::F1, Aggregation::Mcc, Aggregation::WeightedF1, Aggregation::MicroF1];
+
 /// Every metric. To add one, add a line and a variant of [`Measure`].
 const METRICS: &[Definition] = &[
     Definition {
@@ -92,8 +97,12 @@ const METRICS: &[Definition] = &[
     of_choices("acc_norm", Measure::AccuracyPerCharacter, NUMBERS),
     of_choices("acc_bytes", Measure::AccuracyPerByte, NUMBERS),
     of_choices("acc_mutual_info", Measure::AccuracyMutualInformation, NUMBERS),
-    of_choices("f1", Measure::Choice, &[Aggregation::F1, Aggregation::Mcc]),
-    of_choices("mcc", Measure::Choice, &[Aggregation::Mcc, Aggregation::F1]),
+    of_choices("f1", Measure::Choice, AGREEMENT),
+    of_choices(
+        "mcc",
+        Measure::Choice,
+        &[Aggregation::Mcc, Aggregation::F1, Aggregation::WeightedF1, Aggregation::MicroF1],
+    ),
     Definition {
         higher_is_better: false,
         ..of_choices("brier_score", Measure::BrierScore, &[Aggregation::BrierScore])
@@ -164,6 +173,9 @@ pub(super) struct Metric {
     pub(super) measure: Measure,
     higher_is_better: bool,
     aggregation: Aggregation,
+    /// Whether there is no standard error in any case, as for functions in the harness.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    lacks_error: bool,
     pub(super) normalization: Normalization,
 }
 
@@ -176,12 +188,17 @@ impl Metric {
             measure: found.measure,
             higher_is_better: found.higher_is_better,
             aggregation: found.aggregations[0],
+            lacks_error: false,
             normalization: Normalization::default(),
         })
     }
 
     /// Reads an entry of `metric_list`.
-    pub(super) fn parse(fields: &Fields<'_>, output_type: &str) -> Result<Metric, EvaluateError> {
+    pub(super) fn parse(
+        fields: &Fields<'_>,
+        functions: TaskFunctions<'_>,
+        output_type: &str,
+    ) -> Result<Metric, EvaluateError> {
         let node = fields.require("metric")?;
         let name = node.text()?;
         let Some(mut metric) = Metric::named(name, output_type) else {
@@ -195,12 +212,17 @@ impl Metric {
         if let Some(node) = fields.get("aggregation") {
             let definition = METRICS.iter().find(|known| known.name == name);
             let allowed = definition.map_or(NUMBERS, |definition| definition.aggregations);
-            let wanted = node.text()?;
+            let substitute = functions.substitute(&node)?;
+            let wanted = match &substitute {
+                Some(substitute) => substitute.aggregation()?,
+                None => node.text()?,
+            };
             let Some(found) = allowed.iter().find(|known| known.names().contains(&wanted)) else {
                 let known = allowed.iter().map(|known| known.names()[0]).collect();
                 return Err(EvaluateError::unsupported(&node, "aggregation", wanted, known));
             };
             metric.aggregation = *found;
+            metric.lacks_error = substitute.is_some();
         }
         if let Some(node) = fields.get("higher_is_better") {
             metric.higher_is_better = node.boolean()?;
@@ -262,7 +284,11 @@ impl Metrics {
         values: &MetricValues,
         iterations: usize,
     ) -> Option<f64> {
-        self.find(key)?.aggregation.standard_error(values, iterations)
+        let metric = self.find(key)?;
+        if metric.lacks_error {
+            return None;
+        }
+        metric.aggregation.standard_error(values, iterations)
     }
 
     fn find(&self, key: &str) -> Option<&Metric> {
@@ -317,10 +343,12 @@ mod tests {
 
     use super::*;
     use crate::config::yaml::Document;
+    use crate::evaluate::functions::Functions;
 
     fn parse(entry: &str, output_type: &str) -> Result<Metric, EvaluateError> {
         let document = Document::parse(entry, Path::new("task.yaml"))?;
-        Metric::parse(&document.root().fields()?, output_type)
+        let functions = Functions::default();
+        Metric::parse(&document.root().fields()?, functions.of_task("t"), output_type)
     }
 
     #[test]

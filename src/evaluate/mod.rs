@@ -19,6 +19,7 @@ mod document;
 mod error;
 mod field;
 mod filter;
+mod functions;
 mod generation;
 mod group;
 mod harness_task;
