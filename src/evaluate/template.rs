@@ -116,8 +116,12 @@ fn describe(error: Error) -> String {
 /// since a template meets the same ones for every document.
 fn add_regex_replace(environment: &mut Environment<'static>) {
     let known: Arc<Mutex<HashMap<String, Pattern>>> = Arc::default();
-    let replace = move |text: &str, pattern: &str, replacement: &str, options: Kwargs| {
-        let count: Option<usize> = options.get("count")?;
+    let replace = move |text: &str,
+                        pattern: &str,
+                        replacement: &str,
+                        count: Option<usize>,
+                        options: Kwargs| {
+        let count = count.or(options.get("count")?);
         options.assert_all_used()?;
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         if !known.contains_key(pattern) {
@@ -187,7 +191,7 @@ pub(super) fn python_method(
             };
             Ok(Value::from(rest.unwrap_or(text)))
         }
-        (ValueKind::Seq, "index") => {
+        (ValueKind::Seq | ValueKind::Iterable, "index") => {
             let (wanted,): (Value,) = from_args(arguments)?;
             match value.try_iter()?.position(|item| item == wanted) {
                 Some(index) => Ok(Value::from(index)),

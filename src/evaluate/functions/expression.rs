@@ -6,7 +6,7 @@ use minijinja::value::{Serde, ValueKind, merge_maps};
 use minijinja::{Environment, Error, ErrorKind, Value};
 
 use crate::evaluate::data::Document;
-use crate::evaluate::python::{parse_literal, strip, to_text};
+use crate::evaluate::python::{Pattern, parse_literal, strip, to_text};
 use crate::evaluate::template::Template;
 
 /// The variable that a template sets to its value.
@@ -88,6 +88,14 @@ fn to_json(value: &Value) -> Result<serde_json::Value, String> {
 /// What templates of substitutes can do beside those of tasks.
 fn add_filters(environment: &mut Environment<'static>) {
     environment.add_filter("strip", |text: &str| strip(text).to_owned());
+    environment.add_filter("regex_find_all", |text: &str, pattern: &str| {
+        let pattern = Pattern::new(pattern).map_err(failure)?;
+        let matches = pattern.find_all(text).into_iter().map(|groups| match groups.as_slice() {
+            [only] => Value::from(only.as_str()),
+            _ => Value::from(groups),
+        });
+        Ok::<_, Error>(matches.collect::<Value>())
+    });
     environment.add_filter("literal", |text: &str| match parse_literal(text) {
         Some(value) => Ok(Value::from(Serde(value))),
         None => Err(failure(format!("not a literal of Python: {text:?}"))),

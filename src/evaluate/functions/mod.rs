@@ -32,10 +32,12 @@ pub(super) const FILE: &str = "functions.yaml";
 const TAG: &str = "function";
 
 /// Our own substitutes, by theme. To add a file, add a line.
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 5] = [
     ("functions/african.yaml", include_str!("african.yaml")),
-    ("functions/filters.yaml", include_str!("filters.yaml")),
+    ("functions/arabic.yaml", include_str!("arabic.yaml")),
+    ("functions/exams.yaml", include_str!("exams.yaml")),
     ("functions/mmlu.yaml", include_str!("mmlu.yaml")),
+    ("functions/reasoning.yaml", include_str!("reasoning.yaml")),
 ];
 
 /// The substitutes that tasks may use: those in files of users, read when they are first needed, and
