@@ -55,6 +55,33 @@ enum ErrorRule {
 }
 
 impl Aggregation {
+    /// Those of the values that templates compute.
+    pub(super) const OF_TEMPLATES: &[Aggregation] = &[
+        Aggregation::Mean,
+        Aggregation::Median,
+        Aggregation::NanMean,
+        Aggregation::Perplexity,
+        Aggregation::WeightedPerplexity,
+        Aggregation::BitsPerByte,
+        Aggregation::F1,
+        Aggregation::WeightedF1,
+        Aggregation::MicroF1,
+        Aggregation::Mcc,
+    ];
+
+    /// How many numbers of an item it needs of [`Aggregation::OF_TEMPLATES`].
+    pub(super) fn width(self) -> usize {
+        match self {
+            Aggregation::WeightedPerplexity
+            | Aggregation::BitsPerByte
+            | Aggregation::F1
+            | Aggregation::WeightedF1
+            | Aggregation::MicroF1
+            | Aggregation::Mcc => 2,
+            _ => 1,
+        }
+    }
+
     /// Its names in task files, the usual one first.
     pub(super) fn names(self) -> &'static [&'static str] {
         match self {

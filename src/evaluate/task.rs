@@ -35,6 +35,7 @@ const READ: &[&str] = &[
     "num_fewshot",
     "fewshot_config",
     "process_docs",
+    "process_results",
     "metric_list",
     "generation_kwargs",
     "repeats",
@@ -53,15 +54,8 @@ const WITHOUT_EFFECT: &[&str] = &[
 ];
 
 /// Fields that need Python or other inputs than text; `false` and nothing are harmless.
-const REFUSED: &[&str] = &[
-    "class",
-    "process_results",
-    "custom_dataset",
-    "doc_to_image",
-    "doc_to_audio",
-    "unsafe_code",
-    "use_prompt",
-];
+const REFUSED: &[&str] =
+    &["class", "custom_dataset", "doc_to_image", "doc_to_audio", "unsafe_code", "use_prompt"];
 
 /// The version of tasks without one, as the harness reports it.
 const VERSION: &str = "Yaml";
@@ -218,13 +212,28 @@ fn parse_metrics(
     functions: TaskFunctions<'_>,
     output_type: &registry::OutputType,
 ) -> Result<Vec<Metric>, EvaluateError> {
+    let results = match document.get("process_results") {
+        Some(node) => match functions.substitute(&node)? {
+            Some(results) => Some(results),
+            None => {
+                return Err(node
+                    .wrong_type("a function, such as `!function utils.process_results`")
+                    .into());
+            }
+        },
+        None => None,
+    };
     let Some(list) = document.get("metric_list") else {
-        let defaults = output_type.default_metrics.iter();
-        return Ok(defaults.filter_map(|name| Metric::named(name, output_type.name)).collect());
+        let default = |name: &&'static str| match &results {
+            Some(results) => Ok(Some(Metric::computed(name, results.result(name)?))),
+            None => Ok(Metric::named(name, output_type.name)),
+        };
+        let defaults = output_type.default_metrics.iter().map(default);
+        return defaults.filter_map(Result::transpose).collect();
     };
     let mut metrics: Vec<Metric> = Vec::new();
     for node in list.items()? {
-        let metric = Metric::parse(&node.fields()?, functions, output_type.name)?;
+        let metric = Metric::parse(&node.fields()?, functions, results.as_ref(), output_type.name)?;
         // The last entry of a name counts, as it does for keys.
         metrics.retain(|earlier| earlier.name != metric.name);
         metrics.push(metric);

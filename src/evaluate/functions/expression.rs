@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use minijinja::value::{Serde, ValueKind, merge_maps};
-use minijinja::{Environment, Error, ErrorKind, Value};
+use minijinja::value::{ValueKind, merge_maps};
+use minijinja::{Environment, Value};
 
 use crate::evaluate::data::Document;
-use crate::evaluate::python::{Pattern, parse_literal, strip, to_text};
+use crate::evaluate::python::to_text;
 use crate::evaluate::template::Template;
 
 /// The variable that a template sets to its value.
@@ -36,7 +36,7 @@ impl Expression {
             Some(expression) => format!("{{% set {RESULT} = ({expression}) %}}"),
             None => source.to_owned(),
         };
-        Ok(Expression::Template(Box::new(Template::with(&source, add_filters)?)))
+        Ok(Expression::Template(Box::new(Template::with(&source, super::filters::add)?)))
     }
 
     /// The value for a document; `variables` win over its columns. The error says what failed.
@@ -83,25 +83,4 @@ fn to_json(value: &Value) -> Result<serde_json::Value, String> {
         }
         _ => serde_json::to_value(value).map_err(|error| error.to_string()),
     }
-}
-
-/// What templates of substitutes can do beside those of tasks.
-fn add_filters(environment: &mut Environment<'static>) {
-    environment.add_filter("strip", |text: &str| strip(text).to_owned());
-    environment.add_filter("regex_find_all", |text: &str, pattern: &str| {
-        let pattern = Pattern::new(pattern).map_err(failure)?;
-        let matches = pattern.find_all(text).into_iter().map(|groups| match groups.as_slice() {
-            [only] => Value::from(only.as_str()),
-            _ => Value::from(groups),
-        });
-        Ok::<_, Error>(matches.collect::<Value>())
-    });
-    environment.add_filter("literal", |text: &str| match parse_literal(text) {
-        Some(value) => Ok(Value::from(Serde(value))),
-        None => Err(failure(format!("not a literal of Python: {text:?}"))),
-    });
-}
-
-fn failure(problem: String) -> Error {
-    Error::new(ErrorKind::InvalidOperation, problem)
 }

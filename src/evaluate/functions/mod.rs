@@ -8,7 +8,9 @@
 
 mod documents;
 mod expression;
+mod filters;
 mod pattern;
+mod results;
 mod table;
 
 use std::collections::HashMap;
@@ -20,6 +22,7 @@ use minijinja::Value;
 
 pub(super) use self::documents::DocumentSteps;
 pub(super) use self::expression::Expression;
+pub(super) use self::results::ResultTemplate;
 use self::table::{Action, Definition, Module, Table};
 use super::EvaluateError;
 use super::sample::sha256;
@@ -57,11 +60,12 @@ pub(super) struct TaskFunctions<'a> {
 }
 
 /// Fields that may be functions; of lists all items may.
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "doc_to_text",
     "doc_to_target",
     "doc_to_choice",
     "process_docs",
+    "process_results",
     "fewshot_config.doc_to_text",
     "fewshot_config.doc_to_target",
     "fewshot_config.doc_to_choice",
@@ -94,6 +98,8 @@ enum NoSubstitute {
     Ambiguous(PathBuf),
     /// A function that a field cannot have, or a substitute for another field.
     Misplaced,
+    /// The substitute does not compute a metric that the task has.
+    Metric(String),
 }
 
 /// The function that a value names.
@@ -220,6 +226,20 @@ impl Substitute {
         match &self.definition.action {
             Action::Documents(steps) => Ok(steps.with_variables(self.variables.clone())),
             _ => Err(self.misplaced()),
+        }
+    }
+
+    /// The value of a metric that it computes.
+    pub(super) fn result(&self, metric: &str) -> Result<ResultTemplate, EvaluateError> {
+        let Action::Results(metrics) = &self.definition.action else {
+            return Err(self.misplaced());
+        };
+        match metrics.iter().find(|(name, _)| name == metric) {
+            Some((_, template)) => Ok(template.with_variables(&self.variables)),
+            None => {
+                let problem = NoSubstitute::Metric(metric.to_owned());
+                Err(no_substitute(&self.at, &self.task, &self.function, problem))
+            }
         }
     }
 
@@ -359,6 +379,9 @@ impl fmt::Display for NoSubstitute {
                 "whose substitute depends on the text of `{}`, which is not there",
                 file.display()
             ),
+            NoSubstitute::Metric(name) => {
+                write!(f, "whose substitute says nothing of the metric `{name}`")
+            }
             NoSubstitute::Misplaced => f.write_str("which has no substitute for this field"),
         }
     }

@@ -9,6 +9,7 @@ use minijinja::value::{Serde, merge_maps};
 use super::documents::{DocumentSteps, read_expression};
 use super::expression::Expression;
 use super::pattern::{Captures, NamePattern};
+use super::results::ResultTemplate;
 use crate::config::yaml::{Document, Fields, Node, Place, YamlError};
 use crate::evaluate::EvaluateError;
 
@@ -48,6 +49,8 @@ pub(super) enum Action {
     Documents(DocumentSteps),
     /// Is the aggregation of that name.
     Aggregation(String),
+    /// Judges what a model answered: the value of each metric.
+    Results(Vec<(String, ResultTemplate)>),
 }
 
 /// The name of an action's field.
@@ -58,6 +61,12 @@ const ACTIONS: &[(&str, ReadAction)] = &[
     ("value", |node| Ok(Action::Value(read_expression(node)?))),
     ("documents", |node| Ok(Action::Documents(DocumentSteps::parse(node)?))),
     ("aggregation", |node| Ok(Action::Aggregation(node.text()?.to_owned()))),
+    ("results", |node| {
+        let metrics = node.fields()?.all()?.into_iter();
+        let metrics = metrics
+            .map(|(name, template)| Ok((name.to_owned(), ResultTemplate::parse(&template)?)));
+        Ok(Action::Results(metrics.collect::<Result<_, EvaluateError>>()?))
+    }),
 ];
 
 impl Table {
