@@ -29,6 +29,10 @@ pub(super) enum Aggregation {
     /// The harmonic mean of precision and recall of class 1, of pairs of what is right and what is
     /// chosen.
     F1,
+    /// The mean over classes of the same of each class, weighted by how often it is right.
+    WeightedF1,
+    /// The same of all classes' counts together: the share of pairs that agree.
+    MicroF1,
     /// Matthews correlation of what is right and what is chosen, for any number of classes.
     Mcc,
     /// The mean of squared distances.
@@ -51,6 +55,33 @@ enum ErrorRule {
 }
 
 impl Aggregation {
+    /// Those of the values that templates compute.
+    pub(super) const OF_TEMPLATES: &[Aggregation] = &[
+        Aggregation::Mean,
+        Aggregation::Median,
+        Aggregation::NanMean,
+        Aggregation::Perplexity,
+        Aggregation::WeightedPerplexity,
+        Aggregation::BitsPerByte,
+        Aggregation::F1,
+        Aggregation::WeightedF1,
+        Aggregation::MicroF1,
+        Aggregation::Mcc,
+    ];
+
+    /// How many numbers of an item it needs of [`Aggregation::OF_TEMPLATES`].
+    pub(super) fn width(self) -> usize {
+        match self {
+            Aggregation::WeightedPerplexity
+            | Aggregation::BitsPerByte
+            | Aggregation::F1
+            | Aggregation::WeightedF1
+            | Aggregation::MicroF1
+            | Aggregation::Mcc => 2,
+            _ => 1,
+        }
+    }
+
     /// Its names in task files, the usual one first.
     pub(super) fn names(self) -> &'static [&'static str] {
         match self {
@@ -61,6 +92,8 @@ impl Aggregation {
             Aggregation::WeightedPerplexity => &["weighted_perplexity"],
             Aggregation::BitsPerByte => &["bits_per_byte"],
             Aggregation::F1 => &["f1"],
+            Aggregation::WeightedF1 => &["weighted_f1"],
+            Aggregation::MicroF1 => &["micro_f1"],
             Aggregation::Mcc => &["matthews_corrcoef", "mcc"],
             Aggregation::BrierScore => &["brier_score"],
             Aggregation::Bleu => &["bleu"],
@@ -105,6 +138,8 @@ impl Aggregation {
             | Aggregation::Mcc => ErrorRule::Bootstrap(usize::MAX),
             Aggregation::WeightedPerplexity
             | Aggregation::BitsPerByte
+            | Aggregation::WeightedF1
+            | Aggregation::MicroF1
             | Aggregation::BrierScore => ErrorRule::Missing,
         }
     }
@@ -132,6 +167,11 @@ impl Aggregation {
                 -(first.sum::<f64>() / second.sum::<f64>()) / std::f64::consts::LN_2
             }
             Aggregation::F1 => f1(first.zip(second)),
+            Aggregation::WeightedF1 => weighted_f1(first.zip(second)),
+            Aggregation::MicroF1 => {
+                let agreeing = first.zip(second).filter(|(right, chosen)| right == chosen).count();
+                agreeing as f64 / n_items
+            }
             Aggregation::Mcc => matthews_correlation(first.zip(second), n_items),
             Aggregation::Bleu => bleu::score(&column_sums(values, items)),
             Aggregation::Chrf => Chrf::score(&column_sums(values, items)),
@@ -159,6 +199,25 @@ fn f1(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
         either += f64::from(u8::from(right)) + f64::from(u8::from(chosen));
     }
     if either == 0.0 { 0.0 } else { 2.0 * both / either }
+}
+
+/// F1 of every class, in their order, weighted by how often it is right.
+fn weighted_f1(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let pairs: Vec<(f64, f64)> = pairs.collect();
+    let mut classes: Vec<f64> = pairs.iter().map(|pair| pair.0).collect();
+    classes.sort_by(f64::total_cmp);
+    classes.dedup();
+    let weighted = classes.into_iter().map(|class| {
+        let of_class = pairs.iter().map(|pair| (pair.0 == class, pair.1 == class));
+        let (mut both, mut right, mut chosen) = (0.0, 0.0, 0.0);
+        for (is_right, is_chosen) in of_class {
+            both += f64::from(u8::from(is_right && is_chosen));
+            right += f64::from(u8::from(is_right));
+            chosen += f64::from(u8::from(is_chosen));
+        }
+        2.0 * both / (right + chosen) * right
+    });
+    weighted.sum::<f64>() / pairs.len() as f64
 }
 
 /// Gorodkin's correlation of two divisions into classes (2004), which is Matthews' of two; 0 where

@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use serde_yaml::Value;
 
 use super::EvaluateError;
+use super::functions::Functions;
 use crate::config::yaml::{Document, FieldPath, Fields, Node, Place, Step, YamlError};
 
 /// A task or group with all that its fields come from, merged: a key of the file itself wins over an
@@ -22,6 +23,8 @@ pub(super) struct TaskDocument {
     owners: IndexMap<String, Mapping>,
     /// The mapping that is the task's or group's own.
     own: Mapping,
+    /// What stands for Python functions in the fields.
+    functions: Arc<Functions>,
 }
 
 /// Files that are included, each parsed once however many tasks include it.
@@ -62,7 +65,9 @@ impl TaskDocument {
         included: &IncludedFiles,
     ) -> Result<TaskDocument, EvaluateError> {
         let own = Mapping { document: 0, path: FieldPath::default() };
-        let mut merged = TaskDocument { documents: Vec::new(), owners: IndexMap::new(), own };
+        let functions = Arc::default();
+        let mut merged =
+            TaskDocument { documents: Vec::new(), owners: IndexMap::new(), own, functions };
         let document = Arc::new(Document::read_with_repeated_keys(path)?);
         merged.add(path, document, included, &mut Vec::new())?;
         merged.own.document = merged.documents.len() - 1;
@@ -74,7 +79,19 @@ impl TaskDocument {
         let own = Mapping { document: 0, path: node.path().clone() };
         let keys = node.fields()?.all()?;
         let owners = keys.iter().map(|(name, _)| ((*name).to_owned(), own.clone())).collect();
-        Ok(TaskDocument { documents: vec![Arc::new(node.document().clone())], owners, own })
+        let documents = vec![Arc::new(node.document().clone())];
+        Ok(TaskDocument { documents, owners, own, functions: Arc::default() })
+    }
+
+    /// The same, with substitutes for the Python functions in it.
+    #[must_use]
+    pub(super) fn with_functions(self, functions: &Arc<Functions>) -> TaskDocument {
+        TaskDocument { functions: Arc::clone(functions), ..self }
+    }
+
+    /// What stands for Python functions in the fields.
+    pub(super) fn functions(&self) -> &Functions {
+        &self.functions
     }
 
     fn add(
@@ -257,21 +274,5 @@ fn not_found_at(error: YamlError, include: &Node<'_>, path: &Path) -> EvaluateEr
             EvaluateError::NoInclude { at, path }
         }
         error => error.into(),
-    }
-}
-
-/// The first value that is a Python function, searched from `node` down.
-pub(super) fn find_function<'a>(node: &Node<'a>) -> Option<(Node<'a>, String)> {
-    match node.value() {
-        Value::Tagged(tagged) if tagged.tag == "function" => {
-            let name = tagged.value.as_str().unwrap_or_default().to_owned();
-            Some((node.clone(), name))
-        }
-        Value::Sequence(_) => node.items().ok()?.iter().find_map(find_function),
-        Value::Mapping(_) => {
-            let fields = node.fields().ok()?.all().ok()?;
-            fields.iter().find_map(|(_, child)| find_function(child))
-        }
-        _ => None,
     }
 }

@@ -184,7 +184,7 @@ pub enum EvaluateError {
     },
 
     /// A field needs a Python function.
-    #[error("{at}: task `{task}` needs the Python function `{function}`, which cannot be run")]
+    #[error("{at}: task `{task}` needs the Python function `{function}`, {problem}")]
     Function {
         /// The field.
         at: Box<Place>,
@@ -192,6 +192,8 @@ pub enum EvaluateError {
         task: String,
         /// The function as written behind `!function`.
         function: String,
+        /// Why it has no substitute, as the end of a sentence.
+        problem: String,
     },
 
     /// A model's chat template is no valid template.
@@ -386,6 +388,15 @@ pub enum EvaluateError {
         path: PathBuf,
     },
 
+    /// The steps that stand for `process_docs` leave nothing.
+    #[error("{at}: no document of split `{split}` is left")]
+    NoDocumentsLeft {
+        /// The steps.
+        at: Box<Place>,
+        /// The split.
+        split: String,
+    },
+
     /// The task names a split that has no data.
     #[error("{at}: there is no split `{split}` in `data_files`")]
     NoSplit {
@@ -553,7 +564,11 @@ impl EvaluateError {
             ),
             Self::NoSplit { split, known, .. } => Some(did_you_mean(split, known)),
             Self::Function { .. } => {
-                Some("write the value as a Jinja template if it can be one".to_owned())
+                Some(
+                    "say what the function does in a file `functions.yaml`, beside the task or at the \
+                     top of a directory of tasks; docs/functions.md tells how"
+                        .to_owned(),
+                )
             }
             _ => None,
         }

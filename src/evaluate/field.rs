@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::EvaluateError;
 use super::data::{Document, describe};
 use super::error::Row;
+use super::functions::{Expression, TaskFunctions};
 use super::python::{is_digits, parse_literal, to_text};
 use super::template::Template;
 use crate::config::yaml::{Node, Place};
@@ -28,6 +29,8 @@ enum Source {
     Constant(Value),
     /// A text as written: a column or a template, depending on the data.
     Text(String, Box<Template>),
+    /// What stands for a function, with the variables of its template.
+    Function(Expression, minijinja::Value),
 }
 
 impl Field {
@@ -49,6 +52,16 @@ impl Field {
         Ok(Field { at, source })
     }
 
+    /// Reads a field that may also be a function with a substitute.
+    pub(super) fn parse_with(
+        node: &Node<'_>,
+        functions: TaskFunctions<'_>,
+    ) -> Result<Field, EvaluateError> {
+        let Some(substitute) = functions.substitute(node)? else { return Field::parse(node) };
+        let source = Source::Function(substitute.value()?, substitute.variables().clone());
+        Ok(Field { at: Box::new(substitute.place().clone()), source })
+    }
+
     /// The value for a document.
     fn resolve(
         &self,
@@ -58,6 +71,12 @@ impl Field {
     ) -> Result<Resolved, EvaluateError> {
         match &self.source {
             Source::Constant(value) => Ok(Resolved { value: value.clone(), is_rendered: false }),
+            Source::Function(expression, variables) => {
+                let value = expression.value(variables, document).map_err(|problem| {
+                    EvaluateError::Template { at: self.at.clone(), row, problem }
+                })?;
+                Ok(Resolved { value, is_rendered: false })
+            }
             Source::Text(text, template) => {
                 if columns.contains(text)
                     && let Some(value) = document.columns.get(text)
@@ -76,7 +95,7 @@ impl Field {
     pub(super) fn written(&self) -> &str {
         match &self.source {
             Source::Text(text, _) => text,
-            Source::Constant(_) => "",
+            Source::Constant(_) | Source::Function(..) => "",
         }
     }
 

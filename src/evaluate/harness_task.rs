@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
+use super::data::Document;
+use super::error::Row;
 use super::filter::Pipeline;
 use super::metric::{Metric, Metrics};
 use super::prompt::TaskData;
@@ -80,6 +82,9 @@ pub(super) trait TaskKind: Send + Sync + 'static {
         values: &mut MetricValues,
     );
 
+    /// What templates that judge an answer, filtered, know of it.
+    fn variables(question: &Self::Question, answer: &Self::Answer) -> minijinja::Value;
+
     /// For each request of an item, the responses to each of its repeats.
     fn responses(answer: &Self::Answer) -> Vec<Vec<Response>>;
 
@@ -106,6 +111,8 @@ pub(super) struct HarnessTask<K: TaskKind> {
     metrics: Metrics,
     pipelines: Vec<Pipeline>,
     items: Vec<Item<K::Question>>,
+    /// The rows of all items, if a metric is computed from them.
+    documents: Vec<Document>,
     kind: K,
 }
 
@@ -124,6 +131,9 @@ impl<K: TaskKind> HarnessTask<K> {
         warnings.extend(kind.warnings());
         let info = data.info(options);
         let config = data.config;
+        let mut documents = data.documents;
+        let is_computed = config.metrics.iter().any(|metric| metric.template.is_some());
+        documents.truncate(if is_computed { items.len() } else { 0 });
         Ok(HarnessTask {
             name: config.name,
             info,
@@ -131,6 +141,7 @@ impl<K: TaskKind> HarnessTask<K> {
             metrics: Metrics::new(config.metrics, &config.pipelines),
             pipelines: config.pipelines,
             items,
+            documents,
             kind,
         })
     }
@@ -178,7 +189,11 @@ impl<K: TaskKind> Evaluator for HarnessTask<K> {
 
     fn fingerprint(&self, item: usize) -> String {
         let Item { prompt, question, .. } = &self.items[item];
-        K::fingerprint(prompt, question)
+        let fingerprint = K::fingerprint(prompt, question);
+        match self.documents.get(item) {
+            Some(document) => format!("{fingerprint}\n{}", json!(document.columns)),
+            None => fingerprint,
+        }
     }
 
     fn metrics(&self) -> IndexMap<String, bool> {
@@ -215,19 +230,31 @@ impl<K: TaskKind> Evaluator for HarnessTask<K> {
                 .map(|(&(_, question), answer)| (question, K::filter(question, answer, pipeline)))
                 .collect();
             for (index, metric) in self.metrics.list.iter().enumerate() {
-                let mut column = MetricValues::new(metric.measure.width());
-                for (question, answer) in &judged {
-                    K::measure(question, answer, index, metric, &mut column);
+                let mut column = MetricValues::new(metric.width());
+                for ((question, answer), &item) in judged.iter().zip(items) {
+                    match &metric.template {
+                        Some(template) => {
+                            let (said, row) = (K::variables(question, answer), Row::Item(item));
+                            let document = &self.documents[item];
+                            column.push(&template.numbers(said, document, row, metric.width())?);
+                        }
+                        None => K::measure(question, answer, index, metric, &mut column),
+                    }
                 }
-                values.insert(metric_key(metric.name, &pipeline.name), column);
+                values.insert(metric_key(&metric.name, &pipeline.name), column);
             }
-            for (responses, (question, answer)) in responses.iter_mut().zip(&judged) {
+            let notes = responses.iter_mut().zip(&judged).enumerate();
+            for (position, (responses, (question, answer))) in notes {
                 let said = K::responses(answer).into_iter().flatten().collect();
                 responses.filtered.insert(pipeline.name.clone(), said);
                 for metric in &self.metrics.list {
-                    if let Some(note) = K::note(question, answer, metric) {
-                        responses.noted.insert(metric_key(metric.name, &pipeline.name), note);
-                    }
+                    let key = metric_key(&metric.name, &pipeline.name);
+                    let note = match metric.template {
+                        Some(_) if metric.width() > 1 => Some(json!(values[&key].row(position))),
+                        Some(_) => None,
+                        None => K::note(question, answer, metric),
+                    };
+                    responses.noted.extend(note.map(|note| (key, note)));
                 }
             }
         }

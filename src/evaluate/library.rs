@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use serde_yaml::Value;
 
 use super::document::{IncludedFiles, TaskDocument};
+use super::functions::{self, Functions};
 use super::kinds::{EvaluatorFile, EvaluatorKinds, FIELD};
 use super::{EvaluateError, Evaluator, TaskOptions, TokenizerSource};
 use crate::config::yaml::Document;
@@ -21,6 +22,7 @@ pub struct TaskLibrary {
     /// Files that cannot be read.
     unreadable: Vec<PathBuf>,
     pub(super) kinds: Arc<EvaluatorKinds>,
+    functions: Arc<Functions>,
 }
 
 /// What a name stands for.
@@ -67,6 +69,7 @@ impl TaskLibrary {
             entries: IndexMap::new(),
             unreadable: Vec::new(),
             kinds: Arc::default(),
+            functions: Arc::new(Functions::of(directories)),
         };
         let included = IncludedFiles::default();
         for directory in directories {
@@ -151,8 +154,22 @@ impl TaskLibrary {
         tokenizer: &dyn TokenizerSource,
         options: &TaskOptions,
     ) -> Result<Box<dyn Evaluator>, EvaluateError> {
-        let document = TaskDocument::read(&self.find(name)?)?;
+        let document = self.document(&self.find(name)?)?;
         self.kinds.load(&EvaluatorFile { document: &document, name: None, tokenizer, options })
+    }
+
+    /// Reads the file of a task or group.
+    pub(super) fn document(&self, path: &Path) -> Result<TaskDocument, EvaluateError> {
+        self.document_among(path, &IncludedFiles::default())
+    }
+
+    /// Reads the file of one of many tasks or groups.
+    pub(super) fn document_among(
+        &self,
+        path: &Path,
+        included: &IncludedFiles,
+    ) -> Result<TaskDocument, EvaluateError> {
+        Ok(TaskDocument::read_among(path, included)?.with_functions(&self.functions))
     }
 
     /// The file of a task.
@@ -306,7 +323,8 @@ fn texts(document: &TaskDocument, field: &str) -> Vec<String> {
 /// Directories that hold no task files of their own, as in the harness.
 const IGNORED: [&str; 2] = ["__pycache__", ".ipynb_checkpoints"];
 
-/// Every `*.yaml` file below a directory, sorted by path. Links to directories are not followed.
+/// Every `*.yaml` file below a directory but those with substitutes for functions, sorted by path.
+/// Links to directories are not followed.
 pub(super) fn task_files(directory: &Path) -> Result<Vec<PathBuf>, EvaluateError> {
     let read = |path: &Path, source| EvaluateError::Read { path: path.to_owned(), source };
     let mut files = Vec::new();
@@ -321,7 +339,9 @@ pub(super) fn task_files(directory: &Path) -> Result<Vec<PathBuf>, EvaluateError
                 if !IGNORED.iter().any(|ignored| path.ends_with(ignored)) {
                     waiting.push(path);
                 }
-            } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            } else if path.extension().is_some_and(|extension| extension == "yaml")
+                && path.file_name().is_none_or(|name| name != functions::FILE)
+            {
                 files.push(path);
             }
         }

@@ -63,6 +63,11 @@ impl TaskKind for LogLikelihood {
         }]);
     }
 
+    fn variables(_question: &Self::Question, score: &Score) -> minijinja::Value {
+        let Score { log_likelihood, greedy } = score;
+        minijinja::context! { log_likelihood, greedy }
+    }
+
     fn responses(&score: &Score) -> Vec<Vec<Response>> {
         vec![vec![Response::Score(score)]]
     }

@@ -1,11 +1,14 @@
 //! Metrics: values on single items, and what a task's figure is made of them.
 
+use std::borrow::Cow;
+
 use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::aggregation::Aggregation;
 use super::chrf::Chrf;
 use super::filter::Pipeline;
+use super::functions::{ResultTemplate, Substitute, TaskFunctions};
 use super::python::Pattern;
 use super::{EvaluateError, MetricValues, bleu, metric_key};
 use crate::config::yaml::Fields;
@@ -83,6 +86,10 @@ struct Definition {
 const NUMBERS: &[Aggregation] =
     &[Aggregation::Mean, Aggregation::Median, Aggregation::NanMean, Aggregation::Perplexity];
 
+/// What may be made of right and chosen answers.
+const AGREEMENT: &[Aggregation] =
+    &[Aggregation::F1, Aggregation::Mcc, Aggregation::WeightedF1, Aggregation::MicroF1];
+
 /// Every metric. To add one, add a line and a variant of [`Measure`].
 const METRICS: &[Definition] = &[
     Definition {
@@ -92,8 +99,12 @@ const METRICS: &[Definition] = &[
     of_choices("acc_norm", Measure::AccuracyPerCharacter, NUMBERS),
     of_choices("acc_bytes", Measure::AccuracyPerByte, NUMBERS),
     of_choices("acc_mutual_info", Measure::AccuracyMutualInformation, NUMBERS),
-    of_choices("f1", Measure::Choice, &[Aggregation::F1, Aggregation::Mcc]),
-    of_choices("mcc", Measure::Choice, &[Aggregation::Mcc, Aggregation::F1]),
+    of_choices("f1", Measure::Choice, AGREEMENT),
+    of_choices(
+        "mcc",
+        Measure::Choice,
+        &[Aggregation::Mcc, Aggregation::F1, Aggregation::WeightedF1, Aggregation::MicroF1],
+    ),
     Definition {
         higher_is_better: false,
         ..of_choices("brier_score", Measure::BrierScore, &[Aggregation::BrierScore])
@@ -160,10 +171,16 @@ const fn of_answers(
 /// A metric that a task asks for.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Metric {
-    pub(super) name: &'static str,
+    pub(super) name: Cow<'static, str>,
     pub(super) measure: Measure,
     higher_is_better: bool,
     aggregation: Aggregation,
+    /// What computes it from row and answer instead of [`Metric::measure`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) template: Option<ResultTemplate>,
+    /// Whether there is no standard error in any case, as for functions in the harness.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    lacks_error: bool,
     pub(super) normalization: Normalization,
 }
 
@@ -172,19 +189,52 @@ impl Metric {
     pub(super) fn named(name: &str, output_type: &str) -> Option<Metric> {
         let found = METRICS.iter().find(|metric| metric.name == name)?;
         found.output_types.contains(&output_type).then(|| Metric {
-            name: found.name,
+            name: Cow::Borrowed(found.name),
+            template: None,
             measure: found.measure,
             higher_is_better: found.higher_is_better,
             aggregation: found.aggregations[0],
+            lacks_error: false,
             normalization: Normalization::default(),
         })
     }
 
-    /// Reads an entry of `metric_list`.
-    pub(super) fn parse(fields: &Fields<'_>, output_type: &str) -> Result<Metric, EvaluateError> {
+    /// A metric that a template computes, as the table has it if it has one of that name.
+    pub(super) fn computed(name: &str, template: ResultTemplate) -> Metric {
+        let found = METRICS.iter().find(|metric| metric.name == name);
+        Metric {
+            name: Cow::Owned(name.to_owned()),
+            measure: found.map_or(Measure::Accuracy, |found| found.measure),
+            higher_is_better: found.is_none_or(|found| found.higher_is_better),
+            aggregation: found.map_or(Aggregation::Mean, |found| found.aggregations[0]),
+            template: Some(template),
+            lacks_error: false,
+            normalization: Normalization::default(),
+        }
+    }
+
+    /// How many numbers it has for an item.
+    pub(super) fn width(&self) -> usize {
+        match self.template {
+            Some(_) => self.aggregation.width(),
+            None => self.measure.width(),
+        }
+    }
+
+    /// Reads an entry of `metric_list`; `results` stands for `process_results`, if the task has it.
+    pub(super) fn parse(
+        fields: &Fields<'_>,
+        functions: TaskFunctions<'_>,
+        results: Option<&Substitute>,
+        output_type: &str,
+    ) -> Result<Metric, EvaluateError> {
         let node = fields.require("metric")?;
         let name = node.text()?;
-        let Some(mut metric) = Metric::named(name, output_type) else {
+        let found = match results {
+            Some(results) => Some(Metric::computed(name, results.result(name)?)),
+            None => Metric::named(name, output_type),
+        };
+        let Some(mut metric) = found else {
             let supported = METRICS
                 .iter()
                 .filter(|metric| metric.output_types.contains(&output_type))
@@ -194,19 +244,28 @@ impl Metric {
         };
         if let Some(node) = fields.get("aggregation") {
             let definition = METRICS.iter().find(|known| known.name == name);
-            let allowed = definition.map_or(NUMBERS, |definition| definition.aggregations);
-            let wanted = node.text()?;
+            let allowed = match (results, definition) {
+                (Some(_), _) => Aggregation::OF_TEMPLATES,
+                (None, Some(definition)) => definition.aggregations,
+                (None, None) => NUMBERS,
+            };
+            let substitute = functions.substitute(&node)?;
+            let wanted = match &substitute {
+                Some(substitute) => substitute.aggregation()?,
+                None => node.text()?,
+            };
             let Some(found) = allowed.iter().find(|known| known.names().contains(&wanted)) else {
                 let known = allowed.iter().map(|known| known.names()[0]).collect();
                 return Err(EvaluateError::unsupported(&node, "aggregation", wanted, known));
             };
             metric.aggregation = *found;
+            metric.lacks_error = substitute.is_some();
         }
         if let Some(node) = fields.get("higher_is_better") {
             metric.higher_is_better = node.boolean()?;
         }
         // What the harness passes on to a metric has an effect on written answers only.
-        if output_type == GENERATE_UNTIL {
+        if output_type == GENERATE_UNTIL && results.is_none() {
             fields.only(&[
                 "metric",
                 "aggregation",
@@ -245,7 +304,7 @@ impl Metrics {
         let keys = self.pipelines.iter().flat_map(|pipeline| {
             self.list
                 .iter()
-                .map(move |metric| (metric_key(metric.name, pipeline), metric.higher_is_better))
+                .map(move |metric| (metric_key(&metric.name, pipeline), metric.higher_is_better))
         });
         keys.collect()
     }
@@ -262,7 +321,11 @@ impl Metrics {
         values: &MetricValues,
         iterations: usize,
     ) -> Option<f64> {
-        self.find(key)?.aggregation.standard_error(values, iterations)
+        let metric = self.find(key)?;
+        if metric.lacks_error {
+            return None;
+        }
+        metric.aggregation.standard_error(values, iterations)
     }
 
     fn find(&self, key: &str) -> Option<&Metric> {
@@ -317,10 +380,12 @@ mod tests {
 
     use super::*;
     use crate::config::yaml::Document;
+    use crate::evaluate::functions::Functions;
 
     fn parse(entry: &str, output_type: &str) -> Result<Metric, EvaluateError> {
         let document = Document::parse(entry, Path::new("task.yaml"))?;
-        Metric::parse(&document.root().fields()?, output_type)
+        let functions = Functions::default();
+        Metric::parse(&document.root().fields()?, functions.of_task("t"), None, output_type)
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod error;
 mod evaluator;
 mod field;
 mod filter;
+mod functions;
 mod generation;
 mod group;
 mod harness_task;

@@ -143,6 +143,13 @@ impl TaskKind for MultipleChoice {
         }
     }
 
+    fn variables(choices: &Choices, scores: &Vec<Score>) -> minijinja::Value {
+        let given = &scores[..choices.lengths.len()];
+        let log_likelihoods: Vec<f64> = given.iter().map(|score| score.log_likelihood).collect();
+        let greedy: Vec<bool> = given.iter().map(|score| score.greedy).collect();
+        minijinja::context! { log_likelihoods, greedy }
+    }
+
     fn responses(scores: &Vec<Score>) -> Vec<Vec<Response>> {
         scores.iter().map(|&score| vec![Response::Score(score)]).collect()
     }

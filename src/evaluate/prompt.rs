@@ -17,6 +17,7 @@ use super::data::{Document, Split};
 use super::dataset::SplitName;
 use super::error::Row;
 use super::field::{Field, Fields, as_index};
+use super::functions::DocumentSteps;
 use super::python::{PythonRandom, is_whitespace};
 use super::record::TaskInfo;
 use super::task::{FewShotConfig, PromptConfig, Sampler, TaskConfig};
@@ -48,17 +49,21 @@ impl TaskData {
         let Some(evaluated) = evaluated else {
             unreachable!("a config without test and validation split is refused when it is read")
         };
-        let Split { documents, columns } = read_split(&config, evaluated)?;
+        let of_task = config.process_docs.as_ref();
+        let Split { documents, columns } = read_split(&config, evaluated, of_task, Row::Item)?;
 
         let fewshot = &config.fewshot;
+        let examples = |split: &SplitName, steps: Option<&DocumentSteps>| {
+            read_split(&config, split, steps, Row::Example).map(|split| split.documents)
+        };
         let pool = match (&fewshot.split, &fewshot.samples) {
-            (Some(split), _) => read_split(&config, split)?.documents,
+            (Some(split), _) => examples(split, fewshot.process_docs.as_ref())?,
             (None, Some(samples)) => samples.iter().cloned().map(Document::new).collect(),
             (None, None) => match &data.training {
-                Some(training) => read_split(&config, training)?.documents,
+                Some(training) => examples(training, of_task)?,
                 // Without a training split examples come from validation, then from test.
                 None => match &data.validation {
-                    Some(validation) => read_split(&config, validation)?.documents,
+                    Some(validation) => examples(validation, of_task)?,
                     None => documents.clone(),
                 },
             },
@@ -114,7 +119,8 @@ impl TaskData {
 
     /// What is questionable about the prompts, once they are made.
     pub(super) fn warnings(&self, options: &TaskOptions) -> Vec<String> {
-        let mut warnings = self.leaks(options);
+        let mut warnings = self.config.warnings.clone();
+        warnings.append(&mut self.leaks(options));
         if self.lost_system_message.load(Ordering::Relaxed) {
             warnings.push(format!(
                 "task `{}`: the chat template refuses system messages, so system instruction and \
@@ -360,9 +366,20 @@ impl TaskData {
     }
 }
 
-fn read_split(config: &TaskConfig, split: &SplitName) -> Result<Split, EvaluateError> {
+fn read_split(
+    config: &TaskConfig,
+    split: &SplitName,
+    steps: Option<&DocumentSteps>,
+    row: fn(usize) -> Row,
+) -> Result<Split, EvaluateError> {
     match config.data.files.get(&split.name) {
-        Some(files) => Split::read(files, &config.data.format),
+        Some(files) => {
+            let read = Split::read(files, &config.data.format)?;
+            match steps {
+                Some(steps) => steps.apply(read, &split.name, row),
+                None => Ok(read),
+            }
+        }
         None => Err(EvaluateError::NoSplit {
             at: split.at.clone().into(),
             split: split.name.clone(),

@@ -84,6 +84,10 @@ impl TaskKind for Rolling {
         values.push(&[*log_likelihood, text.count(metric.measure) as f64]);
     }
 
+    fn variables(_text: &Text, log_likelihood: &f64) -> minijinja::Value {
+        minijinja::context! { log_likelihood }
+    }
+
     fn responses(&log_likelihood: &f64) -> Vec<Vec<Response>> {
         vec![vec![Response::LogLikelihood(log_likelihood)]]
     }
@@ -120,7 +124,7 @@ impl Text {
 
 /// Number of pieces between stretches of whitespace; whitespace at an end has a piece beyond it, and
 /// no text is one.
-fn count_words(text: &str) -> usize {
+pub(super) fn count_words(text: &str) -> usize {
     let mut pieces = 1;
     let mut was_space = false;
     for c in text.chars() {

@@ -179,7 +179,7 @@ impl Builder<'_> {
         if path.extension().is_none_or(|extension| extension != "yaml") || !path.is_file() {
             return Err(self.library.no_task(name, self.library.all_names()));
         }
-        let document = TaskDocument::read(path)?;
+        let document = self.library.document(path)?;
         if let Some(group) = document.get("group") {
             let name = group.text()?.to_owned();
             return Ok(vec![self.add_group(name, document, None)?]);
@@ -197,7 +197,7 @@ impl Builder<'_> {
     ) -> Result<Vec<Added>, EvaluateError> {
         match entry.kind {
             EntryKind::Group => {
-                let document = TaskDocument::read(&entry.path)?;
+                let document = self.library.document(&entry.path)?;
                 Ok(vec![self.add_group(name.to_owned(), document, overrides)?])
             }
             EntryKind::Tag => entry
@@ -214,7 +214,7 @@ impl Builder<'_> {
         name: &str,
         overrides: Option<&TaskDocument>,
     ) -> Result<Added, EvaluateError> {
-        let document = TaskDocument::read(&self.library.find(name)?)?;
+        let document = self.library.document(&self.library.find(name)?)?;
         self.add_task(name.to_owned(), document, overrides)
     }
 

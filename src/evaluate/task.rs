@@ -4,9 +4,10 @@ use serde_json::Map;
 
 use super::EvaluateError;
 use super::dataset::{DataConfig, FILES, SplitName, split_name};
-use super::document::{TaskDocument, find_function};
+use super::document::TaskDocument;
 use super::field::{Field, Fields};
 use super::filter::Pipeline;
+use super::functions::{DocumentSteps, TaskFunctions};
 use super::generation::GenerationOptions;
 use super::metric::{GENERATE_UNTIL, MULTIPLE_CHOICE, Metric};
 use super::registry;
@@ -33,6 +34,8 @@ const READ: &[&str] = &[
     "gen_prefix",
     "num_fewshot",
     "fewshot_config",
+    "process_docs",
+    "process_results",
     "metric_list",
     "generation_kwargs",
     "repeats",
@@ -51,16 +54,8 @@ const WITHOUT_EFFECT: &[&str] = &[
 ];
 
 /// Fields that need Python or other inputs than text; `false` and nothing are harmless.
-const REFUSED: &[&str] = &[
-    "class",
-    "process_docs",
-    "process_results",
-    "custom_dataset",
-    "doc_to_image",
-    "doc_to_audio",
-    "unsafe_code",
-    "use_prompt",
-];
+const REFUSED: &[&str] =
+    &["class", "custom_dataset", "doc_to_image", "doc_to_audio", "unsafe_code", "use_prompt"];
 
 /// The version of tasks without one, as the harness reports it.
 const VERSION: &str = "Yaml";
@@ -77,12 +72,16 @@ pub(super) struct TaskConfig {
     pub(super) written: Map<String, serde_json::Value>,
     pub(super) output_type: &'static registry::OutputType,
     pub(super) data: DataConfig,
+    /// What happens to the documents of every split.
+    pub(super) process_docs: Option<DocumentSteps>,
     pub(super) prompt: PromptConfig,
     pub(super) fewshot: FewShotConfig,
     pub(super) metrics: Vec<Metric>,
     pub(super) generation: GenerationOptions,
     pub(super) pipelines: Vec<Pipeline>,
     pub(super) repeats: usize,
+    /// What a person should know of the substitutes for functions.
+    pub(super) warnings: Vec<String>,
 }
 
 /// How a document becomes a prompt.
@@ -102,6 +101,8 @@ pub(super) struct FewShotConfig {
     pub(super) at: Place,
     pub(super) split: Option<SplitName>,
     pub(super) samples: Option<Vec<Map<String, serde_json::Value>>>,
+    /// What happens to the documents of `split`.
+    pub(super) process_docs: Option<DocumentSteps>,
     pub(super) sampler: Sampler,
     pub(super) fields: Fields,
     pub(super) target_delimiter: String,
@@ -138,7 +139,8 @@ impl TaskConfig {
             Some(name) => name.to_owned(),
             None => document.require("task")?.text()?.to_owned(),
         };
-        refuse_functions(document, &name)?;
+        let functions = document.functions().of_task(&name);
+        let warnings = check_functions(document, functions)?;
         let known: Vec<&str> = READ.iter().chain(WITHOUT_EFFECT).copied().collect();
         document.only(&known.iter().chain(REFUSED).copied().collect::<Vec<_>>())?;
         for field in REFUSED {
@@ -150,11 +152,15 @@ impl TaskConfig {
         }
 
         let output_type = registry::output_type(document.get("output_type").as_ref())?;
-        let prompt = PromptConfig::parse(document)?;
+        let prompt = PromptConfig::parse(document, functions)?;
+        let process_docs = match document.get("process_docs") {
+            Some(node) => process_docs(&node, functions)?,
+            None => None,
+        };
         if output_type.name == MULTIPLE_CHOICE {
             document.require("doc_to_choice")?;
         }
-        let fewshot = FewShotConfig::parse(document, &prompt)?;
+        let fewshot = FewShotConfig::parse(document, functions, &prompt, process_docs.as_ref())?;
         let generation = GenerationOptions::parse(
             document.get("generation_kwargs").as_ref(),
             &prompt.fewshot_delimiter,
@@ -162,45 +168,83 @@ impl TaskConfig {
         let written = document.to_json();
         let alias = written.get("task_alias").and_then(serde_json::Value::as_str);
         let version = written.get("metadata").and_then(|metadata| metadata.get("version"));
+        let metrics = parse_metrics(document, functions, output_type)?;
+        let pipelines = parse_pipelines(document, output_type)?;
         Ok(TaskConfig {
             alias: alias.unwrap_or(&name).to_owned(),
             version: version.cloned().unwrap_or_else(|| VERSION.into()),
             written,
             data: DataConfig::parse(document)?,
-            metrics: parse_metrics(document, output_type)?,
-            pipelines: parse_pipelines(document, output_type)?,
+            process_docs,
+            metrics,
+            pipelines,
             repeats: document.get("repeats").map_or(Ok(1), |node| node.count())?.max(1),
-            name,
+            warnings,
             output_type,
             prompt,
             fewshot,
             generation,
+            name,
         })
     }
 }
 
-fn refuse_functions(document: &TaskDocument, task: &str) -> Result<(), EvaluateError> {
+/// Refuses functions without a substitute; gives what a person should know of the others.
+fn check_functions(
+    document: &TaskDocument,
+    functions: TaskFunctions<'_>,
+) -> Result<Vec<String>, EvaluateError> {
+    let mut warnings = Vec::new();
     for name in READ.iter().chain(REFUSED) {
-        let Some(node) = document.get(name) else { continue };
-        if let Some((node, function)) = find_function(&node) {
-            let (at, task) = (node.place().into(), task.to_owned());
-            return Err(EvaluateError::Function { at, task, function });
+        if let Some(node) = document.get(name) {
+            functions.check(&node, name, &mut warnings)?;
         }
     }
-    Ok(())
+    warnings.dedup();
+    Ok(warnings)
+}
+
+/// Reads `process_docs`, which is always a function.
+fn process_docs(
+    node: &Node<'_>,
+    functions: TaskFunctions<'_>,
+) -> Result<Option<DocumentSteps>, EvaluateError> {
+    if node.is_null() {
+        return Ok(None);
+    }
+    match functions.substitute(node)? {
+        Some(substitute) => Ok(Some(substitute.documents()?)),
+        None => Err(node.wrong_type("a function, such as `!function utils.process_docs`").into()),
+    }
 }
 
 fn parse_metrics(
     document: &TaskDocument,
+    functions: TaskFunctions<'_>,
     output_type: &registry::OutputType,
 ) -> Result<Vec<Metric>, EvaluateError> {
+    let results = match document.get("process_results") {
+        Some(node) => match functions.substitute(&node)? {
+            Some(results) => Some(results),
+            None => {
+                return Err(node
+                    .wrong_type("a function, such as `!function utils.process_results`")
+                    .into());
+            }
+        },
+        None => None,
+    };
     let Some(list) = document.get("metric_list") else {
-        let defaults = output_type.default_metrics.iter();
-        return Ok(defaults.filter_map(|name| Metric::named(name, output_type.name)).collect());
+        let default = |name: &&'static str| match &results {
+            Some(results) => Ok(Some(Metric::computed(name, results.result(name)?))),
+            None => Ok(Metric::named(name, output_type.name)),
+        };
+        let defaults = output_type.default_metrics.iter().map(default);
+        return defaults.filter_map(Result::transpose).collect();
     };
     let mut metrics: Vec<Metric> = Vec::new();
     for node in list.items()? {
-        let metric = Metric::parse(&node.fields()?, output_type.name)?;
+        let metric = Metric::parse(&node.fields()?, functions, results.as_ref(), output_type.name)?;
         // The last entry of a name counts, as it does for keys.
         metrics.retain(|earlier| earlier.name != metric.name);
         metrics.push(metric);
@@ -239,16 +283,20 @@ fn parse_pipelines(
 }
 
 impl PromptConfig {
-    fn parse(document: &TaskDocument) -> Result<PromptConfig, EvaluateError> {
+    fn parse(
+        document: &TaskDocument,
+        functions: TaskFunctions<'_>,
+    ) -> Result<PromptConfig, EvaluateError> {
+        let field = |node: &Node<'_>| Field::parse_with(node, functions);
         let text = |name: &str, default: &str| match document.get(name) {
             Some(node) => node.text().map(str::to_owned),
             None => Ok(default.to_owned()),
         };
-        let optional = |name: &str| document.get(name).map(|node| Field::parse(&node)).transpose();
+        let optional = |name: &str| document.get(name).map(|node| field(&node)).transpose();
         Ok(PromptConfig {
             fields: Fields {
-                text: Field::parse(&document.require("doc_to_text")?)?,
-                target: Field::parse(&document.require("doc_to_target")?)?,
+                text: field(&document.require("doc_to_text")?)?,
+                target: field(&document.require("doc_to_target")?)?,
                 choice: optional("doc_to_choice")?,
                 prefix: optional("gen_prefix")?,
             },
@@ -264,7 +312,9 @@ impl FewShotConfig {
     /// the prompt.
     fn parse(
         document: &TaskDocument,
+        functions: TaskFunctions<'_>,
         prompt: &PromptConfig,
+        of_task: Option<&DocumentSteps>,
     ) -> Result<FewShotConfig, EvaluateError> {
         let count_node = document.get("num_fewshot");
         let mut fewshot = FewShotConfig {
@@ -272,6 +322,7 @@ impl FewShotConfig {
             at: count_node.map_or_else(|| document.place(), |node| node.place()),
             split: split_name(document.get("fewshot_split"))?,
             samples: None,
+            process_docs: of_task.cloned(),
             sampler: Sampler::Default,
             fields: prompt.fields.clone(),
             target_delimiter: prompt.target_delimiter.clone(),
@@ -284,6 +335,7 @@ impl FewShotConfig {
             "split",
             "samples",
             "fewshot_indices",
+            "process_docs",
             "doc_to_text",
             "doc_to_target",
             "doc_to_choice",
@@ -291,6 +343,10 @@ impl FewShotConfig {
             "fewshot_delimiter",
             "target_delimiter",
         ])?;
+        // Nothing given here is not the same as nothing said.
+        if let Some((_, node)) = config.all()?.iter().find(|(name, _)| *name == "process_docs") {
+            fewshot.process_docs = process_docs(node, functions)?;
+        }
         if let Some(node) = config.get("sampler") {
             fewshot.sampler = match node.text()? {
                 "default" => Sampler::Default,
@@ -313,16 +369,16 @@ impl FewShotConfig {
             fewshot.samples = Some(samples.collect::<Result<_, _>>()?);
         }
         if let Some(node) = config.get("doc_to_text") {
-            fewshot.fields.text = Field::parse(&node)?;
+            fewshot.fields.text = Field::parse_with(&node, functions)?;
         }
         if let Some(node) = config.get("doc_to_target") {
-            fewshot.fields.target = Field::parse(&node)?;
+            fewshot.fields.target = Field::parse_with(&node, functions)?;
         }
         if let Some(node) = config.get("doc_to_choice") {
-            fewshot.fields.choice = Some(Field::parse(&node)?);
+            fewshot.fields.choice = Some(Field::parse_with(&node, functions)?);
         }
         if let Some(node) = config.get("gen_prefix") {
-            fewshot.fields.prefix = Some(Field::parse(&node)?);
+            fewshot.fields.prefix = Some(Field::parse_with(&node, functions)?);
         }
         if let Some(node) = config.get("fewshot_delimiter") {
             fewshot.fewshot_delimiter = node.text()?.to_owned();

@@ -3,12 +3,15 @@
 //! Undefined values are errors, the trailing newline stays, nothing is escaped, blocks are not
 //! trimmed, and values print as in Python.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Tuple, ValueKind, from_args};
+use minijinja::value::{Kwargs, Tuple, ValueKind, from_args};
 use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
 use minijinja_contrib::pycompat;
 
-use super::python::{is_whitespace, to_text};
+use super::python::{Pattern, is_whitespace, to_text};
 
 /// The name of the only template of an environment.
 const NAME: &str = "template";
@@ -22,6 +25,14 @@ pub(super) struct Template {
 impl Template {
     /// Compiles a template; the error says what is wrong with it.
     pub(super) fn new(source: &str) -> Result<Template, String> {
+        Template::with(source, |_| ())
+    }
+
+    /// The same, with what else the template may use.
+    pub(super) fn with(
+        source: &str,
+        extend: impl FnOnce(&mut Environment<'static>),
+    ) -> Result<Template, String> {
         let mut environment = Environment::new();
         let mut syntax = SyntaxConfig::builder();
         syntax.keep_trailing_newline(true);
@@ -36,6 +47,8 @@ impl Template {
         });
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.add_filter("string", |value: Value| to_text(&value));
+        add_regex_replace(&mut environment);
+        extend(&mut environment);
         environment.add_template_owned(NAME, source.to_owned()).map_err(describe)?;
         Ok(Template { environment })
     }
@@ -43,10 +56,37 @@ impl Template {
     /// Renders the template with a document's columns as variables; the error says what failed.
     pub(super) fn render(&self, columns: &Value) -> Result<String, String> {
         let template = self.environment.get_template(NAME).map_err(describe)?;
-        template.render(columns).map_err(|error| match error.kind() {
-            ErrorKind::UndefinedError => describe(error) + &self.absent(&template, columns),
+        template.render(columns).map_err(|error| self.failure(error, &template, columns))
+    }
+
+    /// The text, and what the template has set the variable `name` to.
+    pub(super) fn render_with(
+        &self,
+        columns: &Value,
+        name: &str,
+    ) -> Result<(String, Option<Value>), String> {
+        let template = self.environment.get_template(NAME).map_err(describe)?;
+        let rendered = template.render_captured(columns);
+        let rendered = rendered.map_err(|error| self.failure(error, &template, columns))?;
+        let is_set = rendered.state().exports().contains(&name);
+        let value = is_set.then(|| rendered.state().lookup(name)).flatten();
+        if value.as_ref().is_some_and(Value::is_undefined) {
+            let error = Error::from(ErrorKind::UndefinedError);
+            return Err(self.failure(error, &template, columns));
+        }
+        Ok((rendered.into_output(), value))
+    }
+
+    fn failure(
+        &self,
+        error: Error,
+        template: &minijinja::Template<'_, '_>,
+        columns: &Value,
+    ) -> String {
+        match error.kind() {
+            ErrorKind::UndefinedError => describe(error) + &self.absent(template, columns),
             _ => describe(error),
-        })
+        }
     }
 
     /// Which of the variables that the template asks for are no columns, as the end of a sentence.
@@ -70,6 +110,28 @@ fn describe(error: Error) -> String {
         Some(detail) => format!("{}: {detail}", error.kind()),
         None => error.kind().to_string(),
     }
+}
+
+/// The harness's filter `regex_replace(pattern, replacement, count=0)`, as `re.sub`. Patterns are kept,
+/// since a template meets the same ones for every document.
+fn add_regex_replace(environment: &mut Environment<'static>) {
+    let known: Arc<Mutex<HashMap<String, Pattern>>> = Arc::default();
+    let replace = move |text: &str,
+                        pattern: &str,
+                        replacement: &str,
+                        count: Option<usize>,
+                        options: Kwargs| {
+        let count = count.or(options.get("count")?);
+        options.assert_all_used()?;
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains_key(pattern) {
+            let compiled = Pattern::new(pattern)
+                .map_err(|problem| Error::new(ErrorKind::InvalidOperation, problem))?;
+            known.insert(pattern.to_owned(), compiled);
+        }
+        Ok::<_, Error>(known[pattern].replace(text, replacement, count.unwrap_or(0)))
+    };
+    environment.add_filter("regex_replace", replace);
 }
 
 /// Python's methods on strings, lists and maps; those whose idea of whitespace differs from
@@ -129,7 +191,7 @@ pub(super) fn python_method(
             };
             Ok(Value::from(rest.unwrap_or(text)))
         }
-        (ValueKind::Seq, "index") => {
+        (ValueKind::Seq | ValueKind::Iterable, "index") => {
             let (wanted,): (Value,) = from_args(arguments)?;
             match value.try_iter()?.position(|item| item == wanted) {
                 Some(index) => Ok(Value::from(index)),

@@ -109,7 +109,8 @@ impl TaskKind for Generation {
         }
         let config = &document.data.config;
         let right = right_answers(&document)?;
-        let is_of_one = |metric: &Metric| metric.measure != Measure::ExactMatch;
+        let is_of_one =
+            |metric: &Metric| metric.template.is_none() && metric.measure != Measure::ExactMatch;
         if right.len() > 1 && config.metrics.iter().any(is_of_one) {
             let (target, found) = (&document.fields().target, Value::from(right));
             return Err(target.wrong_value(document.row(), "a single text", &found));
@@ -212,6 +213,11 @@ impl TaskKind for Generation {
         for answer in answers {
             question.gold[index].judge(metric, answer, values);
         }
+    }
+
+    fn variables(_question: &Question, answers: &Vec<String>) -> minijinja::Value {
+        let response = answers.first();
+        minijinja::context! { response }
     }
 
     fn responses(answers: &Vec<String>) -> Vec<Vec<Response>> {

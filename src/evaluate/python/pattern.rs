@@ -77,6 +77,24 @@ impl Pattern {
         kept
     }
 
+    /// `re.sub`: the text with its first `count` matches replaced, all of them if that is 0. In the
+    /// replacement `\1` and `\g<1>` stand for groups, `\n` for a line break.
+    pub(in crate::evaluate) fn replace(&self, text: &str, by: &str, count: usize) -> String {
+        let mut out = String::new();
+        let (mut copied, mut done) = (0, 0);
+        self.walk(text, |captures| {
+            if let Some(whole) = captures.get(0)
+                && (count == 0 || done < count)
+            {
+                out.push_str(&text[copied..whole.start()]);
+                push_replacement(&mut out, by, captures);
+                (copied, done) = (whole.end(), done + 1);
+            }
+        });
+        out.push_str(&text[copied..]);
+        out
+    }
+
     /// Visits non-overlapping matches. Unlike Rust's iterator, Python allows an empty match right
     /// behind a match.
     fn walk(&self, text: &str, mut visit: impl FnMut(&Captures<'_>)) {
@@ -91,6 +109,33 @@ impl Pattern {
             }
         }
     }
+}
+
+/// Appends what a replacement of `re.sub` stands for; an escape that means nothing stays as it is.
+fn push_replacement(out: &mut String, by: &str, captures: &Captures<'_>) {
+    let mut rest = by;
+    while let Some((before, behind)) = rest.split_once('\\') {
+        out.push_str(before);
+        let named = behind.strip_prefix("g<").and_then(|name| name.split_once('>'));
+        let digits = behind.bytes().take(2).take_while(u8::is_ascii_digit).count();
+        let next = behind.chars().next();
+        (rest, ()) = match (named, digits, next) {
+            (Some((name, behind)), ..) => {
+                let index = name.parse::<usize>();
+                let group = index.map_or_else(|_| captures.name(name), |index| captures.get(index));
+                (behind, out.push_str(group.map_or("", |group| group.as_str())))
+            }
+            (None, 1.., _) => {
+                let group = behind[..digits].parse().ok().and_then(|index| captures.get(index));
+                (&behind[digits..], out.push_str(group.map_or("", |group| group.as_str())))
+            }
+            (None, _, Some('n')) => (&behind[1..], out.push('\n')),
+            (None, _, Some('t')) => (&behind[1..], out.push('\t')),
+            (None, _, Some('\\')) => (&behind[1..], out.push('\\')),
+            _ => (behind, out.push('\\')),
+        };
+    }
+    out.push_str(rest);
 }
 
 /// The text without characters that Unicode counts as punctuation.

@@ -112,7 +112,7 @@ impl TaskLibrary {
         options: &ValidationOptions,
     ) -> CheckedFile {
         let path = path.to_owned();
-        let document = match TaskDocument::read_among(&path, included) {
+        let document = match self.document_among(&path, included) {
             Ok(document) => document,
             Err(error) => {
                 let problems = vec![Problem::of(&error, &path)];
