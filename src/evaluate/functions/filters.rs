@@ -1,6 +1,6 @@
 //! Filters that templates of substitutes have beside those of tasks.
 
-use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, Value};
@@ -17,8 +17,7 @@ pub(super) fn add(environment: &mut Environment<'static>) {
     environment.add_filter("argmax", argmax);
     environment.add_filter("count_words", count_words);
     environment.add_filter("count_bytes", |text: &str| text.len());
-    environment.add_filter("squad_words", squad_words);
-    environment.add_filter("word_f1", word_f1);
+    environment.add_filter("join_tokens", join_tokens);
 }
 
 /// `ast.literal_eval`.
@@ -58,38 +57,47 @@ fn argmax(numbers: Vec<f64>) -> Result<usize, Error> {
     best.map(|(index, _)| index).ok_or_else(|| failure("there is no number".to_owned()))
 }
 
-/// The words of an answer as SQuAD's script compares them: in lower case, without punctuation and
-/// articles.
-fn squad_words(text: &str) -> Vec<String> {
-    let mut text = text.to_lowercase();
-    text.retain(|c| !c.is_ascii_punctuation());
-    let words = text.split(crate::evaluate::python::is_whitespace);
-    let is_word = |word: &&str| !matches!(*word, "" | "a" | "an" | "the");
-    words.filter(is_word).map(str::to_owned).collect()
-}
-
-/// F1 of words that two lists share, counted as often as both have them; of an empty list whether the
-/// other one is empty, too.
-fn word_f1(words: Vec<String>, right: Vec<String>) -> f64 {
-    if words.is_empty() || right.is_empty() {
-        return f64::from(u8::from(words.len() == right.len()));
-    }
-    let mut open: HashMap<&str, usize> = HashMap::new();
-    for word in &right {
-        *open.entry(word).or_default() += 1;
-    }
-    let mut shared = 0.0;
-    for word in &words {
-        if let Some(count) = open.get_mut(word.as_str()).filter(|count| **count > 0) {
-            *count -= 1;
-            shared += 1.0;
-        }
-    }
-    if shared == 0.0 {
-        return 0.0;
-    }
-    let (precision, recall) = (shared / words.len() as f64, shared / right.len() as f64);
-    2.0 * precision * recall / (precision + recall)
+/// A text as people write it, of one whose words and signs are apart as in WikiText.
+fn join_tokens(text: &str) -> String {
+    const BEFORE: [(&str, &str); 10] = [
+        ("s '", "s'"),
+        (" @-@ ", "-"),
+        (" @,@ ", ","),
+        (" @.@ ", "."),
+        (" : ", ": "),
+        (" ; ", "; "),
+        (" . ", ". "),
+        (" ! ", "! "),
+        (" ? ", "? "),
+        (" , ", ", "),
+    ];
+    const AFTER: [(&str, &str); 8] = [
+        ("= = = =", "===="),
+        ("= = =", "==="),
+        ("= =", "=="),
+        (" ° ", "°"),
+        (" \n", "\n"),
+        ("\n ", "\n"),
+        (" N ", " 1 "),
+        (" 's", "'s"),
+    ];
+    // What stands between two signs, without the white space at its ends.
+    static PAIRS: LazyLock<Vec<(Pattern, &str)>> = LazyLock::new(|| {
+        let pairs = [
+            (r"/' [0-9]/", r"/'[0-9]/"),
+            (r"\(\s*([^\)]*?)\s*\)", r"(\1)"),
+            (r"\[\s*([^\]]*?)\s*\]", r"[\1]"),
+            (r"\{\s*([^}]*?)\s*\}", r"{\1}"),
+            ("\"\\s*([^\"]*?)\\s*\"", "\"\\1\""),
+            (r"'\s*([^']*?)\s*'", r"'\1'"),
+        ];
+        pairs.into_iter().filter_map(|(from, to)| Some((Pattern::new(from).ok()?, to))).collect()
+    });
+    let mut joined = text.to_owned();
+    BEFORE.iter().for_each(|(from, to)| joined = joined.replace(from, to));
+    PAIRS.iter().for_each(|(from, to)| joined = from.replace(&joined, to, 0));
+    AFTER.iter().for_each(|(from, to)| joined = joined.replace(from, to));
+    joined
 }
 
 fn failure(problem: String) -> Error {

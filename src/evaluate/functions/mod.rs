@@ -35,7 +35,8 @@ pub(super) const FILE: &str = "functions.yaml";
 const TAG: &str = "function";
 
 /// Our own substitutes, by theme. To add a file, add a line.
-const BUILT_IN: [(&str, &str); 5] = [
+const BUILT_IN: [(&str, &str); 6] = [
+    ("functions/answers.yaml", include_str!("answers.yaml")),
     ("functions/african.yaml", include_str!("african.yaml")),
     ("functions/arabic.yaml", include_str!("arabic.yaml")),
     ("functions/exams.yaml", include_str!("exams.yaml")),

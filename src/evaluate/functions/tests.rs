@@ -80,7 +80,11 @@ fn outcome(action: &Action, variables: &Value, given: &Json) -> Result<Json, Str
                         if name.contains("perplexity") || name == "bits_per_byte" { 2 } else { 1 };
                     let numbers = template.numbers(answer(&said), row, Row::Item(0), width);
                     let numbers = numbers.map_err(|error| error.to_string())?;
-                    let number = if width == 1 { json!(numbers[0]) } else { json!(numbers) };
+                    let number = match numbers[..] {
+                        [number] => json!(number),
+                        // The second one is a count.
+                        _ => json!([numbers[0], numbers[1] as u64]),
+                    };
                     Ok((name.clone(), number))
                 };
                 metrics.iter().map(value).collect::<Result<Map<String, Json>, String>>()

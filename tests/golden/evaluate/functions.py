@@ -69,5 +69,5 @@ for file, kind, names, given in CASES:
     groups.append(dict(kind=kind, given=given, cases=cases))
 
 made_with = f"lm-eval {version('lm_eval')}, datasets {datasets.__version__}"
-text = json.dumps(dict(made_with=made_with, groups=groups), ensure_ascii=False, indent=1, default=float)
+text = json.dumps(dict(made_with=made_with, groups=groups), ensure_ascii=False, indent=1, default=lambda n: n.item())
 pathlib.Path(__file__).with_suffix(".json").write_text(text + "\n")

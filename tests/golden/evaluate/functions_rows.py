@@ -62,12 +62,6 @@ OKAPI_ARC = [
          option_d="d", option_e=None, answer="D"),
 ]
 
-OKAPI_TRUTH = [
-    dict(question=" Is it  [so]? ", mc1_targets_choices=["a", "b"], mc2_targets_choices=["c", "d", "e"],
-         mc2_targets_labels=[1, 0, 1]),
-    dict(question=None, mc1_targets_choices=["a"], mc2_targets_choices=["b"], mc2_targets_labels=[0]),
-]
-
 OTHER_COLUMNS = [
     {"query": "Which?", "sol1": "a", "sol2": "b{c}", "sol3": "", "label": "2", "__few_shots": True},
 ]
@@ -104,6 +98,12 @@ MATHQA = [dict(options=o) for o in [
     "a ) rs . 400 , b ) rs . 300 , c ) rs . 500, d ) x , e ) , ",
 ]]
 
+# Words and signs apart, with white space of all kinds.
+TOKENS = [
+    " \n = = = A title = = = \n  It was 3 @.@ 5 @-@ fold , said \" he \" ( a cook ) ; so : [ 1 ] { b } ! \n",
+    "The dogs ' bowl isn 't N full ? ' Yes ' . 5 ° C \n\n = B = \n", "", " ", "a\t b\u00a0c  ", "( ( a ) ) '  ' /' 3/",
+]
+
 CASES = [
     ("mmlusr/*/utils.py", "documents", ["process_docs"],
      [dict(choice1="a", choice2=None, choice3="", choice4="d", answer=" B "),
@@ -122,7 +122,6 @@ CASES = [
     ("okapi/arc_multilingual/utils.py", "documents", ["process_docs"], OKAPI_ARC),
     ("okapi/hellaswag_multilingual/utils.py", "documents", ["process_docs"], HELLASWAG),
     ("hellaswag/utils.py", "documents", ["process_docs"], HELLASWAG),
-    ("okapi/truthfulqa_multilingual/utils.py", "documents", ["process_docs"], OKAPI_TRUTH),
     ("darijammlu/utils.py", "value", ["doc_to_text", "doc_to_choice"], WITH_CHOICES),
     ("egymmlu/utils.py", "value", ["doc_to_text", "doc_to_choice"], WITH_CHOICES),
     ("arabicmmlu/utils.py", "value", ["doc_to_text", "doc_to_choice"], OPTIONS),
@@ -201,4 +200,32 @@ CASES = [
     ("afrixnli/*/prompt_[35]/utils.py", "value", ["doc_to_target"], NLI),
     ("afrixnli/translate/prompt_3/utils.py", "value", ["doc_to_text"], NLI),
     ("afrimmlu/*/prompt_*/utils.py", "value", ["doc_to_text", "doc_to_choice"], AFRIMMLU),
+    ("truthfulqa/utils.py", "results", ["process_results_mc2"],
+     [[dict(mc2_targets=dict(labels=[1, 0, 1])), [[-3.5, False], [-1.25, True], [-2.0, False]]],
+      [dict(mc2_targets=dict(labels=[0, 1])), [[-30.5, False], [-31.0, False]]]]),
+    ("wikitext/preprocess_wikitext.py", "value", ["wikitext_detokenizer"], [dict(page=t) for t in TOKENS]),
+    ("c4/preprocess_c4.py", "value", ["c4_detokenizer"], [dict(text=t) for t in TOKENS]),
+    ("wikitext/preprocess_wikitext.py", "results", ["process_results"],
+     [[dict(page=t), [-12.5]] for t in TOKENS]),
+    ("c4/preprocess_c4.py", "results", ["process_results"], [[dict(text=t), [-0.5]] for t in TOKENS]),
+    ("crows_pairs/utils.py", "value", ["doc_to_choice"], [dict(sent_more="a", sent_less="b")]),
+    ("crows_pairs/utils.py", "documents", ["filter_race_color", "filter_socio", "filter_gender", "filter_age",
+     "filter_religion", "filter_disability", "filter_orientation", "filter_nationality",
+     "filter_appearance", "filter_autre"],
+     [dict(bias_type=kind) for kind in ["race-color", "race", "socioeconomic", "gender", "age", "religion",
+      "disability", "sexual-orientation/gender", "nationality", "physical-appearance", "autre", ""]]),
+    ("crows_pairs/utils.py", "results", ["process_results"],
+     [[dict(), [[-3.5, False], [-1.25, True]]], [dict(), [[-1.0, False], [-1.0, False]]],
+      [dict(), [[-1.0, False], [-2.5, False]]]]),
+    ("agieval/utils.py", "results", ["process_results_mcqa"],
+     [[dict(gold=[1], choices=["a long one", "b"]), [[-3.5, False], [-1.25, True]]],
+      [dict(gold=[0, 2], choices=["a", "b", "ccc"]), [[-2.0, False], [-2.0, False], [-2.5, False]]]]),
+    ("winogender/utils.py", "documents", ["filter_male", "filter_female", "filter_neutral"],
+     [dict(gender=gender) for gender in ["male", "female", "neutral", "Male", ""]]),
+    ("toxigen/utils.py", "value", ["doc_to_target"],
+     [dict(toxicity_ai=a, toxicity_human=b) for a, b in [(3.0, 2.5), (3.0, 2.6), (1, 1), (5, 5)]]),
+    ("wsc273/utils.py", "documents", ["process_doc"],
+     [dict(text="So.  She ate it.", pronoun="She", pronoun_loc=5, options=["The cook", "A dog"]),
+      dict(text="It was his  cup.", pronoun="his", pronoun_loc=7, options=["The cook", "Anna"]),
+      dict(text="I saw it.  My cup", pronoun="My", pronoun_loc=10, options=["The cook", "Anna"])]),
 ]
