@@ -346,7 +346,7 @@ fn mistakes_say_where_they_are() {
     assert_eq!(
         with("process_docs: !function utils.process"),
         "t.yaml:7:15: process_docs: task `t` needs the Python function `utils.process`, which \
-         cannot be run"
+         cannot be run and has no substitute"
     );
     assert_eq!(
         with("output_type: likelihood"),

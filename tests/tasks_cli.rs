@@ -295,9 +295,9 @@ fn validate_finds_every_problem_of_every_file() {
       tasks/lost.yaml:3:14: num_fewshot: expected a whole number that is not negative, found `-1`
 
     Needs Python:
-      tasks/bad.yaml:6:15: process_docs: needs the Python function `utils.prepare`, which cannot be run
+      tasks/bad.yaml:6:15: process_docs: needs the Python function `utils.prepare`, which cannot be run and has no substitute
         hint: write the value as a Jinja template if it can be one
-      tasks/bad.yaml:10:13: metric_list[2].metric: needs the Python function `utils.judge`, which cannot be run
+      tasks/bad.yaml:10:13: metric_list[2].metric: needs the Python function `utils.judge`, which cannot be run and has no substitute
       tasks/class.yaml:2:8: class: needs the Python class `task.Written`, which cannot be run
 
     Not supported:

@@ -75,19 +75,16 @@ impl Problem {
     pub(super) fn of(error: &EvaluateError, path: &Path) -> Problem {
         let whole = || Place { file: Some(path.to_owned()), ..Place::default() };
         let at = error.at().cloned().unwrap_or_else(whole);
-        let function = match error {
-            EvaluateError::Function { function, .. } => Some(function.clone()),
-            _ => None,
-        };
-        let sentence = match &function {
+        let (sentence, function) = match error {
             // Of all tasks that include the field it is the same problem.
-            Some(function) => {
-                format!("needs the Python function `{function}`, which cannot be run")
+            EvaluateError::Function { function, problem, .. } => {
+                let sentence = format!("needs the Python function `{function}`, {problem}");
+                (sentence, Some(function.clone()))
             }
-            None => {
+            _ => {
                 let text = error.to_string();
                 let place = format!("{at}: ");
-                text.strip_prefix(&place).map_or(text.clone(), str::to_owned)
+                (text.strip_prefix(&place).map_or(text.clone(), str::to_owned), None)
             }
         };
         Problem { kind: ProblemKind::of(error), at, sentence, hint: error.hint(), function }
