@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use serde_yaml::Value;
 
 use super::EvaluateError;
+use super::dataset::DataRoots;
 use super::functions::Functions;
 use crate::config::yaml::{Document, FieldPath, Fields, Node, Place, Step, YamlError};
 
@@ -25,6 +26,8 @@ pub(super) struct TaskDocument {
     own: Mapping,
     /// What stands for Python functions in the fields.
     functions: Arc<Functions>,
+    /// Where data may be.
+    roots: DataRoots,
 }
 
 /// Files that are included, each parsed once however many tasks include it.
@@ -65,9 +68,13 @@ impl TaskDocument {
         included: &IncludedFiles,
     ) -> Result<TaskDocument, EvaluateError> {
         let own = Mapping { document: 0, path: FieldPath::default() };
-        let functions = Arc::default();
-        let mut merged =
-            TaskDocument { documents: Vec::new(), owners: IndexMap::new(), own, functions };
+        let mut merged = TaskDocument {
+            documents: Vec::new(),
+            owners: IndexMap::new(),
+            own,
+            functions: Arc::default(),
+            roots: DataRoots::default(),
+        };
         let document = Arc::new(Document::read_with_repeated_keys(path)?);
         merged.add(path, document, included, &mut Vec::new())?;
         merged.own.document = merged.documents.len() - 1;
@@ -80,13 +87,19 @@ impl TaskDocument {
         let keys = node.fields()?.all()?;
         let owners = keys.iter().map(|(name, _)| ((*name).to_owned(), own.clone())).collect();
         let documents = vec![Arc::new(node.document().clone())];
-        Ok(TaskDocument { documents, owners, own, functions: Arc::default() })
+        let (functions, roots) = (Arc::default(), DataRoots::default());
+        Ok(TaskDocument { documents, owners, own, functions, roots })
     }
 
-    /// The same, with substitutes for the Python functions in it.
+    /// The same among the directories of tasks, which have substitutes for Python functions and data.
     #[must_use]
-    pub(super) fn with_functions(self, functions: &Arc<Functions>) -> TaskDocument {
-        TaskDocument { functions: Arc::clone(functions), ..self }
+    pub(super) fn among(self, functions: &Arc<Functions>, roots: &DataRoots) -> TaskDocument {
+        TaskDocument { functions: Arc::clone(functions), roots: roots.clone(), ..self }
+    }
+
+    /// Where data may be.
+    pub(super) fn roots(&self) -> &DataRoots {
+        &self.roots
     }
 
     /// What stands for Python functions in the fields.

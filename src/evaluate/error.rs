@@ -284,10 +284,8 @@ pub enum EvaluateError {
         at: Box<Place>,
         /// The name.
         name: String,
-        /// The directory of the task file.
-        folder: PathBuf,
-        /// The Hub's cache.
-        cache: PathBuf,
+        /// Where it was looked for.
+        searched: Box<DatasetSearch>,
     },
 
     /// A data set's card lists other configurations than the one that the task names.
@@ -327,8 +325,76 @@ pub enum EvaluateError {
         at: Box<Place>,
         /// The path as written.
         path: PathBuf,
-        /// The directory of the task file.
+        /// Where relative paths start.
         folder: PathBuf,
+        /// Whether they start in directories above it, too.
+        is_start: bool,
+    },
+
+    /// A folder that a mapping of data sets names does not exist.
+    #[error("{at}: there is no folder `{}`", folder.display())]
+    NoDataFolder {
+        /// The value in the mapping.
+        at: Box<Place>,
+        /// The folder.
+        folder: PathBuf,
+    },
+
+    /// A file is in none of the formats that are read.
+    #[error("{at}: `{}` is not in JSON, CSV or Parquet", path.display())]
+    NoFormat {
+        /// What names the file.
+        at: Box<Place>,
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A data set is made by a script in Python.
+    #[error("{at}: the data set `{name}` is made by the script `{}`, which cannot be run", script.display())]
+    DatasetScript {
+        /// The field.
+        at: Box<Place>,
+        /// The data set's name.
+        name: String,
+        /// The script.
+        script: PathBuf,
+    },
+
+    /// Files do not say which of them belong to a configuration.
+    #[error("{at}: which files in `{}` are of the configuration `{config}` is not clear", folder.display())]
+    UnclearConfiguration {
+        /// The field.
+        at: Box<Place>,
+        /// The configuration.
+        config: String,
+        /// The folder.
+        folder: PathBuf,
+        /// Names of the files that may be meant.
+        files: Vec<String>,
+    },
+
+    /// The files of a split are known, but not on this machine.
+    #[error("{at}: the split `{split}` has no file here: there is no `{file}` in `{}`", folder.display())]
+    AbsentSplit {
+        /// The field that names the split.
+        at: Box<Place>,
+        /// The split.
+        split: String,
+        /// The file, or a pattern for several.
+        file: String,
+        /// Where it should be.
+        folder: PathBuf,
+    },
+
+    /// A slice of a split has no documents.
+    #[error("{at}: of the {count} documents of split `{split}` none is in the slice")]
+    EmptySlice {
+        /// The field.
+        at: Box<Place>,
+        /// The split.
+        split: String,
+        /// How many documents it has.
+        count: usize,
     },
 
     /// A data file is not text.
@@ -460,6 +526,39 @@ impl From<YamlError> for EvaluateError {
     }
 }
 
+/// Where a data set was looked for.
+#[derive(Debug)]
+pub struct DatasetSearch {
+    /// The directory of the task file; directories above it, too.
+    pub folder: PathBuf,
+    /// Directories of tasks.
+    pub roots: Vec<PathBuf>,
+    /// The mappings of data sets that were read.
+    pub mappings: Vec<PathBuf>,
+    /// A name in them that is like the one looked for.
+    pub nearest: Option<String>,
+    /// The Hub's cache.
+    pub cache: PathBuf,
+}
+
+impl DatasetSearch {
+    /// What would have it found.
+    fn remedy(&self, name: &str) -> String {
+        if let (Some(nearest), Some(mapping)) = (&self.nearest, self.mappings.first()) {
+            return format!("did you mean `{nearest}`, which is in `{}`?", mapping.display());
+        }
+        let mut places = vec![self.folder.clone()];
+        places.extend(self.roots.iter().filter(|root| **root != self.folder).cloned());
+        format!(
+            "fetch it into the Hub's cache, `{}`, with `hf download --repo-type dataset {name}`; put its \
+             files into a folder `{name}`, or say in a file `datasets.yaml` where they are, in the working \
+             directory, in {} or in a directory above",
+            self.cache.display(),
+            list_paths(&places)
+        )
+    }
+}
+
 /// A document of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Row {
@@ -511,6 +610,12 @@ impl EvaluateError {
             | Self::NoConfiguration { at, .. }
             | Self::NoDataInFolder { at, .. }
             | Self::NoDataFile { at, .. }
+            | Self::NoDataFolder { at, .. }
+            | Self::NoFormat { at, .. }
+            | Self::DatasetScript { at, .. }
+            | Self::UnclearConfiguration { at, .. }
+            | Self::AbsentSplit { at, .. }
+            | Self::EmptySlice { at, .. }
             | Self::NoSplit { at, .. }
             | Self::TooFewExamples { at, .. } => Some(at),
             _ => None,
@@ -545,31 +650,30 @@ impl EvaluateError {
             Self::Unsupported { supported, .. } => {
                 Some(format!("supported are {}", quoted(supported)))
             }
-            Self::NoDataFile { path, folder, .. } if path.is_relative() => Some(format!(
-                "relative paths start at the working directory, at `{}` or at a directory above it",
-                folder.display()
-            )),
+            Self::NoDataFile { path, folder, is_start: true, .. } if path.is_relative() => {
+                Some(format!(
+                    "relative paths start at the working directory, at `{}` or at a directory above it",
+                    folder.display()
+                ))
+            }
             Self::NoMember { name, known, .. } => Some(similar_task(name, known)),
             Self::SelectedTwice { .. } => Some("name one of the two".to_owned()),
-            Self::NoDataset { name, folder, cache, .. } => Some(format!(
-                "fetch it into the Hub's cache, `{}`, with `hf download --repo-type dataset {name}`; put \
-                 its files into a folder `{name}` in the working directory, in `{}` or in a directory \
-                 above it; or name files with `dataset_path: json`, `csv` or `parquet`",
-                cache.display(),
-                folder.display()
+            Self::NoDataset { name, searched, .. } => Some(searched.remedy(name)),
+            Self::DatasetScript { name, .. } => Some(format!(
+                "fetch what the Hub has made of it with `hf download --repo-type dataset {name} --revision \
+                 refs/convert/parquet`, or turn it into JSON, CSV or Parquet and say in `datasets.yaml` \
+                 where that is"
             )),
-            Self::NoDataInFolder { .. } => Some(
-                "a data set that is only a loading script in Python has to be turned into such files"
+            Self::UnclearConfiguration { files, .. } => Some(format!(
+                "say which are meant in `datasets.yaml`; files that may be are {}",
+                quoted(files)
+            )),
+            Self::NoSplit { split, known, .. } => Some(did_you_mean(split, known)),
+            Self::Function { .. } => Some(
+                "say what the function does in a file `functions.yaml`, beside the task or at the \
+                     top of a directory of tasks; docs/functions.md tells how"
                     .to_owned(),
             ),
-            Self::NoSplit { split, known, .. } => Some(did_you_mean(split, known)),
-            Self::Function { .. } => {
-                Some(
-                    "say what the function does in a file `functions.yaml`, beside the task or at the \
-                     top of a directory of tasks; docs/functions.md tells how"
-                        .to_owned(),
-                )
-            }
             _ => None,
         }
     }

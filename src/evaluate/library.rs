@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use rayon::prelude::*;
 use serde_yaml::Value;
 
+use super::dataset::{DataRoots, MAPPING};
 use super::document::{IncludedFiles, TaskDocument};
 use super::functions::{self, Functions};
 use super::kinds::{EvaluatorFile, EvaluatorKinds, FIELD};
@@ -23,6 +24,7 @@ pub struct TaskLibrary {
     unreadable: Vec<PathBuf>,
     pub(super) kinds: Arc<EvaluatorKinds>,
     functions: Arc<Functions>,
+    roots: DataRoots,
 }
 
 /// What a name stands for.
@@ -70,6 +72,7 @@ impl TaskLibrary {
             unreadable: Vec::new(),
             kinds: Arc::default(),
             functions: Arc::new(Functions::of(directories)),
+            roots: DataRoots::new(directories),
         };
         let included = IncludedFiles::default();
         for directory in directories {
@@ -169,7 +172,7 @@ impl TaskLibrary {
         path: &Path,
         included: &IncludedFiles,
     ) -> Result<TaskDocument, EvaluateError> {
-        Ok(TaskDocument::read_among(path, included)?.with_functions(&self.functions))
+        Ok(TaskDocument::read_among(path, included)?.among(&self.functions, &self.roots))
     }
 
     /// The file of a task.
@@ -323,7 +326,7 @@ fn texts(document: &TaskDocument, field: &str) -> Vec<String> {
 /// Directories that hold no task files of their own, as in the harness.
 const IGNORED: [&str; 2] = ["__pycache__", ".ipynb_checkpoints"];
 
-/// Every `*.yaml` file below a directory but those with substitutes for functions, sorted by path.
+/// Every `*.yaml` file below a directory but those with substitutes for functions and with data sets, sorted by path.
 /// Links to directories are not followed.
 pub(super) fn task_files(directory: &Path) -> Result<Vec<PathBuf>, EvaluateError> {
     let read = |path: &Path, source| EvaluateError::Read { path: path.to_owned(), source };
@@ -340,7 +343,7 @@ pub(super) fn task_files(directory: &Path) -> Result<Vec<PathBuf>, EvaluateError
                     waiting.push(path);
                 }
             } else if path.extension().is_some_and(|extension| extension == "yaml")
-                && path.file_name().is_none_or(|name| name != functions::FILE)
+                && path.file_name().is_none_or(|name| name != functions::FILE && name != MAPPING)
             {
                 files.push(path);
             }

@@ -52,7 +52,7 @@ use std::path::PathBuf;
 
 pub use candidate::Candidate;
 pub use chat::{ChatOptions, ChatTemplate, Message, Role};
-pub use error::{EvaluateError, Row};
+pub use error::{DatasetSearch, EvaluateError, Row};
 pub use evaluator::{Evaluator, Figure, TaskFigures, TaskScores};
 pub use group::{GroupFigure, GroupFigures, TaskGroup};
 pub use kinds::{CommandFailure, EvaluatorFile, EvaluatorKinds, end_commands};

@@ -86,7 +86,7 @@ impl SelectedTask {
             metrics: Metrics::new(config.metrics, &config.pipelines).keys(),
             num_fewshot: config.fewshot.count.unwrap_or(0),
             split: split.map(|split| split.name.clone()),
-            data: found.map(|()| config.data.files),
+            data: found.map(|()| config.data.files()),
         })
     }
 

@@ -372,19 +372,10 @@ fn read_split(
     steps: Option<&DocumentSteps>,
     row: fn(usize) -> Row,
 ) -> Result<Split, EvaluateError> {
-    match config.data.files.get(&split.name) {
-        Some(files) => {
-            let read = Split::read(files, &config.data.format)?;
-            match steps {
-                Some(steps) => steps.apply(read, &split.name, row),
-                None => Ok(read),
-            }
-        }
-        None => Err(EvaluateError::NoSplit {
-            at: split.at.clone().into(),
-            split: split.name.clone(),
-            known: config.data.files.keys().cloned().collect(),
-        }),
+    let read = config.data.read(split)?;
+    match steps {
+        Some(steps) => steps.apply(read, &split.name, row),
+        None => Ok(read),
     }
 }
 

@@ -15,7 +15,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
-use indexmap::{IndexMap, IndexSet};
+use indexmap::IndexSet;
 use minijinja::value::Serde;
 use serde_json::{Map, Value};
 
@@ -142,7 +142,7 @@ impl PartialEq for Document {
 }
 
 /// The rows of one split, and the names of its columns.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Split {
     pub(super) documents: Vec<Document>,
     pub(super) columns: HashSet<String>,
@@ -151,7 +151,6 @@ pub(super) struct Split {
 impl Split {
     /// Reads the files of a split one after the other.
     pub(super) fn read(paths: &[PathBuf], format: &Format) -> Result<Split, EvaluateError> {
-        has_all_parts(paths)?;
         let rows = match format {
             Format::Json { field } => json::read(paths, field.as_deref())?,
             Format::Csv(options) => csv::read(paths, options)?,
@@ -160,32 +159,6 @@ impl Split {
         };
         let columns = rows.first().map(|row| row.keys().cloned().collect()).unwrap_or_default();
         Ok(Split { documents: rows.into_iter().map(Document::new).collect(), columns })
-    }
-}
-
-/// Refuses files named as parts, `train-00000-of-00002.parquet`, some of which are not here: fewer
-/// documents would give another score.
-fn has_all_parts(paths: &[PathBuf]) -> Result<(), EvaluateError> {
-    let parts_of = |path: &Path| {
-        let name = path.file_stem()?.to_str()?;
-        let (name, count) = name.rsplit_once("-of-")?;
-        let (name, _) = name.rsplit_once('-')?;
-        let digits: String = count.chars().take_while(char::is_ascii_digit).collect();
-        Some((path.with_file_name(name), digits.parse::<usize>().ok()?))
-    };
-    let mut wholes: IndexMap<(PathBuf, usize), Vec<&PathBuf>> = IndexMap::new();
-    for path in paths {
-        if let Some(whole) = parts_of(path) {
-            wholes.entry(whole).or_default().push(path);
-        }
-    }
-    match wholes.into_iter().find(|((_, expected), found)| found.len() < *expected) {
-        Some(((_, expected), found)) => Err(EvaluateError::MissingParts {
-            path: found[0].to_owned(),
-            found: found.len(),
-            expected,
-        }),
-        None => Ok(()),
     }
 }
 
@@ -282,19 +255,6 @@ mod tests {
         assert!(matches!(of("a.tsv.gz"), Some(Format::Csv(_))));
         assert!(matches!(of("a.parquet"), Some(Format::Parquet)));
         assert!(of("a.parquet.gz").is_none() && of("a.gz").is_none());
-    }
-
-    #[test]
-    fn parts_have_to_be_complete() {
-        let paths = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
-        let check =
-            |names: &[&str]| has_all_parts(&paths(names)).map_err(|error| error.to_string());
-        assert_eq!(check(&["d/train-00000-of-00002.csv", "d/train-00001-of-00002.csv"]), Ok(()));
-        assert_eq!(check(&["d/a.csv", "d/b-of-c.csv", "d/test-00000-of-00001-0a.parquet"]), Ok(()));
-        assert_eq!(
-            check(&["d/train-00000-of-00002.csv", "d/test-00001-of-00002.csv"]),
-            Err("`d/train-00000-of-00002.csv` is one of 2 files, of which 1 is here".to_owned())
-        );
     }
 
     #[test]

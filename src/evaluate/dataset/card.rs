@@ -3,27 +3,29 @@
 
 use std::path::{Path, PathBuf};
 
-use indexmap::IndexMap;
-
-use super::{DEFAULT_SPLIT, glob};
-use crate::config::yaml::{Document, Node, YamlError};
+use super::files::one_or_more;
+use super::{DEFAULT_SPLIT, SplitFiles, Splits, glob};
+use crate::config::yaml::{Document, Node};
 use crate::evaluate::EvaluateError;
+use crate::evaluate::data::Format;
 
 /// What a card says of a configuration.
 #[derive(Debug)]
-pub(super) enum Listed {
-    /// Files by split, as far as they are here.
-    Files(IndexMap<String, Vec<PathBuf>>),
+pub(super) enum Card {
+    /// Files by split, here or not.
+    Files(Splits),
     /// A folder with the files.
     Folder(PathBuf),
 }
 
 /// What the card in `folder` says of the configuration that `config` names, or of the default one;
-/// `None` where there is no card or it lists no configurations.
+/// `None` where there is no card or it lists no configurations. `options` are those of the task, and
+/// say how files are read.
 pub(super) fn read(
     folder: &Path,
     config: Option<&Node<'_>>,
-) -> Result<Option<Listed>, EvaluateError> {
+    options: Option<&Node<'_>>,
+) -> Result<Option<Card>, EvaluateError> {
     let path = folder.join("README.md");
     let Some(text) = front_matter(&path) else { return Ok(None) };
     let document = Document::parse(&text, &path)?;
@@ -36,8 +38,8 @@ pub(super) fn read(
         None => folder.to_owned(),
     };
     match fields.get("data_files") {
-        Some(files) => Ok(Some(Listed::Files(by_split(&inner, &files)?))),
-        None if inner != folder => Ok(Some(Listed::Folder(inner))),
+        Some(files) => Ok(Some(Card::Files(by_split(&inner, &files, options)?))),
+        None if inner != folder => Ok(Some(Card::Folder(inner))),
         None => Ok(None),
     }
 }
@@ -90,36 +92,64 @@ fn choose<'a>(
 fn by_split(
     folder: &Path,
     data_files: &Node<'_>,
-) -> Result<IndexMap<String, Vec<PathBuf>>, EvaluateError> {
-    let mut files: IndexMap<String, Vec<PathBuf>> = IndexMap::new();
-    let mut add = |split: &str, paths: &Node<'_>| -> Result<(), YamlError> {
-        for pattern in one_or_more(paths)? {
-            let found = glob::find(folder, pattern.text()?);
-            if !found.is_empty() {
-                files.entry(split.to_owned()).or_default().extend(found);
+    options: Option<&Node<'_>>,
+) -> Result<Splits, EvaluateError> {
+    let mut patterns: Vec<(String, Node<'_>)> = Vec::new();
+    if data_files.value().is_mapping() {
+        let splits = data_files.fields()?.all()?;
+        patterns.extend(splits.into_iter().map(|(split, paths)| (split.to_owned(), paths)));
+    } else {
+        for item in one_or_more(data_files)? {
+            if item.value().is_mapping() {
+                let fields = item.fields()?;
+                let split = fields.require("split")?.text()?.to_owned();
+                patterns.push((split, fields.require("path")?));
+            } else {
+                patterns.push((DEFAULT_SPLIT.to_owned(), item));
             }
         }
-        Ok(())
-    };
-    if data_files.value().is_mapping() {
-        for (split, paths) in data_files.fields()?.all()? {
-            add(split, &paths)?;
-        }
-        return Ok(files);
     }
-    for item in one_or_more(data_files)? {
-        if item.value().is_mapping() {
-            let fields = item.fields()?;
-            add(fields.require("split")?.text()?, &fields.require("path")?)?;
-        } else {
-            add(DEFAULT_SPLIT, &item)?;
+    let mut splits = Splits::new();
+    for (split, node) in &patterns {
+        if !splits.contains_key(split) {
+            let of_split = patterns.iter().filter(|(other, _)| other == split);
+            let nodes: Vec<&Node<'_>> = of_split.map(|(_, node)| node).collect();
+            let files = files_of_split(folder, &nodes, options)?;
+            splits.insert(
+                split.clone(),
+                files.unwrap_or_else(|| SplitFiles::Absent {
+                    folder: folder.to_owned(),
+                    file: shown(node),
+                }),
+            );
         }
     }
-    Ok(files)
+    Ok(splits)
 }
 
-fn one_or_more<'a>(node: &Node<'a>) -> Result<Vec<Node<'a>>, YamlError> {
-    if node.value().is_string() { Ok(vec![node.clone()]) } else { node.items() }
+/// The first pattern that is written.
+fn shown(node: &Node<'_>) -> String {
+    let first = one_or_more(node).ok().and_then(|nodes| nodes.into_iter().next());
+    first.and_then(|node| node.text().ok().map(str::to_owned)).unwrap_or_default()
+}
+
+/// The files that patterns match; `None` if there are none.
+fn files_of_split(
+    folder: &Path,
+    nodes: &[&Node<'_>],
+    options: Option<&Node<'_>>,
+) -> Result<Option<SplitFiles>, EvaluateError> {
+    let mut paths = Vec::new();
+    for node in nodes {
+        for pattern in one_or_more(node)? {
+            paths.extend(glob::find(folder, pattern.text()?));
+        }
+    }
+    if paths.is_empty() {
+        return Ok(None);
+    }
+    let format_of = |path: &Path| Format::of_file(path, options);
+    SplitFiles::here(&nodes[0].place(), paths, false, format_of).map(Some)
 }
 
 #[cfg(test)]
@@ -153,17 +183,20 @@ configs:
         folder
     }
 
-    fn listed(folder: &Path, config: &str) -> Result<Option<Listed>, EvaluateError> {
+    fn listed(folder: &Path, config: &str) -> Result<Option<Card>, EvaluateError> {
         let text = format!("dataset_name: {config}");
         let task = Document::parse(&text, Path::new("t.yaml")).expect("YAML");
-        read(folder, task.root().fields().expect("fields").get("dataset_name").as_ref())
+        read(folder, task.root().fields().expect("fields").get("dataset_name").as_ref(), None)
     }
 
     #[test]
     fn cards_say_which_files_are_of_a_split() {
         let folder = folder();
         let of = |config: &str, split: &str| match listed(folder.path(), config) {
-            Ok(Some(Listed::Files(files))) => files[split].clone(),
+            Ok(Some(Card::Files(splits))) => match &splits[split] {
+                SplitFiles::Here { paths, .. } => paths.clone(),
+                absent => panic!("{absent:?}"),
+            },
             other => panic!("{other:?}"),
         };
         let at = |name: &str| folder.path().join(name);
@@ -171,7 +204,7 @@ configs:
         assert_eq!(of("one", "test"), [at("one/test-0.csv"), at("one/test-1.csv")]);
         assert_eq!(of("null", "dev"), [at("deep/two/dev.csv")]);
         let two = listed(folder.path(), "two");
-        assert!(matches!(two, Ok(Some(Listed::Folder(path))) if path == at("deep/two")));
+        assert!(matches!(two, Ok(Some(Card::Folder(path))) if path == at("deep/two")));
     }
 
     #[test]

@@ -7,6 +7,26 @@ use crate::evaluate::selection::matches;
 /// Most folders inside each other that `**` goes through; links may lead round in circles.
 const DEEPEST: usize = 16;
 
+/// Whether a path is a pattern.
+pub(super) fn is_pattern(path: &str) -> bool {
+    path.contains(['*', '?'])
+}
+
+/// The file at a path, or the files that a pattern matches; none if nothing is there. A relative one
+/// starts in `folder`, and both may lead outside of it.
+pub(super) fn named(folder: &Path, path: &str) -> Vec<PathBuf> {
+    if !is_pattern(path) {
+        let file = folder.join(path);
+        return if file.is_file() { vec![file] } else { Vec::new() };
+    }
+    let parts: Vec<&str> = path.split('/').collect();
+    let n_plain = parts.iter().take_while(|part| !is_pattern(part)).count();
+    let mut start = parts[..n_plain].join("/");
+    // What is in front of the first `/` of an absolute path is empty.
+    start.push_str(if n_plain > 0 { "/" } else { "" });
+    find(&folder.join(start), &parts[n_plain..].join("/"))
+}
+
 /// The files in `folder` at paths that match `pattern`, sorted within each folder: `*` and `?` stand for
 /// characters of a name, `**` for any folders. A pattern leads nowhere outside.
 pub(super) fn find(folder: &Path, pattern: &str) -> Vec<PathBuf> {
@@ -70,6 +90,21 @@ pub(super) fn file_name(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_and_patterns_start_anywhere() {
+        let root = tempfile::tempdir().expect("a directory");
+        let (folder, other) = (root.path().join("x"), root.path().join("y"));
+        for folder in [&folder, &other] {
+            std::fs::create_dir(folder).expect("a directory");
+            std::fs::write(folder.join("a-0.csv"), "").expect("written");
+        }
+        let found = |path: &str| named(&folder, path).len();
+        assert_eq!((found("a-0.csv"), found("a-1.csv"), found("../y")), (1, 0, 0));
+        assert_eq!((found("a-?.csv"), found("../y/*"), found("../*/a*")), (1, 1, 2));
+        let absolute = other.join("*.csv").display().to_string();
+        assert_eq!(named(&folder, &absolute), [other.join("a-0.csv")]);
+    }
 
     #[test]
     fn patterns_go_through_folders() {

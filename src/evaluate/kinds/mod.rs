@@ -173,7 +173,8 @@ impl EvaluatorFile<'_> {
     /// them if `files` divides them into splits. No more than [`TaskOptions::limit`] asks for.
     pub fn rows(&self) -> Result<Vec<Map<String, Value>>, EvaluateError> {
         let node = self.document.require(FILES)?;
-        let mut rows = read_files(&node, self.document.get("dataset_kwargs").as_ref())?;
+        let options = self.document.get("dataset_kwargs");
+        let mut rows = read_files(&node, options.as_ref(), self.document.roots())?;
         rows.truncate(self.options.limit.map_or(rows.len(), |limit| limit.of(rows.len())));
         Ok(rows)
     }

@@ -49,6 +49,8 @@ impl ProblemKind {
             EvaluateError::NoDataset { .. }
             | EvaluateError::NoDataFile { .. }
             | EvaluateError::NoDataInFolder { .. }
+            | EvaluateError::DatasetScript { .. }
+            | EvaluateError::AbsentSplit { .. }
             | EvaluateError::MissingParts { .. } => Self::NoData,
             _ => Self::Broken,
         }
