@@ -296,7 +296,7 @@ fn validate_finds_every_problem_of_every_file() {
 
     Needs Python:
       tasks/bad.yaml:6:15: process_docs: needs the Python function `utils.prepare`, which cannot be run and has no substitute
-        hint: write the value as a Jinja template if it can be one
+        hint: say what the function does in a file `functions.yaml`, beside the task or at the top of a directory of tasks; docs/functions.md tells how
       tasks/bad.yaml:10:13: metric_list[2].metric: needs the Python function `utils.judge`, which cannot be run and has no substitute
       tasks/class.yaml:2:8: class: needs the Python class `task.Written`, which cannot be run
 

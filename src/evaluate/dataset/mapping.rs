@@ -253,7 +253,7 @@ o/only: {configs: {one: {dev: deep}}}
         );
         assert_eq!(
             message("o/n:\n- a.csv", None),
-            "datasets.yaml:2:1: o/n: expected a folder, or files by split, found `[a.csv]`"
+            "datasets.yaml:2:3: o/n: expected a folder, or files by split, found `[a.csv]`"
         );
         assert_eq!(
             message("o/n: {test: []}", None),

@@ -135,8 +135,8 @@ mod tests {
         let shown: Vec<&str> =
             found.iter().map(|text| text.split_once(": ").map_or("", |(_, rest)| rest)).collect();
         insta::assert_snapshot!(shown.join("\n"), @r"
-        filter_list[1].filter[0].function: task `t` needs the Python function `u.G`, which cannot be run and has no substitute
         process_docs: task `t` needs the Python function `u.f`, which cannot be run and has no substitute
+        filter_list[1].filter[0].function: task `t` needs the Python function `u.G`, which cannot be run and has no substitute
         foo: unknown field `foo`
         description: not a valid template: syntax error: unexpected end of input, expected expression
         num_fewshot: expected a whole number that is not negative, found `x`
