@@ -18,6 +18,7 @@ pub mod kernels;
 pub mod lm;
 pub mod methods;
 pub mod optimize;
+mod panics;
 pub mod plan;
 pub mod report;
 pub mod search;

@@ -10,6 +10,8 @@ mod merge_config;
 mod pickle;
 #[path = "../fuzz/properties/safetensors.rs"]
 mod safetensors;
+#[path = "../fuzz/properties/task_data.rs"]
+mod task_data;
 #[path = "../fuzz/properties/tokenizer.rs"]
 mod tokenizer;
 
@@ -113,6 +115,20 @@ fn configs_of_adapters_are_refused_or_every_element_is_read() {
     run("adapter_config", 40, |bytes| {
         adapter_config::check(bytes);
     });
+}
+
+#[test]
+fn data_of_tasks_are_refused_or_read() {
+    run("task_data", 40, |bytes| task_data::check_data("data.jsonl", bytes));
+    run("task_csv", 40, |bytes| task_data::check_data("data.csv", bytes));
+    run("task_gzip", 40, |bytes| task_data::check_data("data.jsonl.gz", bytes));
+    run("task_parquet", 40, |bytes| task_data::check_data("data.parquet", bytes));
+}
+
+#[test]
+fn what_stands_for_data_sets_and_functions_is_refused_or_read() {
+    run("dataset_mapping", 60, task_data::check_mapping);
+    run("functions", 60, task_data::check_functions);
 }
 
 #[test]

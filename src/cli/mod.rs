@@ -37,6 +37,7 @@ pub use interrupt::cancelled_by_ctrl_c;
 pub use terminal::{Talk, Verbosity};
 
 use crate::evaluate::EvaluatorKinds;
+use crate::panics;
 use failure::INTERRUPTED;
 use options::{memory_limit, thread_count, useful_threads};
 
@@ -112,6 +113,7 @@ pub fn main() -> ExitCode {
 
 /// The program `mergekit`, with these kinds of evaluators for task files to ask for.
 pub fn main_with(evaluators: EvaluatorKinds) -> ExitCode {
+    panics::silence_caught();
     let evaluators = Arc::new(evaluators);
     let Arguments { command } = Arguments::parse_from(tokensurgeon::spelled_out(args_os()));
     exit(match command {
@@ -130,6 +132,7 @@ pub fn main_with(evaluators: EvaluatorKinds) -> ExitCode {
 
 /// The program `mergekit-evolve`.
 pub fn evolve_main() -> ExitCode {
+    panics::silence_caught();
     exit(evolve::run(&EvolveArguments::parse().arguments, Arc::default()))
 }
 

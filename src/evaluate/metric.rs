@@ -41,6 +41,8 @@ pub(super) enum Measure {
     Choice,
     /// Squared distance of the choices' probabilities from certainty of the right one.
     BrierScore,
+    /// The choices' probability of the right one, or of the right ones together.
+    Probability,
     /// The text written is the right one; of choices, greedy decoding would write the right one.
     ExactMatch,
     /// The log-likelihood of a given answer.
@@ -109,6 +111,7 @@ const METRICS: &[Definition] = &[
         higher_is_better: false,
         ..of_choices("brier_score", Measure::BrierScore, &[Aggregation::BrierScore])
     },
+    of_choices("likelihood", Measure::Probability, NUMBERS),
     Definition {
         output_types: &[MULTIPLE_CHOICE, GENERATE_UNTIL],
         ..of_choices("exact_match", Measure::ExactMatch, NUMBERS)

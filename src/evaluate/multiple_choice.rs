@@ -213,6 +213,11 @@ impl Choices {
                 self.is_right(largest(likelihoods.zip(alone).map(|(given, alone)| given - alone)))
             }
             Measure::BrierScore => self.brier_score(given),
+            Measure::Probability => {
+                let shares = probabilities(given).into_iter().enumerate();
+                let right = shares.filter(|(index, _)| self.gold.contains(&(*index as i64)));
+                right.map(|(_, share)| share).sum()
+            }
             Measure::ExactMatch => {
                 let is_greedy = |&index: &i64| {
                     usize::try_from(index)
@@ -306,6 +311,11 @@ mod tests {
         assert_eq!(choices.measure(Measure::ExactMatch, &scores(&[-3.0, -0.5])), 1.0);
         assert_eq!(choices.measure(Measure::ExactMatch, &scores(&[-0.5, -3.0])), 0.0);
         assert_eq!(choices.measure(Measure::BrierScore, &scores(&[-1.0, -1.0])), 0.5);
+        let share = choices.measure(Measure::Probability, &scores(&[-1.0, -1.0 + 3f64.ln()]));
+        assert!((share - 0.75).abs() < 1e-15);
+        let both = super::tests::choices(&["a", "b", "c"], &[0, 2]);
+        let share = both.measure(Measure::Probability, &scores(&[-2.0, -2.0, -2.0]));
+        assert!((share - 2.0 / 3.0).abs() < 1e-15);
     }
 
     #[test]

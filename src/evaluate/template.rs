@@ -11,6 +11,7 @@ use minijinja::value::{Kwargs, Tuple, ValueKind, from_args};
 use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior, Value};
 use minijinja_contrib::pycompat;
 
+use super::data::LEFT_OUT;
 use super::python::{Pattern, is_whitespace, to_text};
 
 /// The name of the only template of an environment.
@@ -98,6 +99,12 @@ impl Template {
         let mut names: Vec<String> = template.undeclared_variables(false).into_iter().collect();
         names.retain(|name| !is_known(name));
         names.sort();
+        let left_out = columns.get_attr(LEFT_OUT).unwrap_or_default();
+        let mut left_out = left_out.try_iter().into_iter().flatten();
+        let left_out = left_out.find(|name| names.iter().any(|other| name.as_str() == Some(other)));
+        if let Some(name) = left_out {
+            return format!(": the column `{name}` has values of a kind that is not read");
+        }
         match names.as_slice() {
             [] => String::new(),
             names => format!(": there is no column `{}`", names.join("` or `")),

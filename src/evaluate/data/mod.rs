@@ -10,13 +10,13 @@ mod json;
 mod parquet;
 mod text;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 use indexmap::IndexSet;
-use minijinja::value::Serde;
+use minijinja::value::{Serde, merge_maps};
 use serde_json::{Map, Value};
 
 use self::csv::CsvOptions;
@@ -126,11 +126,25 @@ pub(super) struct Document {
     pub(super) variables: minijinja::Value,
 }
 
+/// The variable with the names of columns that a document has, but whose values were not read. No
+/// template can name it.
+pub(super) const LEFT_OUT: &str = "columns left out";
+
 impl Document {
     /// A document with these columns.
     pub(super) fn new(columns: Map<String, Value>) -> Document {
         let variables = minijinja::Value::from(Serde(&columns));
         Document { columns, variables }
+    }
+
+    /// The same, with columns whose values were not read.
+    fn with_left_out(self, left_out: &BTreeSet<String>) -> Document {
+        if left_out.is_empty() {
+            return self;
+        }
+        let names: minijinja::Value = left_out.iter().map(String::as_str).collect();
+        let left_out = minijinja::Value::from(BTreeMap::from([(LEFT_OUT, names)]));
+        Document { variables: merge_maps([self.variables, left_out]), ..self }
     }
 }
 
@@ -151,19 +165,28 @@ pub(super) struct Split {
 impl Split {
     /// Reads the files of a split one after the other.
     pub(super) fn read(paths: &[PathBuf], format: &Format) -> Result<Split, EvaluateError> {
-        let rows = match format {
-            Format::Json { field } => json::read(paths, field.as_deref())?,
-            Format::Csv(options) => csv::read(paths, options)?,
+        let whole = |rows: Vec<Row>| Rows { rows, left_out: BTreeSet::new() };
+        let Rows { rows, left_out } = match format {
+            Format::Json { field } => whole(json::read(paths, field.as_deref())?),
+            Format::Csv(options) => whole(csv::read(paths, options)?),
             Format::Parquet => parquet::read(paths)?,
-            Format::Text => text::read(paths)?,
+            Format::Text => whole(text::read(paths)?),
         };
         let columns = rows.first().map(|row| row.keys().cloned().collect()).unwrap_or_default();
-        Ok(Split { documents: rows.into_iter().map(Document::new).collect(), columns })
+        let document = |row| Document::new(row).with_left_out(&left_out);
+        Ok(Split { documents: rows.into_iter().map(document).collect(), columns })
     }
 }
 
 /// A row before it is a document.
 type Row = Map<String, Value>;
+
+/// The rows of some files, and the names of columns whose values are not read.
+#[derive(Debug, Default)]
+struct Rows {
+    rows: Vec<Row>,
+    left_out: BTreeSet<String>,
+}
 
 /// Gives every row every column of any row, in one order: what is equal then also prints alike.
 fn complete(rows: Vec<Row>) -> Vec<Row> {

@@ -5,7 +5,6 @@
 mod times;
 
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,25 +16,28 @@ use ::parquet::schema::types::{ColumnDescriptor, SchemaDescriptor, Type as Schem
 use serde_json::Value;
 
 use self::times::Unit;
-use super::{Row, complete, not_empty};
+use super::{Row, Rows, complete, not_empty};
 use crate::evaluate::EvaluateError;
+use crate::panics;
 
 /// Reads files one after the other.
-pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Row>, EvaluateError> {
-    let mut rows = Vec::new();
+pub(super) fn read(paths: &[PathBuf]) -> Result<Rows, EvaluateError> {
+    let mut all = Rows::default();
     for path in paths {
         let file = File::open(path)
             .map_err(|source| EvaluateError::Read { path: path.to_owned(), source })?;
         // The library panics at some files that are damaged.
-        let found = catch_unwind(AssertUnwindSafe(|| read_rows(file)));
+        let found = panics::caught(|| read_rows(file));
         let problem = |problem: String| EvaluateError::Parquet { path: path.to_owned(), problem };
-        let found = found.unwrap_or_else(|_| Err("it is damaged".to_owned())).map_err(problem)?;
-        rows.append(&mut not_empty(path, found)?);
+        let found = found.unwrap_or_else(|| Err("it is damaged".to_owned())).map_err(problem)?;
+        all.rows.append(&mut not_empty(path, found.rows)?);
+        all.left_out.extend(found.left_out);
     }
-    Ok(complete(rows))
+    all.rows = complete(all.rows);
+    Ok(all)
 }
 
-fn read_rows(file: File) -> Result<Vec<Row>, String> {
+fn read_rows(file: File) -> Result<Rows, String> {
     let sentence = |error: ParquetError| match error {
         ParquetError::General(text) | ParquetError::EOF(text) | ParquetError::NYI(text) => text,
         other => other.to_string(),
@@ -51,13 +53,18 @@ fn read_rows(file: File) -> Result<Vec<Row>, String> {
     if kept.is_empty() {
         return Err("none of its columns has texts, numbers, booleans or times".to_owned());
     }
+    let left_out = fields.iter().map(|field| field.name());
+    let is_left_out = |name: &&str| kept.iter().all(|field| field.name() != *name);
+    let left_out = left_out.filter(is_left_out).map(str::to_owned).collect();
     let wanted = SchemaType::group_type_builder(root.name()).with_fields(kept).build();
     let records = reader.get_row_iter(Some(wanted.map_err(sentence)?)).map_err(sentence)?;
-    let row = |record: Record| {
+    let row = |record: Record| -> Result<Row, String> {
         let columns = record.get_column_iter().zip(&kinds);
         columns.map(|((name, field), kind)| Ok((name.clone(), kind.value(field)?))).collect()
     };
-    records.map(|record| row(record.map_err(sentence)?)).collect()
+    let rows =
+        records.map(|record| row(record.map_err(sentence)?)).collect::<Result<_, String>>()?;
+    Ok(Rows { rows, left_out })
 }
 
 /// What the values of a column are.
@@ -227,7 +234,7 @@ mod tests {
     }
 
     fn assert_rows(data: &str, expected: &str) {
-        let rows = read(&[golden(data)]).expect("rows");
+        let rows = read(&[golden(data)]).expect("rows").rows;
         let rows = Value::from(rows.into_iter().map(Value::Object).collect::<Vec<_>>());
         let expected = std::fs::read_to_string(golden(expected)).expect("golden data");
         let expected: Value = serde_json::from_str(&expected).expect("golden data");
@@ -239,6 +246,21 @@ mod tests {
     fn values_are_those_of_the_datasets_library() {
         assert_rows("types.parquet", "types.json");
         assert_rows("times.parquet", "times.json");
+    }
+
+    #[test]
+    fn columns_that_are_not_read_have_names() {
+        let left_out = read(&[golden("types.parquet")]).expect("rows").left_out;
+        assert!(!left_out.is_empty());
+        let split =
+            super::super::Split::read(&[golden("types.parquet")], &super::super::Format::Parquet);
+        let document = &split.expect("a split").documents[0];
+        let name = left_out.first().expect("a name");
+        let template = crate::evaluate::template::Template::new(&format!("{{{{ {name} }}}}"));
+        let problem =
+            template.expect("a template").render(&document.variables).expect_err("not read");
+        let expected = format!("the column `{name}` has values of a kind that is not read");
+        assert!(problem.contains(&expected), "{problem}");
     }
 
     #[test]
