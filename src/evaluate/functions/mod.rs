@@ -363,7 +363,7 @@ fn digest_of_file(path: &Path) -> Option<String> {
 
 fn digest(bytes: &[u8]) -> String {
     std::str::from_utf8(bytes)
-        .map_or_else(|_| String::new(), |text| sha256(&text.replace("\r\n", "\n")))
+        .map_or_else(|_| String::new(), |text| sha256(text.replace("\r\n", "\n")))
 }
 
 impl fmt::Display for NoSubstitute {
