@@ -17,6 +17,7 @@ mod merge;
 mod model;
 mod options;
 mod plan;
+mod prompting;
 mod score;
 mod search_progress;
 mod statistics;

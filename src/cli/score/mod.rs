@@ -8,12 +8,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use clap::{ArgAction, Args};
+use clap::Args;
 use indexmap::IndexSet;
 use serde_json::{Value, json};
 
 use super::interrupt::end_on_ctrl_c;
 use super::model::{ModelArguments, PreparedModel};
+use super::prompting::Prompting;
 use super::task_files::TaskFiles;
 use super::terminal::print;
 use super::{Failure, Talk, Verbosity};
@@ -63,28 +64,8 @@ pub(in crate::cli) struct Arguments {
     #[arg(short = 'L', long, value_name = "N", value_parser = limit)]
     limit: Option<Limit>,
 
-    /// Examples in front of each document, in place of the task's own number unless that is 0
-    #[arg(short = 'f', long, value_name = "N", alias = "num_fewshot")]
-    num_fewshot: Option<usize>,
-
-    /// Ask in conversations, as the model's chat template frames them
-    #[arg(long, alias = "apply_chat_template")]
-    apply_chat_template: bool,
-
-    /// Whether examples are turns of the conversation, or text in front of the question
-    #[arg(
-        long,
-        alias = "fewshot_as_multiturn",
-        value_name = "BOOL",
-        requires = "apply_chat_template"
-    )]
-    #[arg(default_value_t = true, action = ArgAction::Set)]
-    #[arg(num_args = 0..=1, default_missing_value = "true")]
-    fewshot_as_multiturn: bool,
-
-    /// What the model is told before everything else
-    #[arg(long, value_name = "TEXT", alias = "system_instruction")]
-    system_instruction: Option<String>,
+    #[command(flatten)]
+    prompting: Prompting,
 
     /// Accepted as in the harness; sequences are packed by their tokens, and scores do not depend on it
     #[arg(short, long, value_name = "auto|N", default_value = "auto", alias = "batch_size")]
@@ -212,7 +193,7 @@ pub(in crate::cli) fn run(
 
 impl Arguments {
     fn task_options(&self, model: &PreparedModel, talk: Talk) -> Result<TaskOptions, Failure> {
-        let chat = match self.apply_chat_template {
+        let chat = match self.prompting.apply_chat_template {
             false => None,
             true => {
                 let template = Arc::new(model.chat_template()?);
@@ -221,15 +202,15 @@ impl Arguments {
                                 scores change from day to day";
                     talk.warn(&text, None);
                 }
-                Some(ChatOptions { template, multiturn: self.fewshot_as_multiturn })
+                Some(ChatOptions { template, multiturn: self.prompting.fewshot_as_multiturn })
             }
         };
         Ok(TaskOptions {
             limit: self.limit,
-            num_fewshot: self.num_fewshot,
+            num_fewshot: self.prompting.num_fewshot,
             fewshot_seed: self.seeds()?[3],
             sampling_seed: self.seeds()?[2],
-            system_instruction: self.system_instruction.clone(),
+            system_instruction: self.prompting.system_instruction.clone(),
             chat,
             records: self.output.is_some(),
             failures: self.output.as_ref().map(|output| output.join(FAILURES_DIRECTORY)),

@@ -51,7 +51,7 @@ pub(super) fn description(
 ) -> Map<String, Value> {
     let name = arguments.model.model.display().to_string();
     let sanitized = file_name_of(&name);
-    let instruction = arguments.system_instruction.as_deref();
+    let instruction = arguments.prompting.system_instruction.as_deref();
     let template = options.chat.as_ref().map(|chat| chat.template.text());
     // Models without one can be judged by commands.
     let tokenizer = model.tokenizer.tokenizer().ok();

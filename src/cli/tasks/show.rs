@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::{ArgAction, Args};
+use clap::Args;
 
 use crate::cli::Failure;
+use crate::cli::prompting::Prompting;
 use crate::cli::task_files::TaskFiles;
 use crate::cli::terminal::print;
 use crate::evaluate::{
@@ -22,6 +23,7 @@ use crate::report::{
 /// The prompt of an item is made as for scoring. In texts, a space at an end or beside another one is
 /// shown as ·, the end of a line as ↵, a tab as →. Of groups and tags, what is in them is shown.
 #[derive(Debug, Args)]
+#[command(mut_arg("apply_chat_template", |argument| argument.requires("tokenizer")))]
 #[command(after_help = "\
 Examples:
   mergekit tasks show addition
@@ -48,28 +50,8 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "DIRECTORY", visible_alias = "model")]
     tokenizer: Option<PathBuf>,
 
-    /// Examples in front of each document, in place of the task's own number unless that is 0
-    #[arg(short = 'f', long, value_name = "N", alias = "num_fewshot")]
-    num_fewshot: Option<usize>,
-
-    /// Ask in conversations, as the chat template frames them
-    #[arg(long, alias = "apply_chat_template", requires = "tokenizer")]
-    apply_chat_template: bool,
-
-    /// Whether examples are turns of the conversation, or text in front of the question
-    #[arg(
-        long,
-        alias = "fewshot_as_multiturn",
-        value_name = "BOOL",
-        requires = "apply_chat_template"
-    )]
-    #[arg(default_value_t = true, action = ArgAction::Set)]
-    #[arg(num_args = 0..=1, default_missing_value = "true")]
-    fewshot_as_multiturn: bool,
-
-    /// What the model is told before everything else
-    #[arg(long, value_name = "TEXT", alias = "system_instruction")]
-    system_instruction: Option<String>,
+    #[command(flatten)]
+    prompting: Prompting,
 
     /// Seed of the draw of examples
     #[arg(long, value_name = "N", default_value_t = TaskOptions::default().fewshot_seed)]
@@ -143,23 +125,23 @@ impl Arguments {
 
     fn options(&self) -> Result<TaskOptions, Failure> {
         let chat = match &self.tokenizer {
-            Some(directory) if self.apply_chat_template => {
+            Some(directory) if self.prompting.apply_chat_template => {
                 let template = ChatTemplate::of_model(directory)?.ok_or_else(|| {
                     Failure::refused(
                         format!("there is no chat template in `{}`", directory.display()),
                         "leave out `--apply-chat-template`, or name another directory",
                     )
                 })?;
-                let multiturn = self.fewshot_as_multiturn;
+                let multiturn = self.prompting.fewshot_as_multiturn;
                 Some(ChatOptions { template: Arc::new(template), multiturn })
             }
             _ => None,
         };
         Ok(TaskOptions {
             limit: Some(Limit::Items(self.item.saturating_add(1))),
-            num_fewshot: self.num_fewshot,
+            num_fewshot: self.prompting.num_fewshot,
             fewshot_seed: self.seed,
-            system_instruction: self.system_instruction.clone(),
+            system_instruction: self.prompting.system_instruction.clone(),
             chat,
             records: true,
             ..TaskOptions::default()
