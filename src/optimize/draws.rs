@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 
 /// What a sequence of random numbers is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct DrawKey {
+pub struct DrawKey {
     /// The user's seed.
     pub(super) seed: u64,
     /// Which restart of the search, from 0.

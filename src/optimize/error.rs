@@ -32,6 +32,35 @@ pub enum OptimizerError {
         low: f64,
     },
 
+    /// Values are not ascending numbers, or there are none.
+    #[error("variable {variable} needs values in ascending order, each once and at least one")]
+    Values {
+        /// Which variable.
+        variable: usize,
+    },
+
+    /// A given point has too few or too many numbers.
+    #[error("point {point} has {found} numbers, but there are {expected} variables")]
+    PointLength {
+        /// Which point, from 0.
+        point: usize,
+        /// How many numbers it has.
+        found: usize,
+        /// How many variables there are.
+        expected: usize,
+    },
+
+    /// A given point is not one of the domain.
+    #[error("point {point} has `{value}` for variable {variable}, which is outside of its range")]
+    PointOutside {
+        /// Which point, from 0.
+        point: usize,
+        /// Which variable.
+        variable: usize,
+        /// Its value.
+        value: f64,
+    },
+
     /// The start is not a point of the variable's range.
     #[error("variable {variable} cannot start at `{start}`, which is outside of its range")]
     Start {
@@ -73,9 +102,20 @@ pub enum OptimizerError {
         value: f64,
     },
 
-    /// Uniform draws need a range.
-    #[error("random search needs a range for every variable, but variable {variable} has none")]
+    /// The optimizer draws from ranges.
+    #[error("{optimizer} needs a range for every variable, but variable {variable} has none")]
     UnboundedVariable {
+        /// The optimizer, as people call it.
+        optimizer: &'static str,
+        /// Which variable.
+        variable: usize,
+    },
+
+    /// The optimizer knows only numbers that vary continuously.
+    #[error("{optimizer} cannot vary variable {variable}, which has single values")]
+    DiscreteVariable {
+        /// The optimizer, as people call it.
+        optimizer: &'static str,
         /// Which variable.
         variable: usize,
     },
@@ -127,9 +167,13 @@ impl OptimizerError {
             | Self::StateContent { .. }
             | Self::StateVersion { .. }
             | Self::StateAlgorithm { .. } => "rebuild the state by replaying the journal",
-            Self::NoVariables | Self::NothingVaries | Self::UnboundedVariable { .. } => {
-                return None;
-            }
+            Self::DiscreteVariable { .. } => "CatCMA with margin searches all kinds of variables",
+            Self::NoVariables
+            | Self::NothingVaries
+            | Self::UnboundedVariable { .. }
+            | Self::Values { .. }
+            | Self::PointLength { .. }
+            | Self::PointOutside { .. } => return None,
         };
         Some(hint.to_owned())
     }

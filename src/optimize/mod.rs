@@ -7,21 +7,28 @@
 //! [`CmaEs`] is the search, [`RandomSearch`] the baseline it is compared with. Both search a box of
 //! [`Variable`]s and can be stopped and continued through [`Optimizer::state`] and [`restore`].
 
-mod bounds;
 mod cma;
+mod domain;
 mod draws;
 mod eigen;
 mod error;
+mod generational;
+mod options;
 mod random_search;
 mod record;
-mod variable;
+#[cfg(test)]
+mod testing;
 
 use serde::{Deserialize, Serialize};
 
-pub use cma::{CmaEs, CmaOptions, Constants, Tolerances};
+use self::generational::Strategy;
+
+pub use cma::{Cma, CmaEs, CmaOptions, Constants, EarlierEvaluation, Tolerances, Variant};
+pub use domain::{Range, Variable};
 pub use error::{OptimizerError, TellError};
+pub use generational::Generational;
 pub use random_search::{RandomSearch, RandomSearchOptions};
-pub use variable::{Range, Variable};
+pub use options::{Pacing, SearchOptions};
 
 /// A search driven by its caller: ask for candidates, evaluate them anywhere, tell the outcomes.
 pub trait Optimizer: Send {
@@ -53,7 +60,7 @@ pub trait Optimizer: Send {
 /// Fails if the state is of another version or algorithm, or is not one that was ever saved.
 pub fn restore(state: &serde_json::Value) -> Result<Box<dyn Optimizer>, OptimizerError> {
     match record::algorithm(state)? {
-        cma::ALGORITHM => Ok(Box::new(CmaEs::restore(state)?)),
+        <Cma as Strategy>::ALGORITHM => Ok(Box::new(CmaEs::restore(state)?)),
         random_search::ALGORITHM => Ok(Box::new(RandomSearch::restore(state)?)),
         other => Err(OptimizerError::StateAlgorithm { found: other.to_owned() }),
     }

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::draws::DrawKey;
 use super::record::{Best, STATE_VERSION, expect_algorithm};
-use super::variable::Domain;
-use super::{Candidate, Optimizer, OptimizerError, Outcome, Reason, Status, TellError, Variable};
+use super::domain::Domain;
+use super::{Candidate, Optimizer, OptimizerError, Outcome, Reason, Range, Status, TellError, Variable};
 
 /// Name in saved states.
 pub(super) const ALGORITHM: &str = "random_search";
@@ -57,8 +57,8 @@ impl RandomSearch {
     /// Starts a search. Fails if a variable is not sound or has no range.
     pub fn new(options: &RandomSearchOptions) -> Result<Self, OptimizerError> {
         let domain = Domain::new(&options.variables)?;
-        if let Some(variable) = domain.first_unbounded() {
-            return Err(OptimizerError::UnboundedVariable { variable });
+        if let Some(variable) = domain.first(|range| *range == Range::Unbounded) {
+            return Err(OptimizerError::UnboundedVariable { optimizer: "random search", variable });
         }
         Ok(Self { options: options.clone(), domain, progress: Progress::default() })
     }

@@ -1,9 +1,13 @@
 //! What holds whatever the outcomes are: sound states, exact resume, no matter the order of telling.
 
-use proptest::prelude::*;
+use std::collections::VecDeque;
 
-use super::tests::{ask_all, boxed};
-use super::*;
+use proptest::prelude::*;
+use proptest::strategy::Strategy;
+
+use super::tests::boxed;
+use crate::optimize::testing::ask_all;
+use crate::optimize::{CmaEs, Optimizer, Outcome, Reason};
 
 /// Anything an evaluator may come up with.
 fn any_outcome() -> impl Strategy<Value = Outcome> {
@@ -32,7 +36,7 @@ proptest! {
             let candidate = search.ask().expect("all are told at once");
             prop_assert!(candidate.x.iter().all(|x| (0.0..=1.0).contains(x)));
             search.tell(candidate.id, outcome).unwrap();
-            prop_assert!(search.progress.distribution.is_sound());
+            prop_assert!(search.progress().state.distribution.is_sound());
             prop_assert!(search.stop().iter().all(|&reason| reason != Reason::Condition));
         }
     }
@@ -53,7 +57,7 @@ proptest! {
             for &position in order.iter().filter(|&&position| position < candidates.len()) {
                 shuffled.tell(candidates[position].id, outcomes[position]).unwrap();
             }
-            prop_assert_eq!(&forwards.progress, &shuffled.progress);
+            prop_assert_eq!(forwards.progress(), shuffled.progress());
         }
     }
 
