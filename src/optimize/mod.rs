@@ -7,12 +7,14 @@
 //! [`CmaEs`] is the search, [`RandomSearch`] the baseline it is compared with. Both search a box of
 //! [`Variable`]s and can be stopped and continued through [`Optimizer::state`] and [`restore`].
 
+mod catcma;
 mod cma;
 mod domain;
 mod draws;
 mod eigen;
 mod error;
 mod generational;
+mod normal;
 mod options;
 mod random_search;
 mod record;
@@ -23,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use self::generational::Strategy;
 
+pub use catcma::{CatCma, CatCmaOptions, CatCmaWithMargin};
 pub use cma::{Cma, CmaEs, CmaOptions, Constants, EarlierEvaluation, Tolerances, Variant};
 pub use domain::{Range, Variable};
 pub use error::{OptimizerError, TellError};
@@ -61,6 +64,7 @@ pub trait Optimizer: Send {
 pub fn restore(state: &serde_json::Value) -> Result<Box<dyn Optimizer>, OptimizerError> {
     match record::algorithm(state)? {
         <Cma as Strategy>::ALGORITHM => Ok(Box::new(CmaEs::restore(state)?)),
+        <CatCmaWithMargin as Strategy>::ALGORITHM => Ok(Box::new(CatCma::restore(state)?)),
         random_search::ALGORITHM => Ok(Box::new(RandomSearch::restore(state)?)),
         other => Err(OptimizerError::StateAlgorithm { found: other.to_owned() }),
     }

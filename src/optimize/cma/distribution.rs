@@ -88,6 +88,13 @@ impl Distribution {
         point
     }
 
+    /// m + σ A B D z, where A stretches each coordinate.
+    pub(in crate::optimize) fn stretched_sample(&self, normals: &[f64], stretch: &[f64]) -> Vec<f64> {
+        let step = self.covariance.scale(normals);
+        let stretched = step.iter().zip(stretch).map(|(y, stretch)| self.sigma * stretch * y);
+        self.mean.iter().zip(stretched).map(|(m, step)| m + step).collect()
+    }
+
     /// y = (x − m) / σ.
     pub(in crate::optimize) fn step_to(&self, point: &[f64]) -> Vec<f64> {
         point.iter().zip(&self.mean).map(|(x, m)| (x - m) / self.sigma).collect()
@@ -166,6 +173,12 @@ impl Distribution {
         if self.sigma * largest > LARGEST_DEVIATION {
             self.sigma = LARGEST_DEVIATION / largest;
         }
+    }
+
+    /// Raises σ until the variance along every axis is at least `smallest`.
+    pub(in crate::optimize) fn lift_variance(&mut self, smallest: f64) {
+        let (_, shortest) = self.covariance.axis_lengths();
+        self.sigma = self.sigma.max(smallest.sqrt() / shortest);
     }
 
     fn adapt(

@@ -10,7 +10,7 @@
 pub(super) mod covariance;
 pub(super) mod distribution;
 #[cfg(test)]
-mod golden;
+pub(super) mod golden;
 mod learning_rate;
 mod options;
 pub(super) mod parameters;
@@ -35,6 +35,7 @@ use super::generational::{Generational, Strategy, Told};
 use super::options::SearchOptions;
 use super::{OptimizerError, Reason, Status};
 
+pub(super) use self::options::{check_sigma0, check_tolerance, default_population_size};
 pub use options::{CmaOptions, Constants, EarlierEvaluation, Tolerances, Variant};
 
 /// The search: see [`Optimizer`](super::Optimizer) for how to drive it, [`CmaOptions`] for what can
@@ -124,8 +125,13 @@ impl Strategy for Cma {
         }
         distribution.limit_deviations(&self.bounded);
         let generation = generation + 1;
-        *reasons =
-            termination::reasons(history, distribution, generation, &self.parameters, &self.limits);
+        *reasons = termination::reasons(
+            history,
+            Some(distribution),
+            generation,
+            &self.parameters,
+            &self.limits,
+        );
     }
 
     fn check(&self, state: &State, generation: u64) -> Result<(), &'static str> {

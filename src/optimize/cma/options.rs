@@ -114,10 +114,7 @@ impl CmaOptions {
         self.search.resolve_population(default_population_size(domain.dimension()))?;
         domain.check_points(self.earlier.iter().map(|evaluation| &evaluation.point))?;
         self.tolerances.resolve(self.sigma0)?;
-        if !(self.resolution.is_finite() && self.resolution >= 0.0) {
-            let (name, value) = ("resolution", self.resolution);
-            return Err(OptimizerError::Tolerance { name, value });
-        }
+        check_tolerance("resolution", self.resolution)?;
         Ok(domain)
     }
 }
@@ -132,9 +129,7 @@ impl Tolerances {
             ("growth", self.growth),
             ("condition", self.condition),
         ] {
-            if !(value.is_finite() && value >= 0.0) {
-                return Err(OptimizerError::Tolerance { name, value });
-            }
+            check_tolerance(name, value)?;
         }
         Ok(())
     }
@@ -153,6 +148,15 @@ impl Tolerances {
 /// Checks an initial step size.
 pub(in crate::optimize) fn check_sigma0(sigma0: f64) -> Result<(), OptimizerError> {
     if SIGMA_RANGE.contains(&sigma0) { Ok(()) } else { Err(OptimizerError::Sigma0 { sigma0 }) }
+}
+
+/// Checks a tolerance.
+pub(in crate::optimize) fn check_tolerance(
+    name: &'static str,
+    value: f64,
+) -> Result<(), OptimizerError> {
+    let is_sound = value.is_finite() && value >= 0.0;
+    if is_sound { Ok(()) } else { Err(OptimizerError::Tolerance { name, value }) }
 }
 
 /// 4 + ⌊3 ln n⌋.

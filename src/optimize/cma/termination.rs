@@ -99,7 +99,7 @@ impl History {
 /// All signs after `generation` finished generations.
 pub(in crate::optimize) fn reasons(
     history: &History,
-    distribution: &Distribution,
+    distribution: Option<&Distribution>,
     generation: u64,
     parameters: &Parameters,
     limits: &Limits,
@@ -111,21 +111,35 @@ pub(in crate::optimize) fn reasons(
     let flat = history.mostly_flat(window);
     let converged = !flat && history.has_converged(window, limits.value);
     let stagnates = !flat && history.stagnates(stagnation_window(generation, parameters));
-    let longest = distribution.sigma * distribution.covariance.axis_lengths().0;
-
-    [
-        (Reason::TolX, steps_are_below(distribution, limits.deviation)),
+    let of_values = [
         (Reason::TolFun, converged),
         (Reason::EqualFun, flat),
+        (Reason::Stagnation, stagnates),
+    ];
+    let of_distribution = distribution
+        .map(|distribution| reasons_of_distribution(distribution, generation, limits));
+    of_values
+        .into_iter()
+        .chain(of_distribution.into_iter().flatten())
+        .filter_map(|(reason, holds)| holds.then_some(reason))
+        .collect()
+}
+
+fn reasons_of_distribution(
+    distribution: &Distribution,
+    generation: u64,
+    limits: &Limits,
+) -> [(Reason, bool); 5] {
+    let longest = distribution.sigma * distribution.covariance.axis_lengths().0;
+    let is_narrow =
+        distribution.covariance.is_lifted() || distribution.condition() > limits.condition;
+    [
+        (Reason::TolX, steps_are_below(distribution, limits.deviation)),
         (Reason::TolXUp, longest > limits.axis),
-        (Reason::Condition, distribution.covariance.is_lifted() || distribution.condition() > limits.condition),
+        (Reason::Condition, is_narrow),
         (Reason::NoEffectAxis, has_no_effect_along_axis(distribution, generation)),
         (Reason::NoEffectCoordinate, has_no_effect_along_coordinate(distribution)),
-        (Reason::Stagnation, stagnates),
     ]
-    .into_iter()
-    .filter_map(|(reason, holds)| holds.then_some(reason))
-    .collect()
 }
 
 fn stagnation_window(generation: u64, parameters: &Parameters) -> usize {
@@ -198,7 +212,7 @@ mod tests {
         let mut distribution = Distribution::new(vec![1.0; N], 0.1, Covariance::full(&[1.0; N]));
         change(&mut distribution);
         assert!(history.is_sound());
-        reasons(&history, &distribution, n_generations, &parameters(), &LIMITS)
+        reasons(&history, Some(&distribution), n_generations, &parameters(), &LIMITS)
     }
 
     fn improving(generation: u64) -> [f64; 4] {
