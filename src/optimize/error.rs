@@ -197,6 +197,16 @@ pub enum TellError {
     /// No candidate with this id is waiting.
     #[error("no candidate with id {0} is waiting for an outcome")]
     UnknownId(u64),
+    /// The optimizer was made for another number of objectives.
+    #[error("candidate {id} has {found} values, but there are {expected} objectives")]
+    Objectives {
+        /// The candidate.
+        id: u64,
+        /// How many values it has.
+        found: usize,
+        /// How many objectives there are.
+        expected: usize,
+    },
     /// Minus infinity would win every comparison.
     #[error("the value of candidate {0} is minus infinity")]
     MinusInfinity(u64),

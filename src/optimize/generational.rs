@@ -44,8 +44,13 @@ pub trait Strategy: Clone + Send + Sized {
     /// What is searched.
     fn domain(&self) -> &Domain;
 
-    /// Candidates per generation.
-    fn population_size(&self) -> usize;
+    /// Candidates of the generation that is drawn.
+    fn population_size(&self, state: &Self::State) -> usize;
+
+    /// How many values every candidate has.
+    fn n_objectives(&self) -> usize {
+        1
+    }
 
     /// The coordinates of a candidate.
     fn draw(&self, state: &Self::State, key: DrawKey) -> Vec<f64>;
@@ -80,10 +85,17 @@ pub struct Told<'a> {
     pub(super) index: u32,
     /// Its coordinates.
     pub(super) raw: &'a [f64],
-    /// Its value; `None` if it is infeasible.
-    pub(super) value: Option<f64>,
+    /// Its values; `None` if it is infeasible.
+    pub(super) values: Option<&'a [f64]>,
     /// Whether it was not drawn from where the search stands: given by the user, or late.
     pub(super) foreign: bool,
+}
+
+impl Told<'_> {
+    /// Its only or first value; `None` if it is infeasible.
+    pub(super) fn value(&self) -> Option<f64> {
+        self.values.map(|values| values[0])
+    }
 }
 
 /// An optimizer that learns from one generation after the other.
@@ -199,6 +211,10 @@ impl<S: Strategy> Generational<S> {
         S::common(&self.options)
     }
 
+    fn population_size(&self) -> usize {
+        self.strategy.population_size(&self.progress.state)
+    }
+
     fn is_steady(&self) -> bool {
         self.common().pacing == Pacing::Steady
     }
@@ -206,7 +222,7 @@ impl<S: Strategy> Generational<S> {
     fn check(&self) -> Result<(), &'static str> {
         let Progress { asked, queue, best, .. } = &self.progress;
         let domain = self.strategy.domain();
-        let population_size = self.strategy.population_size();
+        let population_size = self.population_size();
         let n_told = asked.iter().filter(|one| !one.is_out()).count();
         let is_whole = match self.common().pacing {
             Pacing::Generation => {
@@ -247,13 +263,13 @@ impl<S: Strategy> Generational<S> {
         self.progress.round = 0;
         self.progress.next_index = 0;
         if !self.is_steady() {
-            self.progress.queue = (0..self.strategy.population_size() as u32).collect();
+            self.progress.queue = (0..self.population_size() as u32).collect();
         }
     }
 
     /// Learns from the generation, or has lost candidates replaced if too few are left.
     fn finish_round(&mut self) {
-        let population_size = self.strategy.population_size();
+        let population_size = self.population_size();
         let progress = &mut self.progress;
         let n_lost = progress.asked.iter().filter(|one| one.is_lost()).count();
         let n_left = progress.asked.len() - n_lost;
@@ -271,6 +287,7 @@ impl<S: Strategy> Generational<S> {
 
     /// Learns from what has come back, when that is as much as a generation.
     fn finish_steadily(&mut self) {
+        let population_size = self.population_size();
         let progress = &mut self.progress;
         let (n_asked, generation) = (progress.asked.len(), progress.generation);
         progress.asked.retain(|one| !one.is_lost());
@@ -279,7 +296,7 @@ impl<S: Strategy> Generational<S> {
         }
         progress.asked.retain(|one| one.is_out() || one.born + MAX_AGE >= generation);
         let n_told = progress.asked.iter().filter(|one| !one.is_out()).count();
-        if n_told >= self.strategy.population_size() {
+        if n_told >= population_size {
             let (out, told) = std::mem::take(&mut progress.asked).into_iter().partition(Asked::is_out);
             progress.asked = out;
             self.learn(&told);
@@ -293,15 +310,12 @@ impl<S: Strategy> Generational<S> {
             .map(|one| Told {
                 index: one.index,
                 raw: &one.raw,
-                value: match one.outcome {
-                    Some(Outcome::Scored(value)) => Some(value),
-                    _ => None,
-                },
+                values: one.outcome.as_ref().and_then(Outcome::values),
                 foreign: one.given || one.born < progress.generation,
             })
             .collect();
         self.strategy.learn(&mut progress.state, progress.generation, &told);
-        if told.iter().any(|one| one.value.is_some()) {
+        if told.iter().any(|one| one.values.is_some()) {
             progress.infeasible_generations = 0;
         } else {
             progress.infeasible_generations += 1;
@@ -321,7 +335,7 @@ impl<S: Strategy> Generational<S> {
 
     /// The point that the user wants in this place of this generation, if there is one.
     fn given(&self, index: u32) -> Option<&[f64]> {
-        let per_generation = (self.strategy.population_size() / 2) as u64;
+        let per_generation = (self.population_size() / 2) as u64;
         let index = u64::from(index);
         if self.progress.round > 0 || index >= per_generation {
             return None;
@@ -364,14 +378,14 @@ impl<S: Strategy> Optimizer for Generational<S> {
             .iter_mut()
             .find(|one| one.id == id && one.is_out())
             .ok_or(TellError::UnknownId(id))?;
-        let outcome = outcome.cleaned(id)?;
-        asked.outcome = Some(outcome);
+        let outcome = outcome.cleaned(id, self.strategy.n_objectives())?;
         if outcome != Outcome::Lost {
             progress.evaluations += 1;
         }
-        if let Outcome::Scored(value) = outcome {
-            progress.best.consider(id, value, || self.strategy.point(&asked.raw));
+        if let Some(values) = outcome.values() {
+            progress.best.consider(id, values, || self.strategy.point(&asked.raw));
         }
+        asked.outcome = Some(outcome);
         if self.is_steady() {
             self.finish_steadily();
         } else if self.progress.queue.is_empty() && !self.progress.asked.iter().any(Asked::is_out) {
@@ -389,13 +403,14 @@ impl<S: Strategy> Optimizer for Generational<S> {
         let mut status = Status {
             generation: self.progress.generation,
             evaluations: self.progress.evaluations,
-            population_size: self.strategy.population_size(),
+            population_size: self.population_size(),
             sigma: 0.0,
             mean: Vec::new(),
             deviations: Vec::new(),
             condition: 1.0,
             covariance_resets: 0,
-            best: self.progress.best.get(),
+            best: self.progress.best.single(),
+            front: self.progress.best.front(),
         };
         self.strategy.describe(&self.progress.state, &mut status);
         status

@@ -85,10 +85,12 @@ pub struct Candidate {
 }
 
 /// What became of a candidate.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Its value; smaller is better. NaN and +∞ count as `Infeasible`.
     Scored(f64),
+    /// Its values, one for each objective of an optimizer that has several.
+    Multi(Vec<f64>),
     /// The candidate itself is bad: ranked after every scored one.
     Infeasible,
     /// The machine failed: the candidate is removed from its generation.
@@ -119,6 +121,21 @@ pub struct Status {
     /// Best scored candidate so far: its point in the variables' units, and its value. Of several
     /// with that value, the one asked for first.
     pub best: Option<(Vec<f64>, f64)>,
+    /// With several objectives, the candidates that no other beats in all of them, in the order
+    /// asked; of those with equal values the first.
+    pub front: Vec<FrontPoint>,
+}
+
+/// A candidate that no other beats in all objectives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrontPoint {
+    /// Its id.
+    pub id: u64,
+    /// One number per variable, in its own units.
+    pub x: Vec<f64>,
+    /// One value per objective.
+    pub values: Vec<f64>,
 }
 
 /// Why an optimizer sees no sense in going on.

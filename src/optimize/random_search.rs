@@ -101,15 +101,15 @@ impl Optimizer for RandomSearch {
     fn tell(&mut self, id: u64, outcome: Outcome) -> Result<(), TellError> {
         let position =
             self.progress.pending.binary_search(&id).map_err(|_| TellError::UnknownId(id))?;
-        let outcome = outcome.cleaned(id)?;
+        let outcome = outcome.cleaned(id, 1)?;
         self.progress.pending.remove(position);
         self.progress.told += 1;
         if outcome != Outcome::Lost {
             self.progress.evaluations += 1;
         }
-        if let Outcome::Scored(value) = outcome {
+        if let Some(values) = outcome.values() {
             let x = self.candidate(id).x;
-            self.progress.best.consider(id, value, || x);
+            self.progress.best.consider(id, values, || x);
         }
         Ok(())
     }
@@ -131,7 +131,8 @@ impl Optimizer for RandomSearch {
             deviations: self.domain.per_variable(&vec![sigma; n]),
             condition: 1.0,
             covariance_resets: 0,
-            best: self.progress.best.get(),
+            best: self.progress.best.single(),
+            front: Vec::new(),
         }
     }
 

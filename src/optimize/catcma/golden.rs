@@ -71,7 +71,7 @@ fn follows_the_reference_generation_by_generation() {
         ..CatCmaOptions::new(variables)
     };
     let (search, mut state) = CatCmaWithMargin::start(&mut options).unwrap();
-    assert_eq!(search.population_size(), trace.lam);
+    assert_eq!(search.population_size(&state), trace.lam);
 
     let mut random = SplitMix64::new(trace.rng_seed);
     for (generation, expected) in trace.generations.iter().enumerate() {
@@ -83,7 +83,10 @@ fn follows_the_reference_generation_by_generation() {
         let told: Vec<Told<'_>> = points
             .iter()
             .zip(&values)
-            .map(|(raw, &value)| Told { index: 0, raw, value: Some(value), foreign: false })
+            .map(|(raw, value)| {
+                let values = Some(std::slice::from_ref(value));
+                Told { index: 0, raw, values, foreign: false }
+            })
             .collect();
         search.learn(&mut state, generation as u64, &told);
 

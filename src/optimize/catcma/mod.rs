@@ -253,7 +253,7 @@ impl Strategy for CatCmaWithMargin {
         &self.domain
     }
 
-    fn population_size(&self) -> usize {
+    fn population_size(&self, _: &State) -> usize {
         self.parameters.population_size
     }
 
@@ -268,7 +268,7 @@ impl Strategy for CatCmaWithMargin {
     }
 
     fn learn(&self, state: &mut State, generation: u64, told: &[Told<'_>]) {
-        let outcomes: Vec<Option<f64>> = told.iter().map(|one| one.value).collect();
+        let outcomes: Vec<Option<f64>> = told.iter().map(Told::value).collect();
         let ranking = Ranking::new(&outcomes, self.options.resolution);
         self.learn_numbers(state, generation, told, &ranking);
         self.learn_categories(state, told, &ranking);

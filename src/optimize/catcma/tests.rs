@@ -51,7 +51,7 @@ fn is_cma_es_where_all_numbers_are_continuous() {
         assert_eq!(candidates, ask_all(&mut plain));
         for candidate in candidates {
             let outcome = Outcome::Scored(candidate.x.iter().map(|x| (x - 0.2).powi(2)).sum());
-            mixed.tell(candidate.id, outcome).unwrap();
+            mixed.tell(candidate.id, outcome.clone()).unwrap();
             plain.tell(candidate.id, outcome).unwrap();
         }
     }
@@ -82,7 +82,7 @@ fn continues_from_its_state() {
         }
         for candidate in search.pending() {
             let outcome = Outcome::Scored(value(&candidate.x));
-            search.tell(candidate.id, outcome).unwrap();
+            search.tell(candidate.id, outcome.clone()).unwrap();
             restored.tell(candidate.id, outcome).unwrap();
         }
     }

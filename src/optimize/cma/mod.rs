@@ -93,7 +93,7 @@ impl Strategy for Cma {
         &self.domain
     }
 
-    fn population_size(&self) -> usize {
+    fn population_size(&self, _: &State) -> usize {
         self.parameters.population_size
     }
 
@@ -103,7 +103,7 @@ impl Strategy for Cma {
 
     fn learn(&self, state: &mut State, generation: u64, told: &[Told<'_>]) {
         let State { distribution, history, reasons } = state;
-        let outcomes: Vec<Option<f64>> = told.iter().map(|one| one.value).collect();
+        let outcomes: Vec<Option<f64>> = told.iter().map(Told::value).collect();
         let ranking = Ranking::new(&outcomes, self.options.resolution);
         match ranking.weights(&self.parameters) {
             Some(mut weights) => {
