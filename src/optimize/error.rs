@@ -111,6 +111,17 @@ pub enum OptimizerError {
         variable: usize,
     },
 
+    /// The optimizer is for another number of objectives.
+    #[error("{optimizer} is for 1 objective{}, not for {found}", or_more(*most))]
+    Objectives {
+        /// The optimizer, as people call it.
+        optimizer: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many it is for at most.
+        most: usize,
+    },
+
     /// The optimizer knows only numbers that vary continuously.
     #[error("{optimizer} cannot vary variable {variable}, which has single values")]
     DiscreteVariable {
@@ -172,6 +183,7 @@ impl OptimizerError {
             | Self::NothingVaries
             | Self::UnboundedVariable { .. }
             | Self::Values { .. }
+            | Self::Objectives { .. }
             | Self::PointLength { .. }
             | Self::PointOutside { .. } => return None,
         };
@@ -188,6 +200,10 @@ impl OptimizerError {
                 | Self::StateAlgorithm { .. }
         )
     }
+}
+
+fn or_more(most: usize) -> String {
+    if most > 1 { format!(" to {most}") } else { String::new() }
 }
 
 /// A `tell` that could not be taken.

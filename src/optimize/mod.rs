@@ -16,6 +16,7 @@ mod error;
 mod generational;
 mod normal;
 mod options;
+mod population;
 mod random_search;
 mod record;
 #[cfg(test)]
@@ -32,6 +33,10 @@ pub use error::{OptimizerError, TellError};
 pub use generational::Generational;
 pub use random_search::{RandomSearch, RandomSearchOptions};
 pub use options::{Pacing, SearchOptions};
+pub use population::{
+    Differential, DifferentialEvolution, Genetic, GeneticAlgorithm, ParticleSwarm,
+    PopulationOptions, Swarm, hypervolume,
+};
 
 /// A search driven by its caller: ask for candidates, evaluate them anywhere, tell the outcomes.
 pub trait Optimizer: Send {
@@ -65,6 +70,9 @@ pub fn restore(state: &serde_json::Value) -> Result<Box<dyn Optimizer>, Optimize
     match record::algorithm(state)? {
         <Cma as Strategy>::ALGORITHM => Ok(Box::new(CmaEs::restore(state)?)),
         <CatCmaWithMargin as Strategy>::ALGORITHM => Ok(Box::new(CatCma::restore(state)?)),
+        <Genetic as Strategy>::ALGORITHM => Ok(Box::new(GeneticAlgorithm::restore(state)?)),
+        <Differential as Strategy>::ALGORITHM => Ok(Box::new(DifferentialEvolution::restore(state)?)),
+        <Swarm as Strategy>::ALGORITHM => Ok(Box::new(ParticleSwarm::restore(state)?)),
         random_search::ALGORITHM => Ok(Box::new(RandomSearch::restore(state)?)),
         other => Err(OptimizerError::StateAlgorithm { found: other.to_owned() }),
     }
