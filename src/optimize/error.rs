@@ -122,6 +122,20 @@ pub enum OptimizerError {
         most: usize,
     },
 
+    /// There are too few kernels.
+    #[error("{kernels} kernel cannot approximate a front; there have to be 2 at least")]
+    Kernels {
+        /// How many there are.
+        kernels: usize,
+    },
+
+    /// The optimizer cannot learn from outcomes as they come.
+    #[error("{optimizer} learns from whole generations only")]
+    Pacing {
+        /// The optimizer, as people call it.
+        optimizer: &'static str,
+    },
+
     /// The optimizer knows only numbers that vary continuously.
     #[error("{optimizer} cannot vary variable {variable}, which has single values")]
     DiscreteVariable {
@@ -184,6 +198,8 @@ impl OptimizerError {
             | Self::UnboundedVariable { .. }
             | Self::Values { .. }
             | Self::Objectives { .. }
+            | Self::Kernels { .. }
+            | Self::Pacing { .. }
             | Self::PointLength { .. }
             | Self::PointOutside { .. } => return None,
         };

@@ -9,6 +9,7 @@
 
 mod catcma;
 mod cma;
+mod como;
 mod domain;
 mod draws;
 mod eigen;
@@ -19,6 +20,8 @@ mod options;
 mod population;
 mod random_search;
 mod record;
+mod restarts;
+mod sobol;
 #[cfg(test)]
 mod testing;
 
@@ -28,10 +31,12 @@ use self::generational::Strategy;
 
 pub use catcma::{CatCma, CatCmaOptions, CatCmaWithMargin};
 pub use cma::{Cma, CmaEs, CmaOptions, Constants, EarlierEvaluation, Tolerances, Variant};
+pub use como::{Como, ComoCatCma, ComoOptions};
 pub use domain::{Range, Variable};
 pub use error::{OptimizerError, TellError};
 pub use generational::Generational;
-pub use random_search::{RandomSearch, RandomSearchOptions};
+pub use random_search::{RandomSearch, RandomSearchOptions, Sequence};
+pub use restarts::{RestartOptions, RestartPolicy, Restarted, Restarts};
 pub use options::{Pacing, SearchOptions};
 pub use population::{
     Differential, DifferentialEvolution, Genetic, GeneticAlgorithm, ParticleSwarm,
@@ -73,6 +78,8 @@ pub fn restore(state: &serde_json::Value) -> Result<Box<dyn Optimizer>, Optimize
         <Genetic as Strategy>::ALGORITHM => Ok(Box::new(GeneticAlgorithm::restore(state)?)),
         <Differential as Strategy>::ALGORITHM => Ok(Box::new(DifferentialEvolution::restore(state)?)),
         <Swarm as Strategy>::ALGORITHM => Ok(Box::new(ParticleSwarm::restore(state)?)),
+        restarts::ALGORITHM => Ok(Box::new(Restarts::restore(state)?)),
+        <Como as Strategy>::ALGORITHM => Ok(Box::new(ComoCatCma::restore(state)?)),
         random_search::ALGORITHM => Ok(Box::new(RandomSearch::restore(state)?)),
         other => Err(OptimizerError::StateAlgorithm { found: other.to_owned() }),
     }

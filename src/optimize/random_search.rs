@@ -1,9 +1,10 @@
-//! Uniform draws from the box: what a search has to beat.
+//! Draws from the whole box: what a search has to beat.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::draws::DrawKey;
+use super::sobol::Sobol;
 use super::record::{Best, STATE_VERSION, expect_algorithm};
 use super::domain::Domain;
 use super::{Candidate, Optimizer, OptimizerError, Outcome, Reason, Range, Status, TellError, Variable};
@@ -19,6 +20,19 @@ pub struct RandomSearchOptions {
     pub variables: Vec<Variable>,
     /// Candidate `k` is drawn with a key made of this seed and `k`.
     pub seed: u64,
+    /// How the box is filled.
+    pub sequence: Sequence,
+}
+
+/// How the box is filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sequence {
+    /// By independent uniform draws.
+    #[default]
+    Independent,
+    /// By Sobol's sequence with random direction numbers and a random shift: more evenly.
+    Sobol,
 }
 
 /// Draws candidates uniformly, on a logarithmic scale where the range has one.
@@ -29,6 +43,7 @@ pub struct RandomSearchOptions {
 pub struct RandomSearch {
     options: RandomSearchOptions,
     domain: Domain,
+    sobol: Option<Sobol>,
     progress: Progress,
 }
 
@@ -60,7 +75,9 @@ impl RandomSearch {
         if let Some(variable) = domain.first(|range| *range == Range::Unbounded) {
             return Err(OptimizerError::UnboundedVariable { optimizer: "random search", variable });
         }
-        Ok(Self { options: options.clone(), domain, progress: Progress::default() })
+        let sobol = (options.sequence == Sequence::Sobol)
+            .then(|| Sobol::new(domain.dimension(), options.seed));
+        Ok(Self { options: options.clone(), domain, sobol, progress: Progress::default() })
     }
 
     /// Continues a search from its [`state`](Optimizer::state).
@@ -85,7 +102,10 @@ impl RandomSearch {
     fn candidate(&self, id: u64) -> Candidate {
         let key =
             DrawKey { seed: self.options.seed, restart: 0, generation: id, index: 0, attempt: 0 };
-        let raw = key.uniforms(self.domain.dimension());
+        let raw = match &self.sobol {
+            Some(sobol) => sobol.point(id),
+            None => key.uniforms(self.domain.dimension()),
+        };
         Candidate { id, x: self.domain.point_at(&raw), raw, born: id }
     }
 }
@@ -161,7 +181,7 @@ mod tests {
             Variable::new(Range::Linear { low: -1.0, high: 3.0 }, 0.0),
             Variable::new(Range::Logarithmic { low: 0.01, high: 1.0 }, 0.1),
         ];
-        RandomSearch::new(&RandomSearchOptions { variables, seed: 7 }).unwrap()
+        RandomSearch::new(&RandomSearchOptions { variables, seed: 7, sequence: Sequence::Independent }).unwrap()
     }
 
     #[test]
@@ -212,7 +232,7 @@ mod tests {
     #[test]
     fn a_variable_without_a_range_cannot_be_drawn() {
         let variables = vec![Variable::new(Range::Unbounded, 0.0)];
-        let error = RandomSearch::new(&RandomSearchOptions { variables, seed: 0 }).unwrap_err();
+        let error = RandomSearch::new(&RandomSearchOptions { variables, seed: 0, sequence: Sequence::Sobol }).unwrap_err();
         assert_eq!(
             error.to_string(),
             "random search needs a range for every variable, but variable 0 has none"

@@ -79,7 +79,7 @@ impl Variable {
         Self { range, start, spread: 1.0 }
     }
 
-    pub(super) fn is_fixed(&self) -> bool {
+    pub(in crate::optimize) fn is_fixed(&self) -> bool {
         match &self.range {
             Range::Unbounded => false,
             Range::Linear { low, high } | Range::Logarithmic { low, high } => low == high,
@@ -167,7 +167,7 @@ impl Variable {
 
     /// The point that lies `share` of the way, in [0, 1], from the lower to the upper bound. Single
     /// points divide the way equally among them.
-    pub(super) fn at_share(&self, share: f64) -> f64 {
+    pub(in crate::optimize) fn at_share(&self, share: f64) -> f64 {
         let part = |count: usize| ((share * count as f64) as usize).min(count - 1);
         match &self.range {
             Range::Unbounded => share,
