@@ -309,7 +309,7 @@ pub fn multiobjective(n_seeds: u64) -> Vec<Figure> {
         for name in ["COMO-CatCMA", "NSGA-II"] {
             let runs: Vec<Notes> = seeds(n_seeds)
                 .map(|seed| {
-                    let mut setting = Setting::new(variables.clone(), 1.0 / 6.0, seed, 7000);
+                    let mut setting = Setting::new(variables.clone(), 0.1, seed, 7000);
                     setting.reference = Some(corner);
                     let mut search = setting.build(name).expect("the setting is sound");
                     let mut all: Vec<[f64; 2]> = Vec::new();

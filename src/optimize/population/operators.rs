@@ -9,7 +9,7 @@ const MUTATION_INDEX: f64 = 20.0;
 
 /// How many uniform draws [`child`] needs for `n` coordinates.
 pub(super) fn draws_per_child(n: usize) -> usize {
-    2 + 4 * n
+    2 + 5 * n
 }
 
 /// A child of two parents in [0, 1]ⁿ.
@@ -21,18 +21,19 @@ pub(super) fn child(a: &[f64], b: &[f64], uniforms: &[f64]) -> Vec<f64> {
     let (crossed, first) = (uniforms[0] < CROSSOVER_PROBABILITY, uniforms[1] < 0.5);
     let (own, other) = if first { (a, b) } else { (b, a) };
     let mut child = own.to_vec();
-    for (i, draws) in uniforms[2..].chunks_exact(4).enumerate().take(n) {
+    for (i, draws) in uniforms[2..].chunks_exact(5).enumerate().take(n) {
         if crossed && draws[0] < 0.5 {
-            child[i] = crossover(own[i], other[i], draws[1]);
+            let (near, far) = if draws[1] < 0.5 { (own[i], other[i]) } else { (other[i], own[i]) };
+            child[i] = crossover(near, far, draws[2]);
         }
-        if draws[2] < 1.0 / n as f64 {
-            child[i] = mutation(child[i], draws[3]);
+        if draws[3] < 1.0 / n as f64 {
+            child[i] = mutation(child[i], draws[4]);
         }
     }
     child
 }
 
-/// The child next to `own` of the pair that two numbers in [0, 1] have.
+/// Of the two children that numbers in [0, 1] have, the one next to `own`.
 fn crossover(own: f64, other: f64, u: f64) -> f64 {
     let (low, high) = (own.min(other), own.max(other));
     if high - low < 1e-14 {
