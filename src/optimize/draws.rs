@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 
 /// What a sequence of random numbers is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct DrawKey {
+pub struct DrawKey {
     /// The user's seed.
     pub(super) seed: u64,
     /// Which restart of the search, from 0.
@@ -28,17 +28,20 @@ impl DrawKey {
         (0..n).map(|_| uniform(&mut stream)).collect()
     }
 
-    /// `n` independent standard normal draws (Box and Muller 1958).
+    /// `n` independent standard normal draws.
     pub(super) fn normals(self, n: usize) -> Vec<f64> {
+        self.normals_and_uniforms(n, 0).0
+    }
+
+    /// `n_normals` standard normal draws and `n_uniforms` from [0, 1), all independent.
+    pub(super) fn normals_and_uniforms(
+        self,
+        n_normals: usize,
+        n_uniforms: usize,
+    ) -> (Vec<f64>, Vec<f64>) {
         let mut stream = self.stream();
-        let mut normals = Vec::with_capacity(n + 1);
-        while normals.len() < n {
-            let radius = (-2.0 * libm::log(1.0 - uniform(&mut stream))).sqrt();
-            let (sine, cosine) = libm::sincos(std::f64::consts::TAU * uniform(&mut stream));
-            normals.extend([radius * cosine, radius * sine]);
-        }
-        normals.truncate(n);
-        normals
+        let normals = normals(&mut stream, n_normals);
+        (normals, (0..n_uniforms).map(|_| uniform(&mut stream)).collect())
     }
 
     fn stream(self) -> ChaCha8Rng {
@@ -50,6 +53,18 @@ impl DrawKey {
         key[24..28].copy_from_slice(&self.attempt.to_le_bytes());
         ChaCha8Rng::from_seed(key)
     }
+}
+
+/// Box and Muller 1958.
+fn normals(stream: &mut ChaCha8Rng, n: usize) -> Vec<f64> {
+    let mut normals = Vec::with_capacity(n + 1);
+    while normals.len() < n {
+        let radius = (-2.0 * libm::log(1.0 - uniform(stream))).sqrt();
+        let (sine, cosine) = libm::sincos(std::f64::consts::TAU * uniform(stream));
+        normals.extend([radius * cosine, radius * sine]);
+    }
+    normals.truncate(n);
+    normals
 }
 
 fn uniform(stream: &mut ChaCha8Rng) -> f64 {

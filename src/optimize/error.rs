@@ -32,6 +32,35 @@ pub enum OptimizerError {
         low: f64,
     },
 
+    /// Values are not ascending numbers, or there are none.
+    #[error("variable {variable} needs values in ascending order, each once and at least one")]
+    Values {
+        /// Which variable.
+        variable: usize,
+    },
+
+    /// A given point has too few or too many numbers.
+    #[error("point {point} has {found} numbers, but there are {expected} variables")]
+    PointLength {
+        /// Which point, from 0.
+        point: usize,
+        /// How many numbers it has.
+        found: usize,
+        /// How many variables there are.
+        expected: usize,
+    },
+
+    /// A given point is not one of the domain.
+    #[error("point {point} has `{value}` for variable {variable}, which is outside of its range")]
+    PointOutside {
+        /// Which point, from 0.
+        point: usize,
+        /// Which variable.
+        variable: usize,
+        /// Its value.
+        value: f64,
+    },
+
     /// The start is not a point of the variable's range.
     #[error("variable {variable} cannot start at `{start}`, which is outside of its range")]
     Start {
@@ -73,9 +102,45 @@ pub enum OptimizerError {
         value: f64,
     },
 
-    /// Uniform draws need a range.
-    #[error("random search needs a range for every variable, but variable {variable} has none")]
+    /// The optimizer draws from ranges.
+    #[error("{optimizer} needs a range for every variable, but variable {variable} has none")]
     UnboundedVariable {
+        /// The optimizer, as people call it.
+        optimizer: &'static str,
+        /// Which variable.
+        variable: usize,
+    },
+
+    /// The optimizer is for another number of objectives.
+    #[error("{optimizer} is for 1 objective{}, not for {found}", or_more(*most))]
+    Objectives {
+        /// The optimizer, as people call it.
+        optimizer: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many it is for at most.
+        most: usize,
+    },
+
+    /// There are too few kernels.
+    #[error("{kernels} kernel cannot approximate a front; there have to be 2 at least")]
+    Kernels {
+        /// How many there are.
+        kernels: usize,
+    },
+
+    /// The optimizer cannot learn from outcomes as they come.
+    #[error("{optimizer} learns from whole generations only")]
+    Pacing {
+        /// The optimizer, as people call it.
+        optimizer: &'static str,
+    },
+
+    /// The optimizer knows only numbers that vary continuously.
+    #[error("{optimizer} cannot vary variable {variable}, which has single values")]
+    DiscreteVariable {
+        /// The optimizer, as people call it.
+        optimizer: &'static str,
         /// Which variable.
         variable: usize,
     },
@@ -127,9 +192,16 @@ impl OptimizerError {
             | Self::StateContent { .. }
             | Self::StateVersion { .. }
             | Self::StateAlgorithm { .. } => "rebuild the state by replaying the journal",
-            Self::NoVariables | Self::NothingVaries | Self::UnboundedVariable { .. } => {
-                return None;
-            }
+            Self::DiscreteVariable { .. } => "CatCMA with margin searches all kinds of variables",
+            Self::NoVariables
+            | Self::NothingVaries
+            | Self::UnboundedVariable { .. }
+            | Self::Values { .. }
+            | Self::Objectives { .. }
+            | Self::Kernels { .. }
+            | Self::Pacing { .. }
+            | Self::PointLength { .. }
+            | Self::PointOutside { .. } => return None,
         };
         Some(hint.to_owned())
     }
@@ -146,6 +218,10 @@ impl OptimizerError {
     }
 }
 
+fn or_more(most: usize) -> String {
+    if most > 1 { format!(" to {most}") } else { String::new() }
+}
+
 /// A `tell` that could not be taken.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -153,6 +229,16 @@ pub enum TellError {
     /// No candidate with this id is waiting.
     #[error("no candidate with id {0} is waiting for an outcome")]
     UnknownId(u64),
+    /// The optimizer was made for another number of objectives.
+    #[error("candidate {id} has {found} values, but there are {expected} objectives")]
+    Objectives {
+        /// The candidate.
+        id: u64,
+        /// How many values it has.
+        found: usize,
+        /// How many objectives there are.
+        expected: usize,
+    },
     /// Minus infinity would win every comparison.
     #[error("the value of candidate {0} is minus infinity")]
     MinusInfinity(u64),

@@ -7,21 +7,41 @@
 //! [`CmaEs`] is the search, [`RandomSearch`] the baseline it is compared with. Both search a box of
 //! [`Variable`]s and can be stopped and continued through [`Optimizer::state`] and [`restore`].
 
-mod bounds;
+mod catcma;
 mod cma;
+mod como;
+mod domain;
 mod draws;
 mod eigen;
 mod error;
+mod generational;
+mod normal;
+mod options;
+mod population;
 mod random_search;
 mod record;
-mod variable;
+mod restarts;
+mod sobol;
+#[cfg(test)]
+mod testing;
 
 use serde::{Deserialize, Serialize};
 
-pub use cma::{CmaEs, CmaOptions, Constants, Tolerances};
+use self::generational::Strategy;
+
+pub use catcma::{CatCma, CatCmaOptions, CatCmaWithMargin};
+pub use cma::{Cma, CmaEs, CmaOptions, Constants, EarlierEvaluation, Tolerances, Variant};
+pub use como::{Como, ComoCatCma, ComoOptions};
+pub use domain::{Range, Variable};
 pub use error::{OptimizerError, TellError};
-pub use random_search::{RandomSearch, RandomSearchOptions};
-pub use variable::{Range, Variable};
+pub use generational::Generational;
+pub use options::{Pacing, SearchOptions};
+pub use population::{
+    Differential, DifferentialEvolution, Genetic, GeneticAlgorithm, ParticleSwarm,
+    PopulationOptions, Swarm, hypervolume,
+};
+pub use random_search::{RandomSearch, RandomSearchOptions, Sequence};
+pub use restarts::{RestartOptions, RestartPolicy, Restarted, Restarts};
 
 /// A search driven by its caller: ask for candidates, evaluate them anywhere, tell the outcomes.
 pub trait Optimizer: Send {
@@ -53,7 +73,15 @@ pub trait Optimizer: Send {
 /// Fails if the state is of another version or algorithm, or is not one that was ever saved.
 pub fn restore(state: &serde_json::Value) -> Result<Box<dyn Optimizer>, OptimizerError> {
     match record::algorithm(state)? {
-        cma::ALGORITHM => Ok(Box::new(CmaEs::restore(state)?)),
+        <Cma as Strategy>::ALGORITHM => Ok(Box::new(CmaEs::restore(state)?)),
+        <CatCmaWithMargin as Strategy>::ALGORITHM => Ok(Box::new(CatCma::restore(state)?)),
+        <Genetic as Strategy>::ALGORITHM => Ok(Box::new(GeneticAlgorithm::restore(state)?)),
+        <Differential as Strategy>::ALGORITHM => {
+            Ok(Box::new(DifferentialEvolution::restore(state)?))
+        }
+        <Swarm as Strategy>::ALGORITHM => Ok(Box::new(ParticleSwarm::restore(state)?)),
+        restarts::ALGORITHM => Ok(Box::new(Restarts::restore(state)?)),
+        <Como as Strategy>::ALGORITHM => Ok(Box::new(ComoCatCma::restore(state)?)),
         random_search::ALGORITHM => Ok(Box::new(RandomSearch::restore(state)?)),
         other => Err(OptimizerError::StateAlgorithm { found: other.to_owned() }),
     }
@@ -74,10 +102,12 @@ pub struct Candidate {
 }
 
 /// What became of a candidate.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Its value; smaller is better. NaN and +∞ count as `Infeasible`.
     Scored(f64),
+    /// Its values, one for each objective of an optimizer that has several.
+    Multi(Vec<f64>),
     /// The candidate itself is bad: ranked after every scored one.
     Infeasible,
     /// The machine failed: the candidate is removed from its generation.
@@ -108,6 +138,21 @@ pub struct Status {
     /// Best scored candidate so far: its point in the variables' units, and its value. Of several
     /// with that value, the one asked for first.
     pub best: Option<(Vec<f64>, f64)>,
+    /// With several objectives, the candidates that no other beats in all of them, in the order
+    /// asked; of those with equal values the first.
+    pub front: Vec<FrontPoint>,
+}
+
+/// A candidate that no other beats in all objectives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrontPoint {
+    /// Its id.
+    pub id: u64,
+    /// One number per variable, in its own units.
+    pub x: Vec<f64>,
+    /// One value per objective.
+    pub values: Vec<f64>,
 }
 
 /// Why an optimizer sees no sense in going on.

@@ -1,12 +1,15 @@
-//! Uniform draws from the box: what a search has to beat.
+//! Draws from the whole box: what a search has to beat.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::domain::Domain;
 use super::draws::DrawKey;
 use super::record::{Best, STATE_VERSION, expect_algorithm};
-use super::variable::Domain;
-use super::{Candidate, Optimizer, OptimizerError, Outcome, Reason, Status, TellError, Variable};
+use super::sobol::Sobol;
+use super::{
+    Candidate, Optimizer, OptimizerError, Outcome, Range, Reason, Status, TellError, Variable,
+};
 
 /// Name in saved states.
 pub(super) const ALGORITHM: &str = "random_search";
@@ -19,6 +22,19 @@ pub struct RandomSearchOptions {
     pub variables: Vec<Variable>,
     /// Candidate `k` is drawn with a key made of this seed and `k`.
     pub seed: u64,
+    /// How the box is filled.
+    pub sequence: Sequence,
+}
+
+/// How the box is filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sequence {
+    /// By independent uniform draws.
+    #[default]
+    Independent,
+    /// By Sobol's sequence with random direction numbers and a random shift: more evenly.
+    Sobol,
 }
 
 /// Draws candidates uniformly, on a logarithmic scale where the range has one.
@@ -29,6 +45,7 @@ pub struct RandomSearchOptions {
 pub struct RandomSearch {
     options: RandomSearchOptions,
     domain: Domain,
+    sobol: Option<Sobol>,
     progress: Progress,
 }
 
@@ -57,10 +74,12 @@ impl RandomSearch {
     /// Starts a search. Fails if a variable is not sound or has no range.
     pub fn new(options: &RandomSearchOptions) -> Result<Self, OptimizerError> {
         let domain = Domain::new(&options.variables)?;
-        if let Some(variable) = domain.first_unbounded() {
-            return Err(OptimizerError::UnboundedVariable { variable });
+        if let Some(variable) = domain.first(|range| *range == Range::Unbounded) {
+            return Err(OptimizerError::UnboundedVariable { optimizer: "random search", variable });
         }
-        Ok(Self { options: options.clone(), domain, progress: Progress::default() })
+        let sobol = (options.sequence == Sequence::Sobol)
+            .then(|| Sobol::new(domain.dimension(), options.seed));
+        Ok(Self { options: options.clone(), domain, sobol, progress: Progress::default() })
     }
 
     /// Continues a search from its [`state`](Optimizer::state).
@@ -85,7 +104,10 @@ impl RandomSearch {
     fn candidate(&self, id: u64) -> Candidate {
         let key =
             DrawKey { seed: self.options.seed, restart: 0, generation: id, index: 0, attempt: 0 };
-        let raw = key.uniforms(self.domain.dimension());
+        let raw = match &self.sobol {
+            Some(sobol) => sobol.point(id),
+            None => key.uniforms(self.domain.dimension()),
+        };
         Candidate { id, x: self.domain.point_at(&raw), raw, born: id }
     }
 }
@@ -101,15 +123,15 @@ impl Optimizer for RandomSearch {
     fn tell(&mut self, id: u64, outcome: Outcome) -> Result<(), TellError> {
         let position =
             self.progress.pending.binary_search(&id).map_err(|_| TellError::UnknownId(id))?;
-        let outcome = outcome.cleaned(id)?;
+        let outcome = outcome.cleaned(id, 1)?;
         self.progress.pending.remove(position);
         self.progress.told += 1;
         if outcome != Outcome::Lost {
             self.progress.evaluations += 1;
         }
-        if let Outcome::Scored(value) = outcome {
+        if let Some(values) = outcome.values() {
             let x = self.candidate(id).x;
-            self.progress.best.consider(id, value, || x);
+            self.progress.best.consider(id, values, || x);
         }
         Ok(())
     }
@@ -131,7 +153,8 @@ impl Optimizer for RandomSearch {
             deviations: self.domain.per_variable(&vec![sigma; n]),
             condition: 1.0,
             covariance_resets: 0,
-            best: self.progress.best.get(),
+            best: self.progress.best.single(),
+            front: Vec::new(),
         }
     }
 
@@ -160,7 +183,12 @@ mod tests {
             Variable::new(Range::Linear { low: -1.0, high: 3.0 }, 0.0),
             Variable::new(Range::Logarithmic { low: 0.01, high: 1.0 }, 0.1),
         ];
-        RandomSearch::new(&RandomSearchOptions { variables, seed: 7 }).unwrap()
+        RandomSearch::new(&RandomSearchOptions {
+            variables,
+            seed: 7,
+            sequence: Sequence::Independent,
+        })
+        .unwrap()
     }
 
     #[test]
@@ -211,7 +239,12 @@ mod tests {
     #[test]
     fn a_variable_without_a_range_cannot_be_drawn() {
         let variables = vec![Variable::new(Range::Unbounded, 0.0)];
-        let error = RandomSearch::new(&RandomSearchOptions { variables, seed: 0 }).unwrap_err();
+        let error = RandomSearch::new(&RandomSearchOptions {
+            variables,
+            seed: 0,
+            sequence: Sequence::Sobol,
+        })
+        .unwrap_err();
         assert_eq!(
             error.to_string(),
             "random search needs a range for every variable, but variable 0 has none"

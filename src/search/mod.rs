@@ -19,6 +19,7 @@ mod journal;
 mod model_scorer;
 mod objective;
 mod open_search;
+mod optimizers;
 mod prepared;
 mod record;
 mod results;

@@ -15,6 +15,7 @@ use super::journal::digest;
 use super::model_scorer::{DividedTask, ModelScorer};
 use super::objective::{Objective, find_metric};
 use super::open_search::{Comparison, OpenSearch, Run, Search};
+use super::optimizers::optimizer;
 use super::record::{FORMAT, Header, Role, SplitIdentity, TaskIdentity, Term};
 use super::split::ItemSplit;
 use crate::candidate::{MergedCandidate, ModelForm};
@@ -29,14 +30,9 @@ use crate::evaluate::{
 };
 use crate::hub::{Hub, Snapshot};
 use crate::lm::{DecoderOptions, DeviceChoice};
-use crate::optimize::{
-    CmaEs, CmaOptions, Optimizer, RandomSearch, RandomSearchOptions, Range, Tolerances, Variable,
-};
+use crate::optimize::Optimizer;
 use crate::plan::{InputModel, MergePlan, ModelStore, PlanOptions};
-use crate::space::{OptimizerKind, SearchFile, SearchSpace, is_benchmark};
-
-/// Weights that differ by less, as a share of their range, give the same merge in bfloat16.
-const SMALLEST_STEP: f64 = 1e-4;
+use crate::space::{SearchFile, SearchSpace, is_benchmark};
 
 /// Name of the average in the closing table.
 const UNIFORM_AVERAGE: &str = "uniform average";
@@ -90,7 +86,8 @@ impl PreparedSearch {
         let mut models = open().collect::<Result<Vec<_>, _>>()?;
         let first = models.first().ok_or(SearchError::NoModels)?;
         let space = SearchSpace::new(file, layer_count(first))?;
-        let optimizer = optimizer(file, &space)?;
+        let evaluations = file.budget.evaluations;
+        let optimizer = optimizer(&file.optimizer, space.initial(), evaluations)?;
 
         let start = space.decode(&space.initial())?;
         let mut plan = MergePlan::new(&start, &store, &PlanOptions::default())?;
@@ -295,25 +292,6 @@ fn digest_of(model: &InputModel) -> Result<String, SearchError> {
 /// Number of layers of a model's first part.
 fn layer_count(model: &InputModel) -> usize {
     model.architecture.modules().next().map_or(0, |(_, _, n_layers)| n_layers)
-}
-
-fn optimizer(file: &SearchFile, space: &SearchSpace) -> Result<Box<dyn Optimizer>, SearchError> {
-    let unit = Range::Linear { low: 0.0, high: 1.0 };
-    let variables: Vec<_> =
-        space.initial().into_iter().map(|start| Variable::new(unit, start)).collect();
-    let options = &file.optimizer;
-    Ok(match options.kind {
-        OptimizerKind::CmaEs => Box::new(CmaEs::new(&CmaOptions {
-            sigma0: options.sigma0,
-            population_size: options.population,
-            seed: options.seed,
-            tolerances: Tolerances { x: Some(SMALLEST_STEP), ..Tolerances::default() },
-            ..CmaOptions::new(variables)
-        })?),
-        OptimizerKind::Random => {
-            Box::new(RandomSearch::new(&RandomSearchOptions { variables, seed: options.seed })?)
-        }
-    })
 }
 
 /// Loads the tasks, divides their items and finds the metrics asked for.

@@ -131,12 +131,12 @@ impl Optimizer for Walk {
         else {
             return Err(TellError::UnknownId(id));
         };
-        *told = Some(outcome);
         if let Outcome::Scored(value) = outcome
             && self.best.as_ref().is_none_or(|(_, best)| value < *best)
         {
             self.best = Some((candidate.x.clone(), value));
         }
+        *told = Some(outcome);
         let complete = self.out.len() == self.population_size;
         if complete && self.out.iter().all(|(_, told)| told.is_some()) {
             let value = |outcome: &Option<Outcome>| match outcome {
@@ -168,6 +168,7 @@ impl Optimizer for Walk {
             condition: 1.0,
             covariance_resets: 0,
             best: self.best.clone(),
+            front: Vec::new(),
         }
     }
 

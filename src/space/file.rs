@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use super::error::SpaceError;
 use super::genome::Genome;
 use super::merge_form::MergeForm;
+use super::optimizer::OptimizerOptions;
 use super::sections::{
-    Budget, EvaluationOptions, OptimizerOptions, TaskRequest, Validation, known_fields, task_path,
+    Budget, EvaluationOptions, TaskRequest, Validation, known_fields, task_path,
 };
 use super::warning::Warning;
 use crate::config::ModelReference;

@@ -20,6 +20,7 @@ mod genome;
 mod genotypes;
 mod merge_form;
 mod names;
+mod optimizer;
 mod sections;
 mod spread;
 mod template;
@@ -34,9 +35,8 @@ use rand::{RngExt, SeedableRng};
 pub use benchmarks::is_benchmark;
 pub use error::SpaceError;
 pub use file::SearchFile;
-pub use sections::{
-    Budget, EvaluationOptions, OptimizerKind, OptimizerOptions, TaskRequest, Validation,
-};
+pub use optimizer::{OptimizerKind, OptimizerOptions, RestartKind};
+pub use sections::{Budget, EvaluationOptions, TaskRequest, Validation};
 pub use variable::Variable;
 pub use warning::Warning;
 

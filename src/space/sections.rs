@@ -1,4 +1,4 @@
-//! The sections of a search file beside the merge: how to search, how long, and on what.
+//! The sections of a search file beside the merge and the optimizer: how long, and on what.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,9 +6,6 @@ use std::time::Duration;
 use super::error::SpaceError;
 use crate::config::yaml::{Fields, Node, YamlError, describe};
 use crate::lm::{DeviceChoice, Storage};
-
-/// Initial step size in the unit cube, as in mergekit-evolve.
-const SIGMA0: f64 = 1.0 / 6.0;
 
 /// Evaluations when nothing else is asked for, as in mergekit-evolve.
 const EVALUATIONS: u64 = 100;
@@ -31,30 +28,6 @@ pub struct TaskRequest {
     pub metric: String,
     /// Factor of the metric in the sum that is maximised; negative when lower is better.
     pub weight: f64,
-}
-
-/// `optimizer:` how candidates are proposed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OptimizerOptions {
-    /// Which method.
-    pub kind: OptimizerKind,
-    /// Candidates per generation, at least 4; `None` for the method's own choice, and for methods
-    /// without generations.
-    pub population: Option<usize>,
-    /// Initial standard deviation in the unit cube, in `(0, 1]`.
-    pub sigma0: f64,
-    /// Seed of all candidates.
-    pub seed: u64,
-}
-
-/// A method that proposes candidates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OptimizerKind {
-    /// Covariance matrix adaptation.
-    CmaEs,
-    /// Independent uniform points.
-    Random,
 }
 
 /// `budget:` when to stop; whatever comes first.
@@ -90,53 +63,6 @@ pub struct Validation {
     pub fraction: f64,
     /// Seed of the split.
     pub seed: u64,
-}
-
-impl OptimizerOptions {
-    pub(super) fn parse(section: Option<&Node<'_>>) -> Result<Self, SpaceError> {
-        let mut options =
-            Self { kind: OptimizerKind::CmaEs, population: None, sigma0: SIGMA0, seed: 0 };
-        let Some(section) = section else { return Ok(options) };
-        let fields = section.fields()?;
-        fields.only(&["kind", "population", "sigma0", "seed", "restarts"])?;
-        if let Some(node) = fields.get("kind") {
-            options.kind = match node.text()? {
-                "cma_es" => OptimizerKind::CmaEs,
-                "random" => OptimizerKind::Random,
-                _ => return Err(unknown_word(&node, &["cma_es", "random"])),
-            };
-        }
-        if let Some(node) = fields.get("population") {
-            if options.kind == OptimizerKind::Random {
-                return Err(SpaceError::Conflict {
-                    at: node.key_place(),
-                    problem: "`random` draws every candidate on its own, in no population"
-                        .to_owned(),
-                    remedy: "leave `population` out, or choose `kind: cma_es`",
-                });
-            }
-            options.population = Some(at_least(&node, 4, "a whole number of at least 4")?);
-        }
-        if let Some(node) = fields.get("sigma0") {
-            options.sigma0 = node.number()?;
-            if !(options.sigma0 > 0.0 && options.sigma0 <= 1.0) {
-                return Err(out_of_range(&node, "a number above 0 and at most 1"));
-            }
-        }
-        if let Some(node) = fields.get("seed") {
-            options.seed = seed(&node)?;
-        }
-        if let Some(node) = fields.get("restarts")
-            && node.value().as_str() != Some("none")
-        {
-            return Err(SpaceError::NotSupported {
-                at: node.place(),
-                what: "restarting the search".to_owned(),
-                instead: "only `none` can be given here",
-            });
-        }
-        Ok(options)
-    }
 }
 
 impl Budget {
@@ -337,7 +263,7 @@ pub(super) fn at_least(
     }
 }
 
-fn seed(node: &Node<'_>) -> Result<u64, SpaceError> {
+pub(super) fn seed(node: &Node<'_>) -> Result<u64, SpaceError> {
     let exact = node.value().as_u64();
     Ok(exact.map_or_else(|| node.count().map(|seed| seed as u64), Ok)?)
 }

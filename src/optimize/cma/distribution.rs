@@ -15,13 +15,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::covariance::{Covariance, Lesson};
+use super::learning_rate::LearningRates;
 use super::options::SIGMA_RANGE;
 use super::parameters::Parameters;
 use super::ranking::Weights;
-use crate::optimize::eigen::{Eigen, add_scaled, dot};
-
-/// Smallest eigenvalue allowed, relative to the largest: the precision of the decomposition.
-const SMALLEST_EIGENVALUE: f64 = 1e-14;
+use crate::optimize::eigen::{add_scaled, dot};
 
 /// Only σ² C matters. Along a valley σ grows while C shrinks, until both leave the range of `f64`;
 /// outside of these bounds the scale of C is moved into σ.
@@ -37,52 +36,45 @@ const LARGEST_DEVIATION: f64 = 1.0 / 3.0;
 /// The search distribution and what it remembers of its past.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Distribution {
+pub(in crate::optimize) struct Distribution {
     /// m.
-    pub(super) mean: Vec<f64>,
+    pub(in crate::optimize) mean: Vec<f64>,
     /// σ.
-    pub(super) sigma: f64,
-    /// C, `[n, n]`; saved as its lower triangle.
-    #[serde(with = "lower_triangle")]
-    pub(super) covariance: Vec<f64>,
+    pub(in crate::optimize) sigma: f64,
+    /// C.
+    pub(in crate::optimize) covariance: Covariance,
     /// Evolution path of the whitened mean.
-    pub(super) p_sigma: Vec<f64>,
+    pub(in crate::optimize) p_sigma: Vec<f64>,
     /// Evolution path of the mean.
-    pub(super) p_c: Vec<f64>,
-    /// Diagonal of D, ascending.
-    pub(super) axis_lengths: Vec<f64>,
-    /// Bᵀ, `[n, n]`: the principal axes in rows, as of the last decomposition.
-    pub(super) axes: Vec<f64>,
-    /// Finished generations at the last decomposition.
-    pub(super) decomposed_at: u64,
-    /// Whether the last decomposition had to lift eigenvalues to [`SMALLEST_EIGENVALUE`].
-    pub(super) lifted: bool,
+    pub(in crate::optimize) p_c: Vec<f64>,
+    /// Finished generations when the covariance was last brought up to date.
+    pub(in crate::optimize) refreshed_at: u64,
     /// How often C had to be started anew.
-    pub(super) resets: u64,
+    pub(in crate::optimize) resets: u64,
+    /// How much of an update to believe; all of it if there are none.
+    pub(in crate::optimize) learning_rates: Option<LearningRates>,
 }
 
 impl Distribution {
-    /// The distribution around `mean` with standard deviations `sigma · spreads`.
-    pub(super) fn new(mean: Vec<f64>, sigma: f64, spreads: &[f64]) -> Self {
+    /// The distribution around `mean` with covariance `sigma² C`.
+    pub(in crate::optimize) fn new(mean: Vec<f64>, sigma: f64, covariance: Covariance) -> Self {
         let n = mean.len();
-        let mut covariance = vec![0.0; n * n];
-        for (i, spread) in spreads.iter().enumerate() {
-            covariance[i * n + i] = spread * spread;
-        }
-        let mut distribution = Self {
+        Self {
             mean,
             sigma,
             covariance,
             p_sigma: vec![0.0; n],
             p_c: vec![0.0; n],
-            axis_lengths: Vec::new(),
-            axes: Vec::new(),
-            decomposed_at: 0,
-            lifted: false,
+            refreshed_at: 0,
             resets: 0,
-        };
-        distribution.decompose();
-        distribution
+            learning_rates: None,
+        }
+    }
+
+    /// The same, with learning rates that adapt to noise. C has to be a whole matrix.
+    pub(in crate::optimize) fn with_adaptive_learning_rates(mut self) -> Self {
+        self.learning_rates = Some(LearningRates::new(self.dimension()));
+        self
     }
 
     fn dimension(&self) -> usize {
@@ -90,45 +82,56 @@ impl Distribution {
     }
 
     /// m + σ B D z.
-    pub(super) fn sample(&self, normals: &[f64]) -> Vec<f64> {
+    pub(in crate::optimize) fn sample(&self, normals: &[f64]) -> Vec<f64> {
         let mut point = self.mean.clone();
-        for (axis, (length, z)) in self.axes().zip(self.axis_lengths.iter().zip(normals)) {
-            add_scaled(&mut point, self.sigma * length * z, axis);
-        }
+        add_scaled(&mut point, self.sigma, &self.covariance.scale(normals));
         point
     }
 
+    /// m + σ A B D z, where A stretches each coordinate.
+    pub(in crate::optimize) fn stretched_sample(
+        &self,
+        normals: &[f64],
+        stretch: &[f64],
+    ) -> Vec<f64> {
+        let step = self.covariance.scale(normals);
+        let stretched = step.iter().zip(stretch).map(|(y, stretch)| self.sigma * stretch * y);
+        self.mean.iter().zip(stretched).map(|(m, step)| m + step).collect()
+    }
+
     /// y = (x − m) / σ.
-    pub(super) fn step_to(&self, point: &[f64]) -> Vec<f64> {
+    pub(in crate::optimize) fn step_to(&self, point: &[f64]) -> Vec<f64> {
         point.iter().zip(&self.mean).map(|(x, m)| (x - m) / self.sigma).collect()
     }
 
-    /// The principal axes in the order of their lengths.
-    pub(super) fn axes(&self) -> impl Iterator<Item = &[f64]> {
-        self.axes.chunks_exact(self.dimension())
+    /// Shortens a step to the length that a drawn one has at most, as good as always: a step from
+    /// elsewhere may teach no more than one from here (Hansen 2011,
+    /// <https://arxiv.org/abs/1110.4181>).
+    pub(in crate::optimize) fn shorten(&self, step: &mut [f64]) {
+        let n = self.dimension() as f64;
+        let longest = n.sqrt() + 2.0 * n / (n + 2.0);
+        let length = self.covariance.square_length(step).sqrt();
+        if length > longest {
+            step.iter_mut().for_each(|y| *y *= longest / length);
+        }
     }
 
     /// √C_ii, in units of σ.
-    pub(super) fn relative_deviations(&self) -> impl Iterator<Item = f64> {
-        self.covariance.iter().step_by(self.dimension() + 1).map(|variance| variance.sqrt())
-    }
-
-    /// Length of the longest axis, in units of σ.
-    pub(super) fn longest_axis(&self) -> f64 {
-        self.axis_lengths[self.dimension() - 1]
+    pub(in crate::optimize) fn relative_deviations(&self) -> impl Iterator<Item = f64> {
+        self.covariance.variances().map(f64::sqrt)
     }
 
     /// Condition number of C.
-    pub(super) fn condition(&self) -> f64 {
-        let ratio = self.longest_axis() / self.axis_lengths[0];
-        ratio * ratio
+    pub(in crate::optimize) fn condition(&self) -> f64 {
+        let (longest, shortest) = self.covariance.axis_lengths();
+        (longest / shortest) * (longest / shortest)
     }
 
     /// Takes in one generation, number `generation` from 0. `steps` are ranked and as many as there
     /// are weights.
     ///
     /// An update that would leave the range of numbers is replaced by [`Self::retreat`].
-    pub(super) fn update(
+    pub(in crate::optimize) fn update(
         &mut self,
         generation: u64,
         steps: &[Vec<f64>],
@@ -137,27 +140,35 @@ impl Distribution {
     ) {
         let mut next = self.clone();
         next.adapt(generation, steps, weights, parameters);
+        let mut gap = parameters.lazy_gap().max(1.0) as u64;
+        if let Some(mut rates) = next.learning_rates.take() {
+            if rates.moderate(self, &mut next).is_none() {
+                self.retreat();
+                return;
+            }
+            next.learning_rates = Some(rates);
+            gap = 1;
+        }
         next.normalise_scale();
         if !next.is_sound() {
             self.retreat();
             return;
         }
-        let gap = parameters.lazy_gap().max(1.0) as u64;
-        if generation + 1 - next.decomposed_at >= gap {
-            next.decompose();
-            next.decomposed_at = generation + 1;
+        if generation + 1 - next.refreshed_at >= gap {
+            next.refresh();
+            next.refreshed_at = generation + 1;
         }
         *self = next;
     }
 
     /// Searches closer to the mean: what is left to do when a generation teaches nothing.
-    pub(super) fn retreat(&mut self) {
+    pub(in crate::optimize) fn retreat(&mut self) {
         self.p_sigma.fill(0.0);
         self.sigma = (self.sigma / 2.0).max(*SIGMA_RANGE.start());
     }
 
     /// Lowers σ until no bounded coordinate's deviation exceeds a third of the box.
-    pub(super) fn limit_deviations(&mut self, bounded: &[bool]) {
+    pub(in crate::optimize) fn limit_deviations(&mut self, bounded: &[bool]) {
         let largest = self
             .relative_deviations()
             .zip(bounded)
@@ -166,6 +177,12 @@ impl Distribution {
         if self.sigma * largest > LARGEST_DEVIATION {
             self.sigma = LARGEST_DEVIATION / largest;
         }
+    }
+
+    /// Raises σ until the variance along every axis is at least `smallest`.
+    pub(in crate::optimize) fn lift_variance(&mut self, smallest: f64) {
+        let (_, shortest) = self.covariance.axis_lengths();
+        self.sigma = self.sigma.max(smallest.sqrt() / shortest);
     }
 
     fn adapt(
@@ -188,10 +205,7 @@ impl Distribution {
         // Equations 43 and 44.
         let rate = (c_sigma * (2.0 - c_sigma) * weights.mu_eff).sqrt();
         self.p_sigma.iter_mut().for_each(|p| *p *= 1.0 - c_sigma);
-        let whitened = self.along_axes(&mean_step);
-        for (axis, coordinate) in self.axes.chunks_exact(n).zip(&whitened) {
-            add_scaled(&mut self.p_sigma, rate * coordinate, axis);
-        }
+        add_scaled(&mut self.p_sigma, rate, &self.covariance.whiten(&mean_step));
         let path_square = dot(&self.p_sigma, &self.p_sigma);
         let exponent = (c_sigma / d_sigma) * (path_square.sqrt() / chi - 1.0);
         self.sigma *= libm::exp(exponent.min(parameters.max_sigma_exponent));
@@ -210,8 +224,7 @@ impl Distribution {
             .zip(&weights.covariance)
             .map(|(step, &weight)| {
                 let shortening = if weight < 0.0 {
-                    let along = self.along_axes(step);
-                    n as f64 / (dot(&along, &along) + 1e-8)
+                    n as f64 / (self.covariance.square_length(step) + 1e-8)
                 } else {
                     1.0
                 };
@@ -222,22 +235,8 @@ impl Distribution {
         let decay = 1.0 + rank_one * (1.0 - h) * c_c * (2.0 - c_c)
             - rank_one
             - c_mu * weights.covariance.iter().sum::<f64>();
-        for i in 0..n {
-            let row = &mut self.covariance[i * n..][..=i];
-            row.iter_mut().for_each(|element| *element *= decay);
-            add_scaled(row, rank_one * self.p_c[i], &self.p_c);
-            for (step, weight) in steps.iter().zip(&rank_mu) {
-                add_scaled(row, weight * step[i], step);
-            }
-            for j in 0..i {
-                self.covariance[j * n + i] = self.covariance[i * n + j];
-            }
-        }
-    }
-
-    /// D⁻¹ Bᵀ y.
-    fn along_axes(&self, step: &[f64]) -> Vec<f64> {
-        self.axes().zip(&self.axis_lengths).map(|(axis, length)| dot(axis, step) / length).collect()
+        let (path, weights) = (&self.p_c, &rank_mu);
+        self.covariance.learn(&Lesson { decay, rank_one, path, steps, weights });
     }
 
     /// Moves the scale of C into σ if it has drifted far. σ² C, and so the search, stays the same.
@@ -247,97 +246,38 @@ impl Distribution {
         let scale = libm::exp(logarithms / self.dimension() as f64);
         if !SCALE_RANGE.contains(&scale) {
             let root = scale.sqrt();
-            self.covariance.iter_mut().for_each(|element| *element /= scale);
+            self.covariance.divide(scale);
             self.p_c.iter_mut().for_each(|element| *element /= root);
-            self.axis_lengths.iter_mut().for_each(|length| *length /= root);
             self.sigma *= root;
         }
         self.sigma = self.sigma.clamp(*SIGMA_RANGE.start(), *SIGMA_RANGE.end());
     }
 
-    /// Brings B and D up to date with C, and C into the range in which that is possible.
-    fn decompose(&mut self) {
-        let n = self.dimension();
-        self.lifted = false;
-        while let Some(eigen) = Eigen::new(&self.covariance, n) {
-            let (smallest, largest) = (eigen.values[0], eigen.values[n - 1]);
-            let lift = largest * SMALLEST_EIGENVALUE - smallest;
-            if smallest > 0.0 && (lift <= 0.0 || self.lifted) {
-                self.axis_lengths = eigen.values.iter().map(|value| value.sqrt()).collect();
-                self.axes = eigen.vectors;
-                return;
-            }
-            if self.lifted || largest <= 0.0 {
-                break;
-            }
-            self.lifted = true;
-            self.covariance.iter_mut().step_by(n + 1).for_each(|variance| *variance += lift);
+    /// Brings the axes up to date with C. If that fails the search has no memory any more.
+    fn refresh(&mut self) {
+        if !self.covariance.refresh() {
+            self.p_sigma.fill(0.0);
+            self.p_c.fill(0.0);
+            self.resets += 1;
         }
-        self.start_anew();
-    }
-
-    /// A sphere of the same total variance, without memory.
-    fn start_anew(&mut self) {
-        let n = self.dimension();
-        let trace: f64 = self.covariance.iter().step_by(n + 1).sum();
-        let variance = trace / n as f64;
-        let variance = if variance.is_finite() && variance > 0.0 { variance } else { 1.0 };
-        self.covariance.fill(0.0);
-        self.covariance.iter_mut().step_by(n + 1).for_each(|element| *element = variance);
-        self.axes = vec![0.0; n * n];
-        self.axes.iter_mut().step_by(n + 1).for_each(|element| *element = 1.0);
-        self.axis_lengths = vec![variance.sqrt(); n];
-        self.p_sigma.fill(0.0);
-        self.p_c.fill(0.0);
-        self.lifted = false;
-        self.resets += 1;
     }
 
     /// Whether every number is in the range that the next generation can work with.
-    pub(super) fn is_sound(&self) -> bool {
-        let finite = [&self.covariance, &self.p_sigma, &self.p_c, &self.axes]
+    pub(in crate::optimize) fn is_sound(&self) -> bool {
+        let finite = [&self.p_sigma, &self.p_c]
             .into_iter()
             .all(|numbers| numbers.iter().all(|number| number.is_finite()));
         let mean = self.mean.iter().all(|m| m.abs() <= LARGEST_MEAN);
-        let positive = self.relative_deviations().all(|deviation| deviation > 0.0)
-            && self.axis_lengths.iter().all(|&length| length > 0.0 && length.is_finite());
-        finite && mean && positive && SIGMA_RANGE.contains(&self.sigma)
+        let rates = self.learning_rates.as_ref().is_none_or(LearningRates::is_sound);
+        finite && mean && rates && self.covariance.is_sound() && SIGMA_RANGE.contains(&self.sigma)
     }
 
     /// Whether every part has the size that `n` coordinates need.
-    pub(super) fn has_dimension(&self, n: usize) -> bool {
-        let vectors = [&self.mean, &self.p_sigma, &self.p_c, &self.axis_lengths];
-        let matrices = [&self.covariance, &self.axes];
+    pub(in crate::optimize) fn has_dimension(&self, n: usize) -> bool {
+        let vectors = [&self.mean, &self.p_sigma, &self.p_c];
         vectors.iter().all(|vector| vector.len() == n)
-            && matrices.iter().all(|matrix| matrix.len() == n * n)
-    }
-}
-
-/// A symmetric matrix as its lower triangle, row by row.
-mod lower_triangle {
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(matrix: &[f64], to: S) -> Result<S::Ok, S::Error> {
-        let n = matrix.len().isqrt();
-        to.collect_seq((0..n).flat_map(|i| &matrix[i * n..][..=i]))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<f64>, D::Error> {
-        let triangle = Vec::<f64>::deserialize(from)?;
-        let n = (2 * triangle.len()).isqrt();
-        if n * (n + 1) / 2 != triangle.len() {
-            return Err(D::Error::invalid_length(triangle.len(), &"a lower triangle"));
-        }
-        let mut matrix = vec![0.0; n * n];
-        let mut elements = triangle.into_iter();
-        for i in 0..n {
-            for (j, element) in elements.by_ref().take(i + 1).enumerate() {
-                matrix[i * n + j] = element;
-                matrix[j * n + i] = element;
-            }
-        }
-        Ok(matrix)
+            && self.covariance.has_dimension(n)
+            && self.learning_rates.as_ref().is_none_or(|rates| rates.has_dimension(n))
     }
 }
 
@@ -345,49 +285,33 @@ mod lower_triangle {
 mod tests {
     use super::*;
 
+    fn shapes(spreads: [f64; 2]) -> [Distribution; 2] {
+        let variances = spreads.map(|spread| spread * spread);
+        [Covariance::full(&variances), Covariance::diagonal(&variances)]
+            .map(|covariance| Distribution::new(vec![0.0; 2], 1.0, covariance))
+    }
+
     #[test]
     fn scale_moves_from_the_covariance_to_the_step_size() {
-        let mut distribution = Distribution::new(vec![0.0; 2], 1.0, &[1.0, 2.0]);
-        distribution.covariance.iter_mut().for_each(|element| *element *= 1e-6);
-        distribution.axis_lengths.iter_mut().for_each(|length| *length *= 1e-3);
-        let before = distribution.sample(&[0.3, -0.4]);
-        distribution.normalise_scale();
-        assert!((distribution.sigma / (1e-3 * 2f64.sqrt()) - 1.0).abs() < 1e-12);
-        for (a, b) in before.iter().zip(distribution.sample(&[0.3, -0.4])) {
-            assert!((a / b - 1.0).abs() < 1e-12);
-        }
-    }
-
-    #[test]
-    fn an_indefinite_covariance_is_lifted() {
-        let mut distribution = Distribution::new(vec![0.0; 2], 1.0, &[1.0, 1.0]);
-        distribution.covariance = vec![1.0, 1.0 + 1e-9, 1.0 + 1e-9, 1.0];
-        distribution.decompose();
-        assert!(distribution.lifted && distribution.is_sound());
-        assert_eq!(distribution.resets, 0);
-        assert!((1e13..1e15).contains(&distribution.condition()));
-    }
-
-    #[test]
-    fn a_hopeless_covariance_is_started_anew() {
-        for hopeless in [[f64::NAN, 0.0, 0.0, 1.0], [-1.0, 0.0, 0.0, -2.0], [0.0; 4]] {
-            let mut distribution = Distribution::new(vec![0.0; 2], 1.0, &[1.0, 1.0]);
-            distribution.covariance = hopeless.to_vec();
-            distribution.decompose();
-            assert_eq!(distribution.covariance, [1.0, 0.0, 0.0, 1.0]);
-            assert_eq!(distribution.resets, 1);
-            assert!(distribution.is_sound());
+        for mut distribution in shapes([1e-3, 2e-3]) {
+            let before = distribution.sample(&[0.3, -0.4]);
+            distribution.normalise_scale();
+            assert!((distribution.sigma / (1e-3 * 2f64.sqrt()) - 1.0).abs() < 1e-12);
+            for (a, b) in before.iter().zip(distribution.sample(&[0.3, -0.4])) {
+                assert!((a / b - 1.0).abs() < 1e-12);
+            }
         }
     }
 
     #[test]
     fn only_bounded_coordinates_limit_the_step_size() {
-        let mut distribution = Distribution::new(vec![0.0; 2], 1.0, &[1.0, 2.0]);
-        distribution.limit_deviations(&[false, false]);
-        assert_eq!(distribution.sigma, 1.0);
-        distribution.limit_deviations(&[true, false]);
-        assert_eq!(distribution.sigma, 1.0 / 3.0);
-        distribution.limit_deviations(&[true, true]);
-        assert_eq!(distribution.sigma, 1.0 / 6.0);
+        for mut distribution in shapes([1.0, 2.0]) {
+            distribution.limit_deviations(&[false, false]);
+            assert_eq!(distribution.sigma, 1.0);
+            distribution.limit_deviations(&[true, false]);
+            assert_eq!(distribution.sigma, 1.0 / 3.0);
+            distribution.limit_deviations(&[true, true]);
+            assert_eq!(distribution.sigma, 1.0 / 6.0);
+        }
     }
 }

@@ -7,10 +7,12 @@
 use serde::Deserialize;
 
 use super::distribution::Distribution;
-use super::options::Constants;
+use super::options::{Constants, Variant};
 use super::parameters::Parameters;
 use super::ranking::Ranking;
+use crate::optimize::cma::covariance::Covariance;
 use crate::optimize::eigen::Eigen;
+use crate::optimize::testing::{SplitMix64, assert_close};
 
 #[derive(Deserialize)]
 struct Golden {
@@ -23,6 +25,7 @@ struct GoldenParameters {
     n: usize,
     lam: usize,
     cma: GoldenConstants,
+    sep: GoldenConstants,
     pycma: GoldenConstants,
 }
 
@@ -43,26 +46,32 @@ struct GoldenConstants {
 struct Traces {
     cma: Trace,
     ties: Trace,
+    sep: SeparableTrace,
+    lra: Trace,
 }
 
 #[derive(Deserialize)]
-struct Trace {
+struct Trace<C = Vec<Vec<f64>>> {
     x0: Vec<f64>,
     sigma0: f64,
     lam: usize,
     rng_seed: u64,
-    generations: Vec<Generation>,
+    generations: Vec<Generation<C>>,
 }
 
+type SeparableTrace = Trace<Vec<f64>>;
+
 #[derive(Deserialize)]
-struct Generation {
+struct Generation<C> {
     f: Vec<f64>,
     mean: Vec<f64>,
     sigma: f64,
     p_sigma: Vec<f64>,
     p_c: Vec<f64>,
     #[serde(rename = "C")]
-    covariance: Vec<Vec<f64>>,
+    covariance: C,
+    eta_mean: Option<f64>,
+    eta_sigma: Option<f64>,
 }
 
 fn golden() -> Golden {
@@ -71,11 +80,16 @@ fn golden() -> Golden {
 
 #[test]
 fn parameters_are_those_of_both_references() {
-    for GoldenParameters { n, lam, cma, pycma } in golden().parameters {
-        for (constants, expected) in [(Constants::Cmaes, cma), (Constants::Pycma, pycma)] {
-            let ours = Parameters::new(n, lam, constants);
-            let what = format!("{constants:?}, n = {n}, λ = {lam}");
-            assert_close(&ours.weights(lam), &expected.weights, 1e-12, &what);
+    for GoldenParameters { n, lam, cma, sep, pycma } in golden().parameters {
+        for (constants, variant, expected) in [
+            (Constants::Cmaes, Variant::Full, cma),
+            (Constants::Cmaes, Variant::Separable, sep),
+            (Constants::Pycma, Variant::Full, pycma),
+        ] {
+            let ours = Parameters::new(n, lam, constants, variant);
+            let what = format!("{constants:?}, {variant:?}, n = {n}, λ = {lam}");
+            let weights = ours.weights(lam);
+            assert_close(&weights[..expected.weights.len()], &expected.weights, 1e-12, &what);
             assert_close(
                 &[ours.c_sigma, ours.d_sigma, ours.c_c, ours.c_1, ours.c_mu],
                 &[expected.c_sigma, expected.d_sigma, expected.c_c, expected.c_1, expected.c_mu],
@@ -97,20 +111,43 @@ fn parameters_are_those_of_both_references() {
 
 #[test]
 fn follows_the_reference_generation_by_generation() {
-    follow(&golden().traces.cma, rosenbrock);
+    follow(golden().traces.cma, Variant::Full, rosenbrock, |c| c.concat());
 }
 
 #[test]
 fn follows_the_reference_through_ties() {
-    follow(&golden().traces.ties, |x| (rosenbrock(x) / 25.0).floor());
+    let value = |x: &[f64]| (rosenbrock(x) / 25.0).floor();
+    follow(golden().traces.ties, Variant::Full, value, |c| c.concat());
 }
 
-fn follow(trace: &Trace, value: impl Fn(&[f64]) -> f64) {
+#[test]
+fn follows_the_reference_without_covariances() {
+    follow(golden().traces.sep, Variant::Separable, rosenbrock, |c| c);
+}
+
+#[test]
+fn follows_the_reference_with_learning_rates() {
+    follow(golden().traces.lra, Variant::LearningRates, rosenbrock, |c| c.concat());
+}
+
+fn follow<C>(
+    trace: Trace<C>,
+    variant: Variant,
+    value: impl Fn(&[f64]) -> f64,
+    elements: impl Fn(C) -> Vec<f64>,
+) {
     let n = trace.x0.len();
-    let parameters = Parameters::new(n, trace.lam, Constants::Cmaes);
-    let mut distribution = Distribution::new(trace.x0.clone(), trace.sigma0, &vec![1.0; n]);
-    let mut normals = Normals::new(trace.rng_seed);
-    for (generation, expected) in trace.generations.iter().enumerate() {
+    let parameters = Parameters::new(n, trace.lam, Constants::Cmaes, variant);
+    let covariance = match variant {
+        Variant::Separable => Covariance::diagonal(&vec![1.0; n]),
+        _ => Covariance::full(&vec![1.0; n]),
+    };
+    let mut distribution = Distribution::new(trace.x0, trace.sigma0, covariance);
+    if variant == Variant::LearningRates {
+        distribution = distribution.with_adaptive_learning_rates();
+    }
+    let mut normals = SplitMix64::new(trace.rng_seed);
+    for (generation, expected) in trace.generations.into_iter().enumerate() {
         let points: Vec<Vec<f64>> =
             (0..trace.lam).map(|_| symmetric_sample(&distribution, &mut normals)).collect();
         let values: Vec<f64> = points.iter().map(|point| value(point)).collect();
@@ -128,67 +165,40 @@ fn follow(trace: &Trace, value: impl Fn(&[f64]) -> f64) {
         assert_close(&[distribution.sigma], &[expected.sigma], 1e-9, &what("sigma"));
         assert_close(&distribution.p_sigma, &expected.p_sigma, 1e-9, &what("p_sigma"));
         assert_close(&distribution.p_c, &expected.p_c, 1e-9, &what("p_c"));
-        let covariance = expected.covariance.concat();
-        assert_close(&distribution.covariance, &covariance, 1e-9, &what("covariance"));
+        let covariance = elements(expected.covariance);
+        assert_close(distribution.covariance.elements(), &covariance, 1e-9, &what("covariance"));
+        if let (Some(mean), Some(sigma)) = (expected.eta_mean, expected.eta_sigma) {
+            let rates = distribution.learning_rates.as_ref().unwrap();
+            let ours = [rates.mean.rate, rates.covariance.rate];
+            assert_close(&ours, &[mean, sigma], 1e-9, &what("learning rates"));
+        }
     }
 }
 
 /// m + σ C^{1/2} z with the symmetric root.
-fn symmetric_sample(distribution: &Distribution, normals: &mut Normals) -> Vec<f64> {
+fn symmetric_sample(distribution: &Distribution, normals: &mut SplitMix64) -> Vec<f64> {
     let n = distribution.mean.len();
-    let z: Vec<f64> = (0..n).map(|_| normals.next()).collect();
-    let eigen = Eigen::new(&distribution.covariance, n).unwrap();
-    let mut point = distribution.mean.clone();
-    for (axis, variance) in eigen.vectors.chunks_exact(n).zip(&eigen.values) {
-        let along: f64 = axis.iter().zip(&z).map(|(a, b)| a * b).sum();
-        for (x, component) in point.iter_mut().zip(axis) {
-            *x += distribution.sigma * variance.sqrt() * along * component;
+    let z: Vec<f64> = (0..n).map(|_| normals.normal()).collect();
+    let step = symmetric_root_times(&distribution.covariance, &z);
+    distribution.mean.iter().zip(step).map(|(m, y)| m + distribution.sigma * y).collect()
+}
+
+/// C^{1/2} z with the symmetric root.
+pub(in crate::optimize) fn symmetric_root_times(covariance: &Covariance, z: &[f64]) -> Vec<f64> {
+    let Some(full) = covariance.as_full() else { return covariance.scale(z) };
+    let eigen = Eigen::new(full.matrix(), z.len()).unwrap();
+    let mut step = vec![0.0; z.len()];
+    for (axis, variance) in eigen.vectors.chunks_exact(z.len()).zip(&eigen.values) {
+        let along: f64 = axis.iter().zip(z).map(|(a, b)| a * b).sum();
+        for (y, component) in step.iter_mut().zip(axis) {
+            *y += variance.sqrt() * along * component;
         }
     }
-    point
+    step
 }
 
 fn rosenbrock(x: &[f64]) -> f64 {
     x.windows(2)
         .map(|pair| 100.0 * (pair[1] - pair[0] * pair[0]).powi(2) + (pair[0] - 1.0).powi(2))
         .sum()
-}
-
-/// Equal up to a relative tolerance of the largest number.
-fn assert_close(ours: &[f64], expected: &[f64], tolerance: f64, what: &str) {
-    assert_eq!(ours.len(), expected.len(), "{what}");
-    let scale = expected.iter().fold(0.0, |scale: f64, value| scale.max(value.abs()));
-    for (a, b) in ours.iter().zip(expected) {
-        assert!((a - b).abs() <= tolerance * scale, "{what}: {a} instead of {b}");
-    }
-}
-
-/// SplitMix64 and Box–Muller, cosine first, as the traces were made.
-struct Normals {
-    state: u64,
-    spare: Option<f64>,
-}
-
-impl Normals {
-    fn new(seed: u64) -> Self {
-        Self { state: seed, spare: None }
-    }
-
-    fn uniform(&mut self) -> f64 {
-        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 11) as f64 / 2f64.powi(53)
-    }
-
-    fn next(&mut self) -> f64 {
-        if let Some(spare) = self.spare.take() {
-            return spare;
-        }
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        let angle = std::f64::consts::TAU * self.uniform();
-        self.spare = Some(radius * angle.sin());
-        radius * angle.cos()
-    }
 }

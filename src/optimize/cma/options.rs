@@ -2,32 +2,28 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::optimize::variable::Domain;
-use crate::optimize::{OptimizerError, Variable};
+use super::termination::Limits;
+use crate::optimize::domain::Domain;
+use crate::optimize::{OptimizerError, Range, SearchOptions, Variable};
 
 /// Beyond these, steps would leave the precision of `f64`.
-pub(super) const SIGMA_RANGE: std::ops::RangeInclusive<f64> = 1e-150..=1e32;
-
-/// The index of a candidate in its generation is kept in 32 bits.
-const MAX_POPULATION_SIZE: usize = 1 << 24;
+pub(in crate::optimize) const SIGMA_RANGE: std::ops::RangeInclusive<f64> = 1e-150..=1e32;
 
 /// Options of [`CmaEs`](super::CmaEs). [`CmaOptions::new`] gives the defaults.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CmaOptions {
-    /// What is searched, and where from. Those whose bounds coincide are fixed.
-    pub variables: Vec<Variable>,
+    /// What all optimizers have. The population is by default 4 + ⌊3 ln n⌋ for n variables that
+    /// are not fixed; twice as many are better from 500 noisy evaluations on.
+    pub search: SearchOptions,
     /// Initial standard deviation, as a share of every range (in own units where there is none).
     /// Default 1/6.
     pub sigma0: f64,
-    /// Candidates per generation, at least 4. By default 4 + ⌊3 ln n⌋ for n variables that are not
-    /// fixed; twice as many are better from 500 noisy evaluations on.
-    pub population_size: Option<usize>,
-    /// Candidate `k` of generation `g` is drawn with a key made of this seed, `restart`, `g`, `k`.
-    /// Default 0.
-    pub seed: u64,
-    /// Which restart of a search this is; each draws other numbers. Default 0.
-    pub restart: u32,
+    /// What is learnt. Default [`Variant::Full`].
+    pub variant: Variant,
+    /// Evaluations of a similar search to begin with. They decide where the search starts and how
+    /// far it looks, in place of `start`, `spread` and `sigma0`. Default none.
+    pub earlier: Vec<EarlierEvaluation>,
     /// Values that differ by less count as equal, on top of equal ones; for example half an item
     /// of an accuracy. Default 0.
     pub resolution: f64,
@@ -35,6 +31,30 @@ pub struct CmaOptions {
     pub tolerances: Tolerances,
     /// Whose constants are used. Default [`Constants::Tutorial`].
     pub constants: Constants,
+}
+
+/// What CMA-ES learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Variant {
+    /// The whole covariance matrix: CMA-ES.
+    Full,
+    /// Variances without covariances: sep-CMA-ES (Ros & Hansen 2008). For more than about 100
+    /// variables, or fewer than ten evaluations per variable.
+    Separable,
+    /// The whole matrix, with learning rates that adapt to noise: LRA-CMA-ES (Nomura, Akimoto & Ono
+    /// 2023). For noisy values and more than about 100 evaluations per variable.
+    LearningRates,
+}
+
+/// A point of an earlier search and its value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlierEvaluation {
+    /// One number per variable, each within its range.
+    pub point: Vec<f64>,
+    /// Smaller is better.
+    pub value: f64,
 }
 
 /// When CMA-ES calls going on useless. The default is as strict as a benchmark needs.
@@ -74,11 +94,10 @@ impl CmaOptions {
     /// The defaults for these variables.
     pub fn new(variables: Vec<Variable>) -> Self {
         Self {
-            variables,
+            search: SearchOptions::new(variables),
             sigma0: 1.0 / 6.0,
-            population_size: None,
-            seed: 0,
-            restart: 0,
+            variant: Variant::Full,
+            earlier: Vec::new(),
             resolution: 0.0,
             tolerances: Tolerances::default(),
             constants: Constants::Tutorial,
@@ -87,40 +106,67 @@ impl CmaOptions {
 
     /// Fills in what was left to default, and checks all of it.
     pub(super) fn resolve(&mut self) -> Result<Domain, OptimizerError> {
-        let domain = Domain::new(&self.variables)?;
-        if !SIGMA_RANGE.contains(&self.sigma0) {
-            return Err(OptimizerError::Sigma0 { sigma0: self.sigma0 });
+        let domain = Domain::new(&self.search.variables)?;
+        if let Some(variable) = domain.first(Range::is_discrete) {
+            return Err(OptimizerError::DiscreteVariable { optimizer: "CMA-ES", variable });
         }
-        let population_size = *self
-            .population_size
-            .get_or_insert_with(|| default_population_size(domain.dimension()));
-        if !(4..=MAX_POPULATION_SIZE).contains(&population_size) {
-            return Err(OptimizerError::PopulationSize { population_size });
-        }
-        let x = *self.tolerances.x.get_or_insert(1e-12 * self.sigma0);
-        for (name, value) in [
-            ("x", x),
-            ("value", self.tolerances.value),
-            ("growth", self.tolerances.growth),
-            ("condition", self.tolerances.condition),
-            ("resolution", self.resolution),
-        ] {
-            if !(value.is_finite() && value >= 0.0) {
-                return Err(OptimizerError::Tolerance { name, value });
-            }
-        }
+        check_sigma0(self.sigma0)?;
+        self.search.resolve_population(default_population_size(domain.dimension()))?;
+        domain.check_points(self.earlier.iter().map(|evaluation| &evaluation.point))?;
+        self.tolerances.resolve(self.sigma0)?;
+        check_tolerance("resolution", self.resolution)?;
         Ok(domain)
     }
 }
 
-fn default_population_size(n: usize) -> usize {
+impl Tolerances {
+    /// Fills in what was left to default, and checks all of it.
+    pub(in crate::optimize) fn resolve(&mut self, sigma0: f64) -> Result<(), OptimizerError> {
+        let x = *self.x.get_or_insert(1e-12 * sigma0);
+        for (name, value) in [
+            ("x", x),
+            ("value", self.value),
+            ("growth", self.growth),
+            ("condition", self.condition),
+        ] {
+            check_tolerance(name, value)?;
+        }
+        Ok(())
+    }
+
+    /// In the optimizer's units.
+    pub(in crate::optimize) fn limits(&self, sigma0: f64, largest_spread: f64) -> Limits {
+        Limits {
+            deviation: self.x.unwrap_or_default(),
+            value: self.value,
+            axis: self.growth * sigma0 * largest_spread,
+            condition: self.condition,
+        }
+    }
+}
+
+/// Checks an initial step size.
+pub(in crate::optimize) fn check_sigma0(sigma0: f64) -> Result<(), OptimizerError> {
+    if SIGMA_RANGE.contains(&sigma0) { Ok(()) } else { Err(OptimizerError::Sigma0 { sigma0 }) }
+}
+
+/// Checks a tolerance.
+pub(in crate::optimize) fn check_tolerance(
+    name: &'static str,
+    value: f64,
+) -> Result<(), OptimizerError> {
+    let is_sound = value.is_finite() && value >= 0.0;
+    if is_sound { Ok(()) } else { Err(OptimizerError::Tolerance { name, value }) }
+}
+
+/// 4 + ⌊3 ln n⌋.
+pub(in crate::optimize) fn default_population_size(n: usize) -> usize {
     4 + (3.0 * libm::log(n as f64)) as usize
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optimize::Range;
 
     fn options() -> CmaOptions {
         CmaOptions::new(vec![Variable::new(Range::Linear { low: 0.0, high: 1.0 }, 0.5)])
@@ -143,11 +189,11 @@ mod tests {
         assert_eq!(message(|o| o.sigma0 = 0.0), "the initial step size cannot be `0`");
         assert_eq!(message(|o| o.sigma0 = f64::NAN), "the initial step size cannot be `NaN`");
         assert_eq!(
-            message(|o| o.population_size = Some(3)),
+            message(|o| o.search.population_size = Some(3)),
             "a generation cannot have 3 candidates"
         );
         assert_eq!(message(|o| o.tolerances.value = -1.0), "the tolerance `value` cannot be `-1`");
-        assert_eq!(message(|o| o.variables.clear()), "there are no variables to search");
+        assert_eq!(message(|o| o.search.variables.clear()), "there are no variables to search");
         assert!(options().resolve().is_ok());
     }
 }

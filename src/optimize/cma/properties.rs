@@ -1,9 +1,13 @@
 //! What holds whatever the outcomes are: sound states, exact resume, no matter the order of telling.
 
-use proptest::prelude::*;
+use std::collections::VecDeque;
 
-use super::tests::{ask_all, boxed};
-use super::*;
+use proptest::prelude::*;
+use proptest::strategy::Strategy;
+
+use super::tests::boxed;
+use crate::optimize::testing::ask_all;
+use crate::optimize::{CmaEs, Optimizer, Outcome, Reason};
 
 /// Anything an evaluator may come up with.
 fn any_outcome() -> impl Strategy<Value = Outcome> {
@@ -32,7 +36,7 @@ proptest! {
             let candidate = search.ask().expect("all are told at once");
             prop_assert!(candidate.x.iter().all(|x| (0.0..=1.0).contains(x)));
             search.tell(candidate.id, outcome).unwrap();
-            prop_assert!(search.progress.distribution.is_sound());
+            prop_assert!(search.progress().state.distribution.is_sound());
             prop_assert!(search.stop().iter().all(|&reason| reason != Reason::Condition));
         }
     }
@@ -47,13 +51,13 @@ proptest! {
         for outcomes in outcomes.chunks_exact(8) {
             let candidates = ask_all(&mut forwards);
             prop_assert_eq!(&candidates, &ask_all(&mut shuffled));
-            for (candidate, &outcome) in candidates.iter().zip(outcomes) {
-                forwards.tell(candidate.id, outcome).unwrap();
+            for (candidate, outcome) in candidates.iter().zip(outcomes) {
+                forwards.tell(candidate.id, outcome.clone()).unwrap();
             }
             for &position in order.iter().filter(|&&position| position < candidates.len()) {
-                shuffled.tell(candidates[position].id, outcomes[position]).unwrap();
+                shuffled.tell(candidates[position].id, outcomes[position].clone()).unwrap();
             }
-            prop_assert_eq!(&forwards.progress, &shuffled.progress);
+            prop_assert_eq!(forwards.progress(), shuffled.progress());
         }
     }
 
@@ -66,7 +70,7 @@ proptest! {
         let mut search = CmaEs::new(&boxed(4)).unwrap();
         let mut restored: Option<CmaEs> = None;
         let mut waiting = VecDeque::new();
-        for (told, &outcome) in outcomes.iter().enumerate() {
+        for (told, outcome) in outcomes.iter().enumerate() {
             while waiting.len() < ahead {
                 let Some(candidate) = search.ask() else { break };
                 if let Some(restored) = &mut restored {
@@ -82,9 +86,9 @@ proptest! {
                 restored = Some(continued);
             }
             let candidate = waiting.pop_back().expect("a generation that waits has candidates out");
-            search.tell(candidate.id, outcome).unwrap();
+            search.tell(candidate.id, outcome.clone()).unwrap();
             if let Some(restored) = &mut restored {
-                restored.tell(candidate.id, outcome).unwrap();
+                restored.tell(candidate.id, outcome.clone()).unwrap();
                 prop_assert_eq!(restored.state(), search.state());
                 prop_assert_eq!(restored.status(), search.status());
             }
@@ -97,9 +101,9 @@ proptest! {
     ) {
         let mut searches = [CmaEs::new(&boxed(3)).unwrap(), CmaEs::new(&boxed(3)).unwrap()];
         for search in &mut searches {
-            for &outcome in &outcomes {
+            for outcome in &outcomes {
                 let candidate = search.ask().expect("all are told at once");
-                search.tell(candidate.id, outcome).unwrap();
+                search.tell(candidate.id, outcome.clone()).unwrap();
             }
         }
         prop_assert_eq!(searches[0].state(), searches[1].state());

@@ -8,32 +8,32 @@ use super::parameters::Parameters;
 
 /// The ranked outcomes of one generation, lost candidates left out.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Ranking {
+pub(in crate::optimize) struct Ranking {
     /// Positions of the candidates, best first; equal ones in the order asked.
-    pub(super) order: Vec<usize>,
+    pub(in crate::optimize) order: Vec<usize>,
     /// Their values, best first; shorter than `order` by the number of infeasible ones.
-    pub(super) values: Vec<f64>,
+    pub(in crate::optimize) values: Vec<f64>,
     /// One past the last rank of each group of equals, in ascending order.
     group_ends: Vec<usize>,
 }
 
 /// What each ranked candidate counts in the update.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Weights {
+pub(in crate::optimize) struct Weights {
     /// In the mean: not negative, sum 1.
-    pub(super) mean: Vec<f64>,
+    pub(in crate::optimize) mean: Vec<f64>,
     /// In the covariance matrix: the same, or negative.
-    pub(super) covariance: Vec<f64>,
+    pub(in crate::optimize) covariance: Vec<f64>,
     /// Number of equal weights that would average as well as those of the mean.
-    pub(super) mu_eff: f64,
+    pub(in crate::optimize) mu_eff: f64,
     /// Whether the path of the mean enters the covariance matrix.
-    pub(super) rank_one: bool,
+    pub(in crate::optimize) rank_one: bool,
 }
 
 impl Ranking {
     /// Ranks values; `None` stands for an infeasible candidate. Neighbours join the group before
     /// them if they equal its best value, or differ from it by less than `resolution`.
-    pub(super) fn new(outcomes: &[Option<f64>], resolution: f64) -> Self {
+    pub(in crate::optimize) fn new(outcomes: &[Option<f64>], resolution: f64) -> Self {
         let key = |&position: &usize| outcomes[position].unwrap_or(f64::INFINITY);
         let mut order: Vec<usize> = (0..outcomes.len()).collect();
         order.sort_by(|a, b| key(a).partial_cmp(&key(b)).expect("values are not NaN"));
@@ -57,7 +57,7 @@ impl Ranking {
     }
 
     /// Whether the best value is that of three quarters of the generation.
-    pub(super) fn is_flat(&self) -> bool {
+    pub(in crate::optimize) fn is_flat(&self) -> bool {
         !self.values.is_empty() && 4 * self.group_ends[0] >= 3 * self.order.len()
     }
 
@@ -65,7 +65,7 @@ impl Ranking {
     ///
     /// If more than half are infeasible, positive weights would fall on them. Then only the scored
     /// ones count, as the better half of a population twice as large as they are.
-    pub(super) fn weights(&self, parameters: &Parameters) -> Option<Weights> {
+    pub(in crate::optimize) fn weights(&self, parameters: &Parameters) -> Option<Weights> {
         let n_scored = self.values.len();
         if n_scored == 0 {
             return None;
@@ -110,10 +110,10 @@ impl Ranking {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optimize::cma::options::Constants;
+    use crate::optimize::cma::options::{Constants, Variant};
 
     fn parameters() -> Parameters {
-        Parameters::new(5, 8, Constants::Tutorial)
+        Parameters::new(5, 8, Constants::Tutorial, Variant::Full)
     }
 
     #[test]

@@ -21,22 +21,22 @@ const LONGEST_HISTORY: usize = 20_000;
 
 /// Beyond which values each sign shows, in the optimizer's units.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Limits {
+pub(in crate::optimize) struct Limits {
     /// Smallest deviation worth searching.
-    pub(super) deviation: f64,
+    pub(in crate::optimize) deviation: f64,
     /// Smallest difference between values.
-    pub(super) value: f64,
+    pub(in crate::optimize) value: f64,
     /// Largest standard deviation along an axis.
-    pub(super) axis: f64,
+    pub(in crate::optimize) axis: f64,
     /// Largest condition number.
-    pub(super) condition: f64,
+    pub(in crate::optimize) condition: f64,
 }
 
 /// The values of past generations, oldest first. Generations without one feasible candidate have
 /// no values and are left out.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct History {
+pub(in crate::optimize) struct History {
     best: VecDeque<f64>,
     median: VecDeque<f64>,
     flat: VecDeque<bool>,
@@ -46,7 +46,12 @@ pub(super) struct History {
 
 impl History {
     /// Notes a generation that has at least one scored candidate. `generation` counts it.
-    pub(super) fn record(&mut self, ranking: &Ranking, generation: u64, parameters: &Parameters) {
+    pub(in crate::optimize) fn record(
+        &mut self,
+        ranking: &Ranking,
+        generation: u64,
+        parameters: &Parameters,
+    ) {
         let values = &ranking.values;
         self.best.push_back(values[0]);
         self.median.push_back(values[(values.len() - 1) / 2]);
@@ -61,7 +66,7 @@ impl History {
     }
 
     /// Whether the histories belong together.
-    pub(super) fn is_sound(&self) -> bool {
+    pub(in crate::optimize) fn is_sound(&self) -> bool {
         self.best.len() == self.median.len() && self.flat.len() <= self.best.len()
     }
 
@@ -97,9 +102,9 @@ impl History {
 }
 
 /// All signs after `generation` finished generations.
-pub(super) fn reasons(
+pub(in crate::optimize) fn reasons(
     history: &History,
-    distribution: &Distribution,
+    distribution: Option<&Distribution>,
     generation: u64,
     parameters: &Parameters,
     limits: &Limits,
@@ -111,21 +116,32 @@ pub(super) fn reasons(
     let flat = history.mostly_flat(window);
     let converged = !flat && history.has_converged(window, limits.value);
     let stagnates = !flat && history.stagnates(stagnation_window(generation, parameters));
-    let longest = distribution.sigma * distribution.longest_axis();
+    let of_values =
+        [(Reason::TolFun, converged), (Reason::EqualFun, flat), (Reason::Stagnation, stagnates)];
+    let of_distribution =
+        distribution.map(|distribution| reasons_of_distribution(distribution, generation, limits));
+    of_values
+        .into_iter()
+        .chain(of_distribution.into_iter().flatten())
+        .filter_map(|(reason, holds)| holds.then_some(reason))
+        .collect()
+}
 
+fn reasons_of_distribution(
+    distribution: &Distribution,
+    generation: u64,
+    limits: &Limits,
+) -> [(Reason, bool); 5] {
+    let longest = distribution.sigma * distribution.covariance.axis_lengths().0;
+    let is_narrow =
+        distribution.covariance.is_lifted() || distribution.condition() > limits.condition;
     [
         (Reason::TolX, steps_are_below(distribution, limits.deviation)),
-        (Reason::TolFun, converged),
-        (Reason::EqualFun, flat),
         (Reason::TolXUp, longest > limits.axis),
-        (Reason::Condition, distribution.lifted || distribution.condition() > limits.condition),
+        (Reason::Condition, is_narrow),
         (Reason::NoEffectAxis, has_no_effect_along_axis(distribution, generation)),
         (Reason::NoEffectCoordinate, has_no_effect_along_coordinate(distribution)),
-        (Reason::Stagnation, stagnates),
     ]
-    .into_iter()
-    .filter_map(|(reason, holds)| holds.then_some(reason))
-    .collect()
 }
 
 fn stagnation_window(generation: u64, parameters: &Parameters) -> usize {
@@ -144,9 +160,9 @@ fn steps_are_below(distribution: &Distribution, tolerance: f64) -> bool {
 fn has_no_effect_along_axis(distribution: &Distribution, generation: u64) -> bool {
     let n = distribution.mean.len();
     let index = (generation % n as u64) as usize;
-    let length = 0.1 * distribution.sigma * distribution.axis_lengths[index];
-    let axis = &distribution.axes[index * n..][..n];
-    distribution.mean.iter().zip(axis).all(|(m, component)| m + length * component == *m)
+    let axis = distribution.covariance.axis(index);
+    let share = 0.1 * distribution.sigma;
+    distribution.mean.iter().zip(&axis).all(|(m, component)| m + share * component == *m)
 }
 
 fn has_no_effect_along_coordinate(distribution: &Distribution) -> bool {
@@ -173,12 +189,13 @@ fn median<'a>(values: impl Iterator<Item = &'a f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::optimize::cma::options::Constants;
+    use crate::optimize::cma::covariance::Covariance;
+    use crate::optimize::cma::options::{Constants, Variant};
 
     const N: usize = 3;
 
     fn parameters() -> Parameters {
-        Parameters::new(N, 7, Constants::Tutorial)
+        Parameters::new(N, 7, Constants::Tutorial, Variant::Full)
     }
 
     const LIMITS: Limits = Limits { deviation: 1e-12, value: 1e-12, axis: 1e4, condition: 1e14 };
@@ -194,10 +211,10 @@ mod tests {
             let outcomes = values(generation).map(Some);
             history.record(&Ranking::new(&outcomes, 0.0), generation, &parameters());
         }
-        let mut distribution = Distribution::new(vec![1.0; N], 0.1, &[1.0; N]);
+        let mut distribution = Distribution::new(vec![1.0; N], 0.1, Covariance::full(&[1.0; N]));
         change(&mut distribution);
         assert!(history.is_sound());
-        reasons(&history, &distribution, n_generations, &parameters(), &LIMITS)
+        reasons(&history, Some(&distribution), n_generations, &parameters(), &LIMITS)
     }
 
     fn improving(generation: u64) -> [f64; 4] {
@@ -222,8 +239,10 @@ mod tests {
         let too_tiny = after(|d| d.sigma = 1e-20);
         assert_eq!(too_tiny, [Reason::TolX, Reason::NoEffectAxis, Reason::NoEffectCoordinate]);
         assert_eq!(after(|d| d.sigma = 1e5), [Reason::TolXUp]);
-        assert_eq!(after(|d| d.axis_lengths[0] = 1e-8), [Reason::Condition]);
-        assert_eq!(after(|d| d.lifted = true), [Reason::Condition]);
+        assert_eq!(
+            after(|d| d.covariance = Covariance::full(&[1e-15, 1.0, 1.0])),
+            [Reason::Condition]
+        );
     }
 
     #[test]

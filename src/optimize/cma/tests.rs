@@ -1,7 +1,10 @@
 //! The search as its caller sees it: failures, degenerate cases, convergence.
 
+use serde_json::Value;
+
 use super::*;
-use crate::optimize::{Range, Variable, restore};
+use crate::optimize::testing::{ask_all, run};
+use crate::optimize::{Candidate, Optimizer, Outcome, Range, TellError, Variable, restore};
 
 const UNIT: Range = Range::Linear { low: 0.0, high: 1.0 };
 
@@ -27,20 +30,6 @@ fn rosenbrock(x: &[f64]) -> f64 {
     x.windows(2)
         .map(|pair| 100.0 * (pair[1] - pair[0] * pair[0]).powi(2) + (pair[0] - 1.0).powi(2))
         .sum()
-}
-
-/// Asks for a whole generation.
-pub(super) fn ask_all(search: &mut dyn Optimizer) -> Vec<Candidate> {
-    std::iter::from_fn(|| search.ask()).collect()
-}
-
-/// Runs generations in which every candidate gets its outcome at once.
-fn run(search: &mut CmaEs, n_generations: usize, outcome: impl Fn(&Candidate) -> Outcome) {
-    for _ in 0..n_generations {
-        for candidate in ask_all(search) {
-            search.tell(candidate.id, outcome(&candidate)).unwrap();
-        }
-    }
 }
 
 /// Evaluations until the first value at or below the target; `None` beyond the budget.
@@ -73,9 +62,9 @@ fn candidates_are_functions_of_seed_restart_generation_and_index() {
     let candidates = first(|_| ());
     assert_eq!(candidates.len(), 7);
     assert_eq!(candidates, first(|_| ()));
-    assert_eq!(candidates[..4], first(|options| options.population_size = Some(4)));
-    assert_ne!(candidates[0].x, first(|options| options.seed = 1)[0].x);
-    assert_ne!(candidates[0].x, first(|options| options.restart = 1)[0].x);
+    assert_eq!(candidates[..4], first(|options| options.search.population_size = Some(4)));
+    assert_ne!(candidates[0].x, first(|options| options.search.seed = 1)[0].x);
+    assert_ne!(candidates[0].x, first(|options| options.search.restart = 1)[0].x);
     assert_ne!(candidates[0].x, candidates[1].x);
 }
 
@@ -99,7 +88,7 @@ fn values_matter_only_by_their_order() {
     let run_with = |transform: fn(f64) -> f64| {
         let mut search = CmaEs::new(&unbounded(4, 1.0, 0.5)).unwrap();
         run(&mut search, 30, |c| Outcome::Scored(transform(sphere(&c.x))));
-        search.progress.distribution
+        search.progress().state.distribution.clone()
     };
     assert_eq!(run_with(|f| f), run_with(|f| (f + 1.0).ln()));
     assert_eq!(run_with(|f| f), run_with(|f| 4.0 * f));
@@ -156,7 +145,7 @@ fn nothing_feasible_is_reported_after_five_generations() {
     assert_eq!(search.stop(), [Reason::NothingFeasible]);
     assert_eq!((search.status().generation, search.status().best), (5, None));
     run(&mut search, 2000, |_| Outcome::Infeasible);
-    assert!(search.progress.distribution.is_sound());
+    assert!(search.progress().state.distribution.is_sound());
 }
 
 #[test]
@@ -164,7 +153,7 @@ fn flat_generations_are_a_neutral_walk() {
     let mut search = CmaEs::new(&boxed(10)).unwrap();
     run(&mut search, 1000, |_| Outcome::Scored(0.5));
     assert_eq!(search.stop(), [Reason::EqualFun]);
-    assert!(search.progress.distribution.is_sound());
+    assert!(search.progress().state.distribution.is_sound());
     assert_eq!(search.status().best.unwrap().1, 0.5);
 }
 
@@ -172,7 +161,7 @@ fn flat_generations_are_a_neutral_walk() {
 fn a_fixed_variable_stays_and_the_others_are_searched() {
     let fixed = Range::Linear { low: 0.3, high: 0.3 };
     let mut options = boxed(3);
-    options.variables[1] = Variable::new(fixed, 0.3);
+    options.search.variables[1] = Variable::new(fixed, 0.3);
     let mut search = CmaEs::new(&options).unwrap();
     run(&mut search, 80, |c| {
         assert_eq!(c.x[1], 0.3);
@@ -186,7 +175,7 @@ fn a_fixed_variable_stays_and_the_others_are_searched() {
 #[test]
 fn spread_scales_the_initial_deviation() {
     let mut options = boxed(2);
-    options.variables[1].spread = 0.5;
+    options.search.variables[1].spread = 0.5;
     let deviations = CmaEs::new(&options).unwrap().status().deviations;
     assert!((deviations[1] / deviations[0] - 0.5).abs() < 1e-12);
 }
@@ -194,7 +183,7 @@ fn spread_scales_the_initial_deviation() {
 #[test]
 fn optimum_in_a_corner_of_the_box_from_a_start_on_the_bound() {
     let mut options = boxed(6);
-    options.variables[0].start = 1.0;
+    options.search.variables[0].start = 1.0;
     let mut search = CmaEs::new(&options).unwrap();
     let target = [0.0, 1.0, 0.0, 1.0, 0.25, 0.75];
     let value = |c: &Candidate| -> f64 {
@@ -250,17 +239,19 @@ fn a_runaway_search_stays_in_the_range_of_numbers() {
     run(&mut search, 60, |c| Outcome::Scored(-c.x[0]));
     assert!(search.stop().contains(&Reason::TolXUp));
     run(&mut search, 1500, |c| Outcome::Scored(-c.x[0]));
-    assert!(search.progress.distribution.is_sound());
+    assert!(search.progress().state.distribution.is_sound());
     assert!(!search.stop().is_empty());
 }
 
 #[test]
 fn standard_functions_within_their_budget() {
     for seed in 0..5 {
-        let easy = CmaOptions { seed, ..unbounded(5, 3.0, 2.0) };
+        let mut easy = unbounded(5, 3.0, 2.0);
+        easy.search.seed = seed;
         assert!(evaluations_to(1e-8, 1000, &easy, sphere).is_some());
         assert!(evaluations_to(1e-8, 2400, &easy, ellipsoid).is_some());
-        let valley = CmaOptions { seed, ..unbounded(5, 0.0, 0.1) };
+        let mut valley = unbounded(5, 0.0, 0.1);
+        valley.search.seed = seed;
         assert!(evaluations_to(1e-8, 6000, &valley, rosenbrock).is_some());
     }
 }
@@ -290,16 +281,16 @@ fn states_that_were_never_saved_are_refused() {
         "the saved state belongs to the optimizer `annealing`"
     );
     assert_eq!(
-        message("/progress/distribution/sigma", "wide".into()),
+        message("/progress/state/distribution/sigma", "wide".into()),
         "the saved state of the optimizer is damaged"
     );
     assert_eq!(
-        message("/progress/distribution/sigma", (-1.0).into()),
+        message("/progress/state/distribution/sigma", (-1.0).into()),
         "the saved state of the optimizer is damaged: its distribution is not one that can be \
         drawn from"
     );
     assert_eq!(
-        message("/progress/distribution/mean", vec![0.5].into()),
+        message("/progress/state/distribution/mean", vec![0.5].into()),
         "the saved state of the optimizer is damaged: its dimension is not that of its options"
     );
     assert_eq!(

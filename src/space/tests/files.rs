@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::super::{Budget, EvaluationOptions, OptimizerKind, OptimizerOptions};
+use super::super::{Budget, EvaluationOptions, OptimizerKind, OptimizerOptions, RestartKind};
 use super::*;
 use crate::lm::{DeviceChoice, Storage};
 
@@ -22,7 +22,8 @@ fn sections_have_defaults() {
             kind: OptimizerKind::CmaEs,
             population: None,
             sigma0: 1.0 / 6.0,
-            seed: 0
+            seed: 0,
+            restarts: RestartKind::None
         }
     );
     assert_eq!(file.budget, Budget { evaluations: 100, wall_clock: None, target: None });
@@ -58,8 +59,9 @@ output: out
     .unwrap();
     assert_eq!(file.optimizer.kind, OptimizerKind::Random);
     assert_eq!(file.optimizer.population, None);
-    let text = format!("{MERGE}tasks: [x]\noptimizer: {{population: 12}}\n");
-    assert_eq!(read(&text).unwrap().optimizer.population, Some(12));
+    let text = format!("{MERGE}tasks: [x]\noptimizer: {{population: 12, restarts: bipop}}\n");
+    let optimizer = read(&text).unwrap().optimizer;
+    assert_eq!((optimizer.population, optimizer.restarts), (Some(12), RestartKind::Bipop));
     assert_eq!(file.optimizer.seed, u64::MAX);
     assert_eq!(file.budget.wall_clock, Some(Duration::from_secs(5400)));
     assert_eq!(file.budget.target, Some(0.99));
@@ -103,7 +105,8 @@ fn mistakes_in_sections_have_a_place() {
         (
             "optimizer: {kind: cma}",
             "8:19: optimizer.kind: `cma` is not possible",
-            "possible are `cma_es` and `random`",
+            "possible are `cma_es`, `sep_cma_es`, `lra_cma_es`, `genetic`, `differential_evolution`, \
+             `particle_swarm`, `random` and `sobol`",
         ),
         (
             "optimizer: {population: 3}",
@@ -116,9 +119,9 @@ fn mistakes_in_sections_have_a_place() {
             "leave `population` out, or choose `kind: cma_es`",
         ),
         (
-            "optimizer: {restarts: bipop}",
-            "8:23: optimizer.restarts: restarting the search is not supported yet",
-            "only `none` can be given here",
+            "optimizer: {kind: genetic, restarts: bipop}",
+            "8:28: optimizer.restarts: `genetic` has no reason to restart",
+            "leave `restarts` out, or choose `kind: cma_es`",
         ),
         (
             "optimizer: {sigma0: 0}",

@@ -1,127 +1,19 @@
 //! What a search may vary, and the coordinates it is done in.
 //!
 //! Every range becomes [0, 1], linearly or by its logarithm, so that one step size suits all
-//! variables. A variable without a range is searched in its own units. A variable whose bounds
-//! coincide is fixed and has no coordinate.
+//! variables. A variable without a range is searched in its own units, and a category's coordinate
+//! is its number. A variable that has only one value is fixed and has no coordinate.
 
-use serde::{Deserialize, Serialize};
+mod bounds;
+mod variable;
 
+pub(super) use self::variable::Levels;
+pub use self::variable::{Range, Variable};
 use super::OptimizerError;
-use super::bounds::{fold, unfold};
-
-/// Beyond these the initial covariance matrix would be near the limit of its precision.
-const SPREAD_RANGE: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
-
-/// A number to search for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Variable {
-    /// Where it may lie.
-    pub range: Range,
-    /// Where the search starts, in its own units; within the range, bounds included.
-    pub start: f64,
-    /// Factor on its initial standard deviation, from 0.001 to 1000; 1 treats it like the others.
-    pub spread: f64,
-}
-
-/// Where a variable may lie, and on which scale steps are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Range {
-    /// Anywhere.
-    Unbounded,
-    /// From `low` to `high`, both included; equal steps are equal differences.
-    Linear {
-        /// Lower bound.
-        low: f64,
-        /// Upper bound, not below `low`.
-        high: f64,
-    },
-    /// From `low` to `high`, both included; equal steps are equal ratios.
-    Logarithmic {
-        /// Lower bound, above 0.
-        low: f64,
-        /// Upper bound, not below `low`.
-        high: f64,
-    },
-}
-
-impl Variable {
-    /// A variable that varies like the others.
-    pub fn new(range: Range, start: f64) -> Self {
-        Self { range, start, spread: 1.0 }
-    }
-
-    fn is_fixed(&self) -> bool {
-        match self.range {
-            Range::Unbounded => false,
-            Range::Linear { low, high } | Range::Logarithmic { low, high } => low == high,
-        }
-    }
-
-    fn check(&self, variable: usize) -> Result<(), OptimizerError> {
-        let inside = match self.range {
-            Range::Unbounded => self.start.is_finite(),
-            Range::Linear { low, high } | Range::Logarithmic { low, high } => {
-                if !((high - low).is_finite() && low <= high) {
-                    return Err(OptimizerError::Bounds { variable, low, high });
-                }
-                if matches!(self.range, Range::Logarithmic { .. }) {
-                    if low <= 0.0 {
-                        return Err(OptimizerError::LogarithmOfBound { variable, low });
-                    }
-                    if low < high && libm::log(low) >= libm::log(high) {
-                        return Err(OptimizerError::Bounds { variable, low, high });
-                    }
-                }
-                (low..=high).contains(&self.start)
-            }
-        };
-        if !inside {
-            return Err(OptimizerError::Start { variable, start: self.start });
-        }
-        if !SPREAD_RANGE.contains(&self.spread) {
-            return Err(OptimizerError::Spread { variable, spread: self.spread });
-        }
-        Ok(())
-    }
-
-    /// From the variable's units to the optimizer's.
-    fn raw_of(&self, x: f64) -> f64 {
-        match self.range {
-            Range::Unbounded => x,
-            Range::Linear { low, high } => unfold((x - low) / (high - low)),
-            Range::Logarithmic { low, high } => {
-                let (bottom, top) = (libm::log(low), libm::log(high));
-                unfold(((libm::log(x) - bottom) / (top - bottom)).clamp(0.0, 1.0))
-            }
-        }
-    }
-
-    /// From the optimizer's units to the variable's.
-    fn at_raw(&self, raw: f64) -> f64 {
-        match self.range {
-            Range::Unbounded => raw,
-            _ => self.at_share(fold(raw)),
-        }
-    }
-
-    /// The point that lies `share` of the way, in [0, 1], from the lower to the upper bound.
-    fn at_share(&self, share: f64) -> f64 {
-        match self.range {
-            Range::Unbounded => share,
-            Range::Linear { low, high } => (low * (1.0 - share) + high * share).clamp(low, high),
-            Range::Logarithmic { low, high } => {
-                let logarithm = libm::log(low) * (1.0 - share) + libm::log(high) * share;
-                libm::exp(logarithm).clamp(low, high)
-            }
-        }
-    }
-}
 
 /// Variables that were checked, and which of them have a coordinate.
 #[derive(Debug, Clone)]
-pub(super) struct Domain {
+pub struct Domain {
     variables: Vec<Variable>,
     free: Vec<usize>,
 }
@@ -162,14 +54,54 @@ impl Domain {
         self.free_variables().map(|variable| variable.spread).collect()
     }
 
-    /// Whether each coordinate has bounds.
+    /// Whether each coordinate is folded into bounds.
     pub(super) fn bounded(&self) -> Vec<bool> {
-        self.free_variables().map(|variable| variable.range != Range::Unbounded).collect()
+        let folded =
+            |range: &Range| matches!(range, Range::Linear { .. } | Range::Logarithmic { .. });
+        self.free_variables().map(|variable| folded(&variable.range)).collect()
     }
 
-    /// The first variable that has no range.
-    pub(super) fn first_unbounded(&self) -> Option<usize> {
-        self.variables.iter().position(|variable| variable.range == Range::Unbounded)
+    /// What each coordinate may be.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = &Range> {
+        self.free_variables().map(|variable| &variable.range)
+    }
+
+    /// The first variable that a property holds for.
+    pub(super) fn first(&self, property: impl Fn(&Range) -> bool) -> Option<usize> {
+        self.variables.iter().position(|variable| !variable.is_fixed() && property(&variable.range))
+    }
+
+    /// Checks that points have one number per variable, each within its range.
+    pub(super) fn check_points<'a>(
+        &self,
+        points: impl IntoIterator<Item = &'a Vec<f64>>,
+    ) -> Result<(), OptimizerError> {
+        for (point, values) in points.into_iter().enumerate() {
+            let (found, expected) = (values.len(), self.n_variables());
+            if found != expected {
+                return Err(OptimizerError::PointLength { point, found, expected });
+            }
+            let mut pairs = self.variables.iter().zip(values);
+            if let Some(variable) = pairs.position(|(variable, &x)| !variable.contains(x)) {
+                let value = values[variable];
+                return Err(OptimizerError::PointOutside { point, variable, value });
+            }
+        }
+        Ok(())
+    }
+
+    /// Coordinates that stand for a point inside the box.
+    pub(super) fn raw(&self, point: &[f64]) -> Vec<f64> {
+        self.gather(point, Variable::raw_of)
+    }
+
+    /// How much of the way from the lower to the upper bounds lies before a point.
+    pub(super) fn shares(&self, point: &[f64]) -> Vec<f64> {
+        self.gather(point, Variable::share_of)
+    }
+
+    fn gather(&self, point: &[f64], map: impl Fn(&Variable, f64) -> f64) -> Vec<f64> {
+        self.free.iter().map(|&index| map(&self.variables[index], point[index])).collect()
     }
 
     /// The point inside the box that coordinates anywhere stand for.
