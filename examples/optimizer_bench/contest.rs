@@ -97,8 +97,10 @@ pub(crate) struct Evaluation<'a> {
     /// From 1.
     pub(crate) number: u64,
     pub(crate) x: &'a [f64],
-    /// Where the search stood before it.
+    /// Where the search stood before its generation.
     pub(crate) mean: &'a [f64],
+    /// How many evaluations it had learnt from then.
+    pub(crate) learnt_from: u64,
 }
 
 /// Asks and tells until `evaluate` breaks with a result, the budget is used up or, if `may_stop`,
@@ -112,6 +114,7 @@ pub(crate) fn run<T>(
     let mut number = 0;
     while number < budget {
         let mean = search.status().mean;
+        let learnt_from = number;
         let mut generation = Vec::new();
         while let Some(candidate) = search.ask() {
             generation.push(candidate);
@@ -122,7 +125,7 @@ pub(crate) fn run<T>(
         }
         for candidate in generation {
             number += 1;
-            match evaluate(Evaluation { number, x: &candidate.x, mean: &mean }) {
+            match evaluate(Evaluation { number, x: &candidate.x, mean: &mean, learnt_from }) {
                 Ok(outcome) => search.tell(candidate.id, outcome).expect("it was asked for"),
                 Err(result) => return Some(result),
             }

@@ -177,16 +177,11 @@ pub(crate) fn noisy(n_seeds: u64) -> Vec<Figure> {
                     let mut random = SplitMix64::new(1_000_000 + seed);
                     let mut notes = Notes::new();
                     let mut checks = CHECKS.into_iter().peekable();
-                    // A mean counts from the end of the generation that made it.
-                    let (mut mean, mut finished) = (Vec::new(), 0);
                     run(&mut *search, u64::MAX, false, |evaluation| {
-                        if evaluation.mean != mean {
-                            (mean, finished) = (evaluation.mean.to_vec(), evaluation.number - 1);
-                        }
-                        while checks.peek().is_some_and(|&check| finished >= check) {
-                            notes.extend(
-                                checks.next().map(|check| (("f_true_mean", check), value(&mean))),
-                            );
+                        while checks.peek().is_some_and(|&check| evaluation.learnt_from >= check) {
+                            let value = value(evaluation.mean);
+                            notes
+                                .extend(checks.next().map(|check| (("f_true_mean", check), value)));
                         }
                         if checks.peek().is_none() {
                             return Err(());

@@ -275,7 +275,7 @@ impl Restarts {
         let (population, factor, regime, limit) =
             if self.options.policy == RestartPolicy::Bipop && small < large {
                 let draws = decisions(first.search().seed, run + 1).uniforms(2);
-                let ratio = 0.5 * (1_u64 << doublings) as f64;
+                let ratio = (1_u64 << doublings) as f64;
                 let population = first_population as f64 * libm::pow(ratio, draws[0] * draws[0]);
                 let factor = libm::pow(10.0, -2.0 * draws[1]);
                 ((population as u64).max(4), factor, Regime::Small, Some((large / 2).max(1)))

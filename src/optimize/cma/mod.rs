@@ -132,6 +132,10 @@ impl Strategy for Cma {
             &self.parameters,
             &self.limits,
         );
+        if self.options.variant == Variant::LearningRates {
+            // Slow progress is what small learning rates are for.
+            reasons.retain(|reason| *reason != Reason::Stagnation);
+        }
     }
 
     fn check(&self, state: &State, generation: u64) -> Result<(), &'static str> {
